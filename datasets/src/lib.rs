@@ -1,0 +1,1 @@
+//! The data sets of the L4 paper: loaders, verification, synthetic tasks, batching.

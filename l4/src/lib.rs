@@ -1,0 +1,1 @@
+//! L4 stepsize adaptation and the optimisers it is compared with.

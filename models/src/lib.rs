@@ -1,0 +1,1 @@
+//! The networks of the L4 paper, on autodiff.

@@ -1,0 +1,1 @@
+//! The experiments of the L4 paper.

@@ -1,0 +1,40 @@
+//! The optimiser step alone, at the sizes of the regression task, the MNIST MLP and the
+//! Fashion-MNIST ConvNet: L4Adam against Adam, L4Mom against Momentum.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use l4::{Adam, L4Adam, L4Mom, Momentum, Optimizer, Schedule};
+
+fn optimizers() -> Vec<Box<dyn Optimizer<f32>>> {
+    let schedule = || Schedule::constant(1e-3).expect("a valid rate");
+    vec![
+        Box::new(Adam::new(schedule())),
+        Box::new(L4Adam::new()),
+        Box::new(Momentum::new(schedule())),
+        Box::new(L4Mom::new()),
+    ]
+}
+
+/// The gradient of `½·Σx²`: the parameters themselves. L4 writes over its gradient, so each step
+/// needs a fresh one, as in training; the copy is timed with the step, for all alike.
+fn bench(criterion: &mut Criterion) {
+    for parameters in [96, 266_610, 3_274_634] {
+        let mut group = criterion.benchmark_group(format!("step/{parameters}"));
+        group.throughput(Throughput::Elements(parameters as u64));
+        for mut optimizer in optimizers() {
+            let mut params: Vec<f32> = (0..parameters).map(|i| (i as f32).sin()).collect();
+            let mut grads = params.clone();
+            let id = BenchmarkId::from_parameter(optimizer.name());
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| {
+                    optimizer
+                        .step(1.0, &mut params, &mut grads)
+                        .expect("finite values")
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,83 @@
+//! Heavy-ball momentum.
+
+use crate::config::decay;
+use crate::simd::dispatch;
+use crate::{
+    ConfigError, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs,
+    fit_moments,
+};
+
+/// Gradient descent with heavy-ball momentum, as TensorFlow has it and the paper calls mSGD:
+/// `a ← 0.9·a + ∇L; θ ← θ − lr·a`.
+///
+/// `a` is a sum, not an average: in a steady gradient it grows to 10·∇L. Where an averaged
+/// gradient ([`AveragedGradient`](crate::AveragedGradient), L4Mom's direction) takes the rate η,
+/// the heavy ball takes η/10 for the same steady-state step.
+#[derive(Clone, Debug)]
+pub struct Momentum<T> {
+    schedule: Schedule<T>,
+    momentum: T,
+    step: u64,
+    accumulator: Vec<T>,
+}
+
+impl<T: Real> Momentum<T> {
+    /// A heavy ball with momentum 0.9 at the rates of `schedule`.
+    pub fn new(schedule: Schedule<T>) -> Self {
+        Momentum {
+            schedule,
+            momentum: T::of(0.9),
+            step: 0,
+            accumulator: Vec::new(),
+        }
+    }
+
+    /// Sets the factor on the accumulator, at least 0 and below 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] outside that range.
+    pub fn momentum(mut self, momentum: T) -> Result<Self, ConfigError> {
+        self.momentum = decay("momentum", momentum)?;
+        Ok(self)
+    }
+}
+
+impl<T: Real> Optimizer<T> for Momentum<T> {
+    fn name(&self) -> &'static str {
+        "mSGD"
+    }
+
+    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+        check_inputs(loss, params, grads)?;
+        fit_moments(&mut self.accumulator, T::zero(), self.step, params.len())?;
+        let rate = self.schedule.rate(self.step);
+        self.step += 1;
+        let (momentum, accumulator) = (self.momentum, &mut self.accumulator[..]);
+        dispatch(
+            #[inline(always)]
+            || update(momentum, rate, accumulator, params, grads),
+        );
+        Ok(Step::at_rate(rate))
+    }
+
+    fn state(&self) -> State<T> {
+        State::new(self.step).with_vector("accumulator", self.accumulator.clone())
+    }
+
+    fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
+        let mut reader = state.into_reader()?;
+        let (step, accumulator) = (reader.step(), reader.vector("accumulator")?);
+        reader.finish()?;
+        (self.step, self.accumulator) = (step, accumulator);
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn update<T: Real>(momentum: T, rate: T, accumulator: &mut [T], params: &mut [T], grads: &[T]) {
+    for ((param, &grad), a) in params.iter_mut().zip(grads).zip(accumulator) {
+        *a = momentum * *a + grad;
+        *param = *param - rate * *a;
+    }
+}

@@ -1,0 +1,89 @@
+//! RMSProp.
+
+use crate::config::{decay, positive};
+use crate::simd::dispatch;
+use crate::{
+    ConfigError, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs,
+    fit_moments,
+};
+
+/// RMSProp (Tieleman and Hinton, 2012), as TensorFlow has it:
+/// `ms ← 0.9·ms + 0.1·∇L²; θ ← θ − lr·∇L/√(ms + 1e-10)`, with ms = 1 at the start.
+#[derive(Clone, Debug)]
+pub struct RmsProp<T> {
+    schedule: Schedule<T>,
+    decay: f64,
+    epsilon: T,
+    step: u64,
+    mean_square: Vec<T>,
+}
+
+impl<T: Real> RmsProp<T> {
+    /// RMSProp with the constants above at the rates of `schedule`.
+    pub fn new(schedule: Schedule<T>) -> Self {
+        RmsProp {
+            schedule,
+            decay: 0.9,
+            epsilon: T::of(1e-10),
+            step: 0,
+            mean_square: Vec::new(),
+        }
+    }
+
+    /// Sets the decay of the mean square, at least 0 and below 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] outside that range.
+    pub fn decay(mut self, value: f64) -> Result<Self, ConfigError> {
+        self.decay = decay("decay", value)?;
+        Ok(self)
+    }
+
+    /// Sets the number added to the mean square under the root, above 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] outside that range.
+    pub fn epsilon(mut self, epsilon: T) -> Result<Self, ConfigError> {
+        self.epsilon = positive("epsilon", epsilon)?;
+        Ok(self)
+    }
+}
+
+impl<T: Real> Optimizer<T> for RmsProp<T> {
+    fn name(&self) -> &'static str {
+        "RMSProp"
+    }
+
+    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+        check_inputs(loss, params, grads)?;
+        fit_moments(&mut self.mean_square, T::one(), self.step, params.len())?;
+        let rate = self.schedule.rate(self.step);
+        self.step += 1;
+        let (decay, rest) = (T::of(self.decay), T::of(1.0 - self.decay));
+        let (epsilon, mean_square) = (self.epsilon, &mut self.mean_square[..]);
+        dispatch(
+            #[inline(always)]
+            || {
+                for ((param, &grad), ms) in params.iter_mut().zip(&*grads).zip(mean_square) {
+                    *ms = decay * *ms + rest * grad * grad;
+                    *param = *param - rate * grad / (*ms + epsilon).sqrt();
+                }
+            },
+        );
+        Ok(Step::at_rate(rate))
+    }
+
+    fn state(&self) -> State<T> {
+        State::new(self.step).with_vector("mean_square", self.mean_square.clone())
+    }
+
+    fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
+        let mut reader = state.into_reader()?;
+        let (step, mean_square) = (reader.step(), reader.squares("mean_square")?);
+        reader.finish()?;
+        (self.step, self.mean_square) = (step, mean_square);
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! Stochastic gradient descent.
+
+use crate::simd::dispatch;
+use crate::{Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs};
+
+/// Stochastic gradient descent: `θ ← θ − lr·∇L`.
+#[derive(Clone, Debug)]
+pub struct Sgd<T> {
+    schedule: Schedule<T>,
+    step: u64,
+}
+
+impl<T: Real> Sgd<T> {
+    /// SGD at the rates of `schedule`.
+    pub fn new(schedule: Schedule<T>) -> Self {
+        Sgd { schedule, step: 0 }
+    }
+}
+
+impl<T: Real> Optimizer<T> for Sgd<T> {
+    fn name(&self) -> &'static str {
+        "SGD"
+    }
+
+    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+        check_inputs(loss, params, grads)?;
+        let rate = self.schedule.rate(self.step);
+        self.step += 1;
+        dispatch(
+            #[inline(always)]
+            || {
+                for (param, &grad) in params.iter_mut().zip(&*grads) {
+                    *param = *param - rate * grad;
+                }
+            },
+        );
+        Ok(Step::at_rate(rate))
+    }
+
+    fn state(&self) -> State<T> {
+        State::new(self.step)
+    }
+
+    fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
+        let reader = state.into_reader()?;
+        let step = reader.step();
+        reader.finish()?;
+        self.step = step;
+        Ok(())
+    }
+}

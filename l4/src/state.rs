@@ -1,0 +1,225 @@
+//! Saved optimiser state.
+
+use std::collections::BTreeMap;
+
+use crate::{Real, StateError};
+
+/// The state of an optimiser as named arrays, ready to be written to any file format.
+///
+/// Hyperparameters are not in it: they belong to the configuration that built the optimiser.
+/// Before the first step the vectors are empty, since the number of parameters is not yet known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State<T> {
+    /// Steps taken.
+    pub step: u64,
+    /// Single numbers, such as `l_min`.
+    pub scalars: BTreeMap<String, T>,
+    /// One number per parameter each, such as the moments. All of one length.
+    pub vectors: BTreeMap<String, Vec<T>>,
+}
+
+impl<T: Real> State<T> {
+    /// A state without entries, after `step` steps.
+    pub fn new(step: u64) -> Self {
+        State {
+            step,
+            ..State::default()
+        }
+    }
+
+    /// Adds a scalar.
+    pub fn with_scalar(mut self, name: &str, value: T) -> Self {
+        self.scalars.insert(name.into(), value);
+        self
+    }
+
+    /// Adds a vector.
+    pub fn with_vector(mut self, name: &str, values: Vec<T>) -> Self {
+        self.vectors.insert(name.into(), values);
+        self
+    }
+
+    /// Starts reading the state back.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Length`] where vectors differ in length, [`StateError::Value`] where a value
+    /// is not finite.
+    pub fn into_reader(self) -> Result<StateReader<T>, StateError> {
+        for (name, &value) in &self.scalars {
+            check_values(name, &[value], "finite numbers", T::is_finite)?;
+        }
+        let parameters = self.vectors.values().next().map_or(0, Vec::len);
+        for (name, values) in &self.vectors {
+            check_values(name, values, "finite numbers", T::is_finite)?;
+            if values.len() != parameters {
+                return Err(StateError::Length {
+                    name: name.clone(),
+                    expected: parameters,
+                    found: values.len(),
+                });
+            }
+        }
+        Ok(StateReader {
+            state: self,
+            parameters,
+        })
+    }
+}
+
+/// Takes the entries of a [`State`] one by one, and notices any that are left.
+#[derive(Debug)]
+pub struct StateReader<T> {
+    state: State<T>,
+    parameters: usize,
+}
+
+impl<T: Real> StateReader<T> {
+    /// Steps taken.
+    pub fn step(&self) -> u64 {
+        self.state.step
+    }
+
+    /// The length of every vector; 0 where there is none.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Takes a scalar.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`].
+    pub fn scalar(&mut self, name: &str) -> Result<T, StateError> {
+        self.state
+            .scalars
+            .remove(name)
+            .ok_or_else(|| missing("scalar", name))
+    }
+
+    /// Takes a vector.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`].
+    pub fn vector(&mut self, name: &str) -> Result<Vec<T>, StateError> {
+        self.state
+            .vectors
+            .remove(name)
+            .ok_or_else(|| missing("vector", name))
+    }
+
+    /// Takes a vector of averaged squares.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Value`] where an element is negative.
+    pub fn squares(&mut self, name: &str) -> Result<Vec<T>, StateError> {
+        let values = self.vector(name)?;
+        check_values(name, &values, "no negative number", |x| x >= T::zero())?;
+        Ok(values)
+    }
+
+    /// Ends the reading. To be called before any of it is put to use.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Unexpected`] where an entry was not taken.
+    pub fn finish(self) -> Result<(), StateError> {
+        let mut left = self
+            .state
+            .scalars
+            .into_keys()
+            .chain(self.state.vectors.into_keys());
+        match left.next() {
+            None => Ok(()),
+            Some(name) => Err(StateError::Unexpected { name }),
+        }
+    }
+}
+
+fn missing(kind: &'static str, name: &str) -> StateError {
+    StateError::Missing {
+        kind,
+        name: name.into(),
+    }
+}
+
+fn check_values<T: Real>(
+    name: &str,
+    values: &[T],
+    expected: &'static str,
+    accept: impl Fn(T) -> bool,
+) -> Result<(), StateError> {
+    match values.iter().find(|&&x| !accept(x)) {
+        None => Ok(()),
+        Some(x) => Err(StateError::Value {
+            name: name.into(),
+            expected,
+            value: x.as_f64(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved() -> State<f32> {
+        State::new(3)
+            .with_scalar("l_min", 0.5)
+            .with_vector("mean", vec![1.0, -2.0])
+    }
+
+    #[test]
+    fn every_entry_is_read_once() {
+        let mut reader = saved().into_reader().unwrap();
+        assert_eq!(reader.step(), 3);
+        assert_eq!(reader.scalar("l_min"), Ok(0.5));
+        assert_eq!(reader.vector("mean"), Ok(vec![1.0, -2.0]));
+        let again = StateError::Missing {
+            kind: "vector",
+            name: "mean".into(),
+        };
+        assert_eq!(reader.vector("mean"), Err(again));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn an_entry_left_over_is_an_error() {
+        let mut reader = saved().into_reader().unwrap();
+        reader.scalar("l_min").unwrap();
+        let name = "mean".into();
+        assert_eq!(reader.finish(), Err(StateError::Unexpected { name }));
+    }
+
+    #[test]
+    fn vectors_have_one_length() {
+        let error = saved().with_vector("square", vec![1.0]).into_reader();
+        let expected = StateError::Length {
+            name: "square".into(),
+            expected: 2,
+            found: 1,
+        };
+        assert_eq!(error.unwrap_err(), expected);
+    }
+
+    #[test]
+    fn damaged_values_are_refused() {
+        assert!(matches!(
+            saved().with_scalar("l_min", f32::NAN).into_reader(),
+            Err(StateError::Value { .. })
+        ));
+        assert!(matches!(
+            saved()
+                .with_vector("mean", vec![0.0, f32::INFINITY])
+                .into_reader(),
+            Err(StateError::Value { .. })
+        ));
+        let mut reader = saved().into_reader().unwrap();
+        assert!(matches!(
+            reader.squares("mean"),
+            Err(StateError::Value { value: -2.0, .. })
+        ));
+    }
+}

@@ -1,0 +1,226 @@
+//! The two roles of a gradient: the estimate g and the update direction v.
+//!
+//! Both are stateful transforms of the minibatch gradient that work element by element: a
+//! transform of one parameter sees that parameter's gradient and its own few numbers of memory,
+//! [`Transform::Moments`]. So [`L4`](crate::L4) runs the estimate, the direction and their inner
+//! product in one loop, in registers, and a new transform is a few lines of scalar arithmetic.
+
+use crate::config::{checked, non_negative};
+use crate::{ConfigError, Real};
+
+/// A transform's memory for one parameter: `[T; N]`, with N = 0 for none.
+pub trait Moments<T>: AsRef<[T]> + AsMut<[T]> + Copy + Send + 'static {
+    /// All zero, as before the first step.
+    fn zero() -> Self;
+}
+
+impl<T: Real, const N: usize> Moments<T> for [T; N] {
+    fn zero() -> Self {
+        [T::zero(); N]
+    }
+}
+
+/// What the two roles have in common: named memory, and constants that change from step to step.
+pub trait Transform<T: Real>: Send {
+    /// Memory per parameter.
+    type Moments: Moments<T>;
+
+    /// A name for each of the moments, under which a saved [`State`](crate::State) holds them:
+    /// `g.NAME` for an estimate's, `v.NAME` for a direction's.
+    const NAMES: &'static [&'static str];
+
+    /// Prepares for step `t`, counted from 1.
+    fn begin_step(&mut self, t: u64) {
+        let _ = t;
+    }
+}
+
+/// The estimator of the gradient of the loss, g.
+pub trait GradientEstimate<T: Real>: Transform<T> {
+    /// One parameter's g from its minibatch gradient. Mark it `#[inline(always)]`.
+    fn estimate(&self, gradient: T, moments: &mut Self::Moments) -> T;
+}
+
+/// The update direction v; the parameters move along −v.
+pub trait Direction<T: Real>: Transform<T> {
+    /// One parameter's v from its minibatch gradient and its g. Mark it `#[inline(always)]`.
+    fn direction(&self, gradient: T, g: T, moments: &mut Self::Moments) -> T;
+}
+
+/// An exponential moving average with bias correction, Algorithm 2 of the paper:
+/// `m ← (1 − 1/τ)·m + x/τ`, from m = 0, with the value `m/(1 − (1 − 1/τ)ᵗ)` after t updates.
+#[derive(Clone, Copy, Debug)]
+pub struct MovingAverage<T> {
+    timescale: f64,
+    decay: T,
+    weight: T,
+    /// 1/(1 − decayᵗ).
+    correction: T,
+}
+
+impl<T: Real> MovingAverage<T> {
+    /// An average over about `timescale` steps, at least 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] below 1 or when not finite.
+    pub fn new(timescale: f64) -> Result<Self, ConfigError> {
+        let accept = timescale >= 1.0 && timescale.is_finite();
+        checked("a timescale", timescale, "a number of at least 1", accept)?;
+        Ok(MovingAverage::over(timescale))
+    }
+
+    /// `timescale` is at least 1 and finite.
+    fn over(timescale: f64) -> Self {
+        MovingAverage {
+            timescale,
+            decay: T::of(1.0 - 1.0 / timescale),
+            weight: T::of(1.0 / timescale),
+            correction: T::one(),
+        }
+    }
+
+    /// Sets the bias correction of update number `t`, counted from 1.
+    pub fn begin_step(&mut self, t: u64) {
+        let remaining = power(1.0 - 1.0 / self.timescale, t);
+        self.correction = T::of(1.0 / (1.0 - remaining));
+    }
+
+    /// Takes `x` into the average `mean` and returns the corrected value.
+    #[inline(always)]
+    pub fn update(&self, mean: &mut T, x: T) -> T {
+        *mean = self.decay * *mean + self.weight * x;
+        *mean * self.correction
+    }
+}
+
+/// `baseᵗ`.
+pub(crate) fn power(base: f64, t: u64) -> f64 {
+    // Beyond i32::MAX steps a decay's power has long been 0.
+    base.powi(i32::try_from(t).unwrap_or(i32::MAX))
+}
+
+/// g = ∇L of the minibatch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawGradient;
+
+impl<T: Real> Transform<T> for RawGradient {
+    type Moments = [T; 0];
+    const NAMES: &'static [&'static str] = &[];
+}
+
+impl<T: Real> GradientEstimate<T> for RawGradient {
+    #[inline(always)]
+    fn estimate(&self, gradient: T, _: &mut [T; 0]) -> T {
+        gradient
+    }
+}
+
+/// v = ∇L of the minibatch, whatever g is: plain SGD's direction.
+///
+/// Paired with another estimate than [`RawGradient`] it can make g·v negative; L4 then does not
+/// move ([`Outcome::NoDescent`](crate::Outcome::NoDescent)).
+impl<T: Real> Direction<T> for RawGradient {
+    #[inline(always)]
+    fn direction(&self, gradient: T, _: T, _: &mut [T; 0]) -> T {
+        gradient
+    }
+}
+
+/// Momentum: g = EMA(∇L, τm), over τm = 10 steps. The g of Eq. (7), in both L4Mom and L4Adam.
+#[derive(Clone, Copy, Debug)]
+pub struct AveragedGradient<T>(MovingAverage<T>);
+
+impl<T: Real> AveragedGradient<T> {
+    /// Momentum with another average.
+    pub fn over(average: MovingAverage<T>) -> Self {
+        AveragedGradient(average)
+    }
+}
+
+impl<T: Real> Default for AveragedGradient<T> {
+    fn default() -> Self {
+        AveragedGradient(MovingAverage::over(10.0))
+    }
+}
+
+impl<T: Real> Transform<T> for AveragedGradient<T> {
+    type Moments = [T; 1];
+    const NAMES: &'static [&'static str] = &["mean_gradient"];
+
+    fn begin_step(&mut self, t: u64) {
+        self.0.begin_step(t);
+    }
+}
+
+impl<T: Real> GradientEstimate<T> for AveragedGradient<T> {
+    #[inline(always)]
+    fn estimate(&self, gradient: T, [mean]: &mut [T; 1]) -> T {
+        self.0.update(mean, gradient)
+    }
+}
+
+/// v = g: L4Mom's direction, Eq. (7).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlongEstimate;
+
+impl<T: Real> Transform<T> for AlongEstimate {
+    type Moments = [T; 0];
+    const NAMES: &'static [&'static str] = &[];
+}
+
+impl<T: Real> Direction<T> for AlongEstimate {
+    #[inline(always)]
+    fn direction(&self, _: T, g: T, _: &mut [T; 0]) -> T {
+        g
+    }
+}
+
+/// `v = g/(√EMA(∇L², τs) + 1e-4)` over τs = 1000 steps: L4Adam's direction, Eq. (7).
+///
+/// Its numerator is the estimate g itself, so that L4Adam holds the first moment once.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamDirection<T> {
+    average: MovingAverage<T>,
+    epsilon: T,
+}
+
+impl<T: Real> AdamDirection<T> {
+    /// Adam's direction with another average, and another number added to the root, at least 0.
+    /// At 0 a parameter whose gradient has always been 0 makes v = 0/0 and so every step an
+    /// [`Overflow`](crate::StepError::Overflow).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when `epsilon` is negative or not finite.
+    pub fn over(average: MovingAverage<T>, epsilon: T) -> Result<Self, ConfigError> {
+        let epsilon = non_negative("Adam's epsilon", epsilon)?;
+        Ok(AdamDirection { average, epsilon })
+    }
+}
+
+impl<T: Real> Default for AdamDirection<T> {
+    fn default() -> Self {
+        AdamDirection {
+            average: MovingAverage::over(1000.0),
+            epsilon: T::of(1e-4),
+        }
+    }
+}
+
+impl<T: Real> Transform<T> for AdamDirection<T> {
+    type Moments = [T; 1];
+    const NAMES: &'static [&'static str] = &["mean_square"];
+
+    fn begin_step(&mut self, t: u64) {
+        self.average.begin_step(t);
+    }
+}
+
+impl<T: Real> Direction<T> for AdamDirection<T> {
+    #[inline(always)]
+    fn direction(&self, gradient: T, g: T, [mean_square]: &mut [T; 1]) -> T {
+        let square = self.average.update(mean_square, gradient * gradient);
+        g / (square.sqrt() + self.epsilon)
+    }
+}

@@ -1,0 +1,346 @@
+//! The command line that all sections share.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::PossibleValue;
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+
+use crate::interrupt;
+use crate::runner::{Options, RunnerError};
+
+/// How much of an experiment to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// Seconds: shows that everything works.
+    Smoke,
+    /// Minutes: enough to see the effects.
+    Quick,
+    /// What the paper ran.
+    Paper,
+}
+
+impl Preset {
+    /// Its name on the command line and in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Smoke => "smoke",
+            Preset::Quick => "quick",
+            Preset::Paper => "paper",
+        }
+    }
+}
+
+impl ValueEnum for Preset {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Preset::Smoke, Preset::Quick, Preset::Paper]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+/// What the command line says about a section.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// The section of the paper, as `"3.1"`.
+    pub number: &'static str,
+    /// The binary's name and that of its output directory, as `"section3_1"`.
+    pub binary: &'static str,
+    /// What is run and what is written: the head of `--help`.
+    pub about: &'static str,
+    /// The presets that the section has, and what each means: size, how it departs from the paper, how long it takes.
+    pub presets: &'static [(Preset, &'static str)],
+    /// The preset that is run unless another is asked for.
+    pub default_preset: Preset,
+    /// The methods, as the paper's legends call them.
+    pub methods: &'static [&'static str],
+}
+
+/// The options of every section, as typed.
+#[derive(Args)]
+struct Arguments {
+    /// How much to run
+    #[arg(long)]
+    preset: String,
+
+    /// Independent runs of each method, with seeds 0 to N-1 [default: as the preset has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+
+    /// Methods to run, separated by commas [default: all]
+    ///
+    /// Quote a name with a star, as the shell would take it for a pattern.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true)]
+    methods: Vec<String>,
+
+    /// Directory for results and for what is needed to resume [default: repro/out/ and the section's name]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Runs to compute at once, each on one thread; results do not depend on it [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+
+    /// Compute everything again, instead of keeping finished runs and resuming the others
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// The options of every section, checked and with the defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// How much to run.
+    pub preset: Preset,
+    /// Runs of each method, at least 1; `None` leaves it to the preset.
+    pub seeds: Option<u64>,
+    /// Methods to run, in the section's order and spelling.
+    pub methods: Vec<&'static str>,
+    /// The output directory.
+    pub out: PathBuf,
+    /// Runs computed at once, at least 1.
+    pub jobs: usize,
+    /// Whether to discard earlier runs.
+    pub fresh: bool,
+}
+
+impl Common {
+    /// For [`Runner::open`](crate::runner::Runner::open).
+    #[must_use]
+    pub fn runner_options(&self) -> Options {
+        Options {
+            jobs: self.jobs,
+            fresh: self.fresh,
+            ..Options::new(&self.out)
+        }
+    }
+}
+
+/// For a section without options of its own.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMore {}
+
+/// Reads the process's command line: the common options and the section's own, `A`.
+///
+/// # Errors
+/// A [`clap::Error`] for wrong usage and for `--help`, which [`main`] turns into the exit code.
+pub fn parse<A: Args>(section: &Section) -> Result<(Common, A), clap::Error> {
+    parse_from(section, std::env::args_os())
+}
+
+/// As [`parse`], from given words; the first is the program's name.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from<A: Args>(
+    section: &Section,
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<(Common, A), clap::Error> {
+    let matches = command::<A>(section).try_get_matches_from(words)?;
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    Ok((common(section, arguments), A::from_arg_matches(&matches)?))
+}
+
+fn command<A: Args>(section: &Section) -> Command {
+    let command = Command::new(section.binary)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(section.about);
+    let presets = section
+        .presets
+        .iter()
+        .map(|(preset, text)| PossibleValue::new(preset.name()).help(*text));
+    let presets: Vec<PossibleValue> = presets.collect();
+    A::augment_args(Arguments::augment_args(command))
+        .mut_arg("preset", |arg| arg.value_parser(presets).default_value(section.default_preset.name()))
+        .mut_arg("methods", |arg| arg.value_parser(section.methods.to_vec()))
+        .after_help(
+            "Ctrl-C keeps every run's last step. The same command again resumes; with other options it keeps what still \
+             applies.",
+        )
+}
+
+fn common(section: &Section, arguments: Arguments) -> Common {
+    let Arguments {
+        preset,
+        seeds,
+        methods,
+        out,
+        jobs,
+        fresh,
+    } = arguments;
+    let asked = |method: &&str| {
+        methods.is_empty() || methods.iter().any(|name| name.eq_ignore_ascii_case(method))
+    };
+    let known = section
+        .presets
+        .iter()
+        .map(|(known, _)| *known)
+        .find(|known| known.name() == preset);
+    Common {
+        preset: known.unwrap_or(section.default_preset),
+        seeds,
+        methods: section.methods.iter().copied().filter(asked).collect(),
+        out: out.unwrap_or_else(|| default_out(section.binary)),
+        jobs: jobs.map_or_else(cores, usize::from),
+        fresh,
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// In the checkout that the program was built in, if that is still there; otherwise where one is.
+fn default_out(binary: &str) -> PathBuf {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let base = if checkout.is_dir() {
+        checkout
+    } else {
+        Path::new(".")
+    };
+    base.join("out").join(binary)
+}
+
+/// The `main` of every binary: reports an error and gives the exit code. 2 is wrong usage, 1 a failure, 130 interrupted.
+pub fn main(body: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+    let Err(error) = body() else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        // A closed standard output is no reason to say more.
+        let _ = usage.print();
+        return ExitCode::from(usage.exit_code() as u8);
+    }
+    if let Some(interrupted @ RunnerError::Interrupted { .. }) = error.downcast_ref() {
+        eprintln!("{interrupted}");
+        return ExitCode::from(interrupt::EXIT_CODE);
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.
+///
+/// # Errors
+/// If standard output cannot be written for another reason.
+pub fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECTION: Section = Section {
+        number: "3.1",
+        binary: "section3_1",
+        about: "Badly conditioned regression.",
+        presets: &[
+            (Preset::Smoke, "one short run each"),
+            (Preset::Paper, "the whole"),
+        ],
+        default_preset: Preset::Paper,
+        methods: &["mSGD", "L4Adam", "L4Adam*"],
+    };
+
+    #[derive(Args)]
+    struct Sizes {
+        #[arg(long, default_value_t = 96)]
+        weights: usize,
+    }
+
+    fn parse(words: &str) -> Result<(Common, Sizes), clap::Error> {
+        parse_from(
+            &SECTION,
+            ["section3_1"].into_iter().chain(words.split_whitespace()),
+        )
+    }
+
+    fn refused(words: &str) -> String {
+        let error = parse(words).err().expect("refused");
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn without_options_all_is_run_as_the_section_has_it() {
+        let (common, sizes) = parse("").unwrap();
+        assert_eq!(
+            (common.preset, common.seeds, common.fresh),
+            (Preset::Paper, None, false)
+        );
+        assert_eq!(common.methods, SECTION.methods);
+        assert!(common.out.ends_with("repro/out/section3_1") && common.jobs >= 1);
+        assert_eq!(sizes.weights, 96);
+    }
+
+    #[test]
+    fn options_are_taken_as_given() {
+        let (common, sizes) =
+            parse("--preset smoke --seeds 3 --methods l4adam*,MSGD --out x --jobs 2 --fresh --weights 192").unwrap();
+        let expected = Common {
+            preset: Preset::Smoke,
+            seeds: Some(3),
+            methods: vec!["mSGD", "L4Adam*"],
+            out: "x".into(),
+            jobs: 2,
+            fresh: true,
+        };
+        assert_eq!((common, sizes.weights), (expected, 192));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_and_says_what_is_right() {
+        assert!(refused("--seeds 0").contains("0 is not in 1.."));
+        assert!(refused("--jobs 0").contains("0 is not in 1.."));
+        assert!(refused("--methods mSGD,L5").contains("[possible values: mSGD, L4Adam, L4Adam*]"));
+        assert!(refused("--preset quick").contains("[possible values: smoke, paper]"));
+        refused("--seeds many");
+        refused("--nonsense");
+    }
+
+    #[test]
+    fn help_says_what_a_preset_means() {
+        let help = command::<NoMore>(&SECTION).render_long_help().to_string();
+        for text in [
+            "Badly conditioned",
+            "smoke: one short run each",
+            "paper: the whole",
+            "[default: paper]",
+        ] {
+            assert!(help.contains(text), "{text} in {help}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_tell_usage_failure_and_interruption_apart() {
+        let code = |error: anyhow::Error| format!("{:?}", main(|| Err(error)));
+        assert_eq!(
+            format!("{:?}", main(|| Ok(()))),
+            format!("{:?}", ExitCode::SUCCESS)
+        );
+        assert_eq!(
+            code(parse("--seeds 0").err().unwrap().into()),
+            format!("{:?}", ExitCode::from(2))
+        );
+        assert_eq!(
+            code(anyhow::anyhow!("x")),
+            format!("{:?}", ExitCode::from(1))
+        );
+        let interrupted = RunnerError::Interrupted {
+            finished: 1,
+            total: 2,
+        };
+        assert_eq!(
+            code(interrupted.into()),
+            format!("{:?}", ExitCode::from(130))
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! Progress on standard error: bars on a terminal, an occasional line anywhere else.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::run::{Outcome, RunSpec};
+
+/// Least time between two lines where there is no terminal.
+const LINE_PERIOD: Duration = Duration::from_secs(15);
+
+/// All runs of one call.
+pub(crate) struct Progress {
+    total: usize,
+    display: Display,
+    counts: Mutex<Counts>,
+}
+
+enum Display {
+    Bars {
+        all: MultiProgress,
+        overall: ProgressBar,
+    },
+    Lines,
+}
+
+struct Counts {
+    found: usize,
+    finished: usize,
+    diverged: usize,
+    start: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    pub fn new(total: usize, jobs: usize) -> Self {
+        let display = if std::io::stderr().is_terminal() {
+            Display::bars(total)
+        } else {
+            Display::Lines
+        };
+        if let Display::Lines = display {
+            eprintln!("{total} runs, {jobs} at a time");
+        }
+        let now = Instant::now();
+        let counts = Counts {
+            found: 0,
+            finished: 0,
+            diverged: 0,
+            start: now,
+            last_line: now,
+        };
+        Self {
+            total,
+            display,
+            counts: Mutex::new(counts),
+        }
+    }
+
+    /// A run whose result was there already.
+    pub fn found(&self, spec: &RunSpec) {
+        self.count(|counts| counts.found += 1);
+        self.overall();
+        self.line(|| format!("{} was finished earlier", spec.label()));
+    }
+
+    pub fn begin(&self, spec: &RunSpec, position: u64) -> RunProgress<'_> {
+        let bar = match &self.display {
+            Display::Bars { all, .. } => Some(all.add(run_bar(spec, position))),
+            Display::Lines => None,
+        };
+        RunProgress {
+            progress: self,
+            bar,
+            label: spec.label(),
+            steps: spec.steps,
+        }
+    }
+
+    pub fn end(&self) {
+        if let Display::Bars { overall, .. } = &self.display {
+            overall.finish_and_clear();
+        }
+        let (sum, seconds) =
+            self.count(|counts| (counts.sum(), counts.start.elapsed().as_secs_f64()));
+        eprintln!("{sum} in {seconds:.1} s");
+    }
+
+    fn count<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn overall(&self) {
+        if let Display::Bars { overall, .. } = &self.display {
+            overall.inc(1);
+        }
+    }
+
+    /// Says how far things are, unless something was said a moment ago.
+    fn line(&self, what: impl FnOnce() -> String) {
+        if let Display::Bars { .. } = self.display {
+            return;
+        }
+        let done = self.count(|counts| {
+            let due = counts.last_line.elapsed() >= LINE_PERIOD;
+            due.then(|| {
+                counts.last_line = Instant::now();
+                counts.found + counts.finished
+            })
+        });
+        if let Some(done) = done {
+            eprintln!("{done} of {} runs finished; {}", self.total, what());
+        }
+    }
+}
+
+impl Counts {
+    fn sum(&self) -> String {
+        let mut text = format!("{} runs computed", self.finished);
+        if self.diverged > 0 {
+            text += &format!(" ({} diverged)", self.diverged);
+        }
+        if self.found > 0 {
+            text += &format!(", {} found finished", self.found);
+        }
+        text
+    }
+}
+
+impl Display {
+    fn bars(total: usize) -> Self {
+        let all = MultiProgress::new();
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {elapsed}, {eta} left")
+                .expect("valid");
+        let overall = all.add(ProgressBar::new(total as u64).with_style(style));
+        overall.enable_steady_tick(Duration::from_secs(1));
+        Self::Bars { all, overall }
+    }
+}
+
+fn run_bar(spec: &RunSpec, position: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {eta} left  {msg}")
+        .expect("valid");
+    let bar = ProgressBar::new(spec.steps)
+        .with_style(style)
+        .with_message(spec.label());
+    bar.set_position(position);
+    bar.reset_eta();
+    bar
+}
+
+/// One run.
+pub(crate) struct RunProgress<'a> {
+    progress: &'a Progress,
+    bar: Option<ProgressBar>,
+    label: String,
+    steps: u64,
+}
+
+impl RunProgress<'_> {
+    pub fn at(&self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        }
+        self.progress
+            .line(|| format!("{} at step {position} of {}", self.label, self.steps));
+    }
+
+    pub fn end(&self, outcome: &Outcome) {
+        self.progress.count(|counts| {
+            counts.finished += 1;
+            counts.diverged += usize::from(*outcome != Outcome::Finished);
+        });
+        self.progress.overall();
+        self.progress.line(|| format!("{} is finished", self.label));
+    }
+}
+
+/// The bar goes however the run ends.
+impl Drop for RunProgress<'_> {
+    fn drop(&mut self) {
+        if let (Some(bar), Display::Bars { all, .. }) = (&self.bar, &self.progress.display) {
+            bar.finish_and_clear();
+            all.remove(bar);
+        }
+    }
+}

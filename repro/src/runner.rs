@@ -1,0 +1,471 @@
+//! Computes runs in parallel, keeps what they did, and goes on after any interruption.
+//!
+//! ```text
+//! OUT/.lock                              held by the process that works here
+//! OUT/runs/3.1_L4Adam_..._seed=0-<hash>/  one run: see below
+//! OUT/figure2.json ...                   the section's results, written by the section
+//! ```
+//!
+//! # What holds at any moment
+//!
+//! - A run's directory is named after the hash of its whole specification ([`RunSpec`]). A changed specification is
+//!   another directory; an equal one is the same run.
+//! - A finished run is never computed again. An unfinished one goes on from its last checkpoint, and its final metrics,
+//!   result and weights are bit-identical to those of a run that was never interrupted. What is in a run's directory after
+//!   a crash at any instant is written at the head of `run_directory.rs`.
+//! - Runs share nothing: a run that diverges, fails or finds its directory damaged leaves the others as they are.
+//!
+//! # What makes runs deterministic
+//!
+//! A run is one thread of one [`Experiment`], which keeps the three promises made there. The runner adds no choice that a
+//! run could see: how long its slices are, when it checkpoints, which thread it is on. Results come back in the order in
+//! which the runs were given. So nothing but times depends on `jobs`, on the machine's speed or on interruptions.
+
+use std::collections::HashSet;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, ensure};
+
+use crate::experiment::{Advance, Experiment, Stop};
+use crate::files::{Durability, FileError};
+use crate::interrupt;
+use crate::lock::{DirectoryLock, LockError};
+use crate::metrics::MetricLog;
+use crate::progress::{Progress, RunProgress};
+use crate::provenance::{self, DataSet, GIT_COMMIT, Provenance};
+use crate::run::{Outcome, RunResult, RunSpec};
+use crate::run_directory::{self, RunDirectory, Stored};
+
+/// How a [`Runner`] works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The output directory. It is created if need be.
+    pub out: PathBuf,
+    /// Runs computed at once.
+    pub jobs: usize,
+    /// Computes all runs anew, discarding what earlier commands left of them.
+    pub fresh: bool,
+    /// At least this long between two checkpoints of a run.
+    pub checkpoint_period: Duration,
+    /// Whether the final weights of a finished run stay on disk.
+    pub keep_final_checkpoint: bool,
+}
+
+impl Options {
+    /// One job, a checkpoint every 30 s, final weights kept.
+    #[must_use]
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        let checkpoint_period = Duration::from_secs(30);
+        Self {
+            out: out.into(),
+            jobs: 1,
+            fresh: false,
+            checkpoint_period,
+            keep_final_checkpoint: true,
+        }
+    }
+}
+
+/// A run to be computed.
+pub struct Planned<'a> {
+    spec: RunSpec,
+    set_up: Box<SetUp<'a>>,
+}
+
+type SetUp<'a> = dyn Fn(&RunSpec) -> anyhow::Result<Box<dyn Experiment + 'a>> + Send + Sync + 'a;
+
+impl<'a> Planned<'a> {
+    /// `set_up` makes the experiment at its first step, on the thread that will compute it, and only if it is to be computed.
+    pub fn new<E: Experiment + 'a>(
+        spec: RunSpec,
+        set_up: impl Fn(&RunSpec) -> anyhow::Result<E> + Send + Sync + 'a,
+    ) -> Self {
+        Self {
+            spec,
+            set_up: Box::new(move |spec| Ok(Box::new(set_up(spec)?))),
+        }
+    }
+}
+
+/// Why there are no results to go on with.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// The output directory is in use, or cannot be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The output directory cannot be made.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Signals cannot be listened to.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signal(std::io::Error),
+    /// Two of the given runs are the same. An error of the section's author.
+    #[error("the run `{0}` was asked for twice")]
+    Duplicate(String),
+    /// A hyperparameter is null, which is what JSON makes of a NaN or an infinity. An error of the section's author.
+    #[error("the hyperparameter {pointer} of the run `{run}` is null: it is missing or not finite")]
+    Hyperparameter {
+        /// The run.
+        run: String,
+        /// JSON pointer to the null.
+        pointer: String,
+    },
+    /// A signal asked to stop.
+    #[error(
+        "interrupted with {finished} of {total} runs finished; the others keep their last step. To resume, give the same \
+         command again:\n  {}",
+        command_line()
+    )]
+    Interrupted {
+        /// Runs that are complete.
+        finished: usize,
+        /// Runs that were asked for.
+        total: usize,
+    },
+    /// Some runs could not be carried out.
+    #[error(
+        "{} of {total} runs failed; the others are finished and kept in {}{}",
+        failures.len(), out.display(), list(failures)
+    )]
+    Failed {
+        /// What failed and why.
+        failures: Vec<(RunSpec, anyhow::Error)>,
+        /// Runs that were asked for.
+        total: usize,
+        /// The output directory.
+        out: PathBuf,
+    },
+}
+
+fn command_line() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
+}
+
+fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
+    failures
+        .iter()
+        .map(|(spec, error)| format!("\n  {}: {error:#}", spec.label()))
+        .collect()
+}
+
+/// An output directory, and the means to compute runs in it. It belongs to this process until the runner is dropped.
+#[derive(Debug)]
+pub struct Runner {
+    options: Options,
+    started: SystemTime,
+    clock: Instant,
+    /// Directories that `fresh` has emptied already: a second call for the same run finds the result of the first.
+    discarded: Mutex<HashSet<String>>,
+    account: Mutex<Account>,
+    _lock: DirectoryLock,
+}
+
+/// What went into the results so far.
+#[derive(Debug, Default)]
+struct Account {
+    runs: HashSet<String>,
+    seconds: f64,
+    other_commits: Vec<String>,
+}
+
+impl Runner {
+    /// Creates and locks the output directory, and takes over Ctrl-C.
+    ///
+    /// # Errors
+    /// If the directory cannot be written or another process works in it.
+    pub fn open(options: Options) -> Result<Self, RunnerError> {
+        let runs = options.out.join("runs");
+        fs::create_dir_all(&runs).map_err(FileError::on("create", &runs))?;
+        let lock = DirectoryLock::acquire(&options.out)?;
+        interrupt::listen().map_err(RunnerError::Signal)?;
+        Ok(Self {
+            options,
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            discarded: Mutex::default(),
+            account: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// The output directory.
+    #[must_use]
+    pub fn out(&self) -> &Path {
+        &self.options.out
+    }
+
+    /// Computes the runs, or reads back those that are finished. The results are in the order of `planned`.
+    ///
+    /// # Errors
+    /// If a run fails, after the others are finished; or if a signal asks to stop, after all runs are checkpointed.
+    pub fn run(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
+        check(planned)?;
+        let progress = Progress::new(planned.len(), self.options.jobs);
+        let next = AtomicUsize::new(0);
+        let ends: Vec<OnceLock<anyhow::Result<Option<RunResult>>>> =
+            planned.iter().map(|_| OnceLock::new()).collect();
+        let work = || {
+            while let Some(index) = claim(&next, planned.len()) {
+                let end = self.compute_guarded(&planned[index], &progress);
+                ends[index]
+                    .set(end)
+                    .unwrap_or_else(|_| unreachable!("an index is claimed once"));
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..self.options.jobs.clamp(1, planned.len().max(1)) {
+                scope.spawn(work);
+            }
+        });
+        progress.end();
+        self.collect(planned, ends.into_iter().map(OnceLock::into_inner))
+    }
+
+    /// Where the results of all runs so far come from. `simd` names the vector instructions used.
+    #[must_use]
+    pub fn provenance(&self, simd: &str, data: DataSet) -> Provenance {
+        let account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        Provenance {
+            jobs: self.options.jobs,
+            wall_seconds: self.clock.elapsed().as_secs_f64(),
+            run_seconds: account.seconds,
+            other_commits: account.other_commits.clone(),
+            ..provenance::of_this_program(simd, self.started, data)
+        }
+    }
+
+    fn collect(
+        &self,
+        planned: &[Planned<'_>],
+        ends: impl Iterator<Item = Option<anyhow::Result<Option<RunResult>>>>,
+    ) -> Result<Vec<RunResult>, RunnerError> {
+        let total = planned.len();
+        let mut results = Vec::with_capacity(total);
+        let mut failures = Vec::new();
+        for (planned, end) in planned.iter().zip(ends) {
+            match end {
+                Some(Ok(Some(result))) => results.push(result),
+                Some(Err(error)) => failures.push((planned.spec.clone(), error)),
+                // Interrupted, or never begun for that reason.
+                Some(Ok(None)) | None => {}
+            }
+        }
+        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        results.iter().for_each(|result| account.add(result));
+        if !failures.is_empty() {
+            return Err(RunnerError::Failed {
+                failures,
+                total,
+                out: self.options.out.clone(),
+            });
+        }
+        if results.len() < total {
+            return Err(RunnerError::Interrupted {
+                finished: results.len(),
+                total,
+            });
+        }
+        Ok(results)
+    }
+
+    /// A panic is a defect of one experiment, and no reason to lose the others.
+    fn compute_guarded(
+        &self,
+        planned: &Planned<'_>,
+        progress: &Progress,
+    ) -> anyhow::Result<Option<RunResult>> {
+        catch_unwind(AssertUnwindSafe(|| self.compute(planned, progress))).unwrap_or_else(|_| {
+            Err(anyhow::anyhow!(
+                "it panicked (see above): a defect of the program"
+            ))
+        })
+    }
+
+    /// `None` if the run was interrupted.
+    fn compute(
+        &self,
+        planned: &Planned<'_>,
+        progress: &Progress,
+    ) -> anyhow::Result<Option<RunResult>> {
+        let spec = &planned.spec;
+        if interrupt::requested() {
+            return Ok(None);
+        }
+        let runs = self.options.out.join("runs");
+        if self.options.fresh {
+            self.discard(&runs, spec)?;
+        }
+        let (directory, resume) = match run_directory::open(&runs, spec)? {
+            Stored::Finished(result) => {
+                progress.found(spec);
+                return Ok(Some(result));
+            }
+            Stored::Unfinished(directory, resume) => (directory, resume),
+        };
+        let mut experiment = (planned.set_up)(spec)?;
+        if let Some((checkpoint, position)) = &resume.checkpoint {
+            experiment
+                .load(checkpoint)
+                .context("cannot resume from its checkpoint")?;
+            let found = experiment.position();
+            ensure!(
+                found == *position,
+                "its checkpoint is of step {position}, but the experiment resumed at {found}"
+            );
+        }
+        let progress = progress.begin(spec, experiment.position());
+        let active = Active {
+            options: &self.options,
+            directory,
+            experiment,
+            log: resume.log,
+            last_checkpoint: Instant::now(),
+            // What has been checkpointed before is long enough to be worth the wait for the disk.
+            long: resume.checkpoint.is_some(),
+        };
+        active.drive(&progress)
+    }
+
+    fn discard(&self, runs: &Path, spec: &RunSpec) -> Result<(), FileError> {
+        let name = spec.directory_name();
+        let path = runs.join(&name);
+        let first = self
+            .discarded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name);
+        if first && path.exists() {
+            fs::remove_dir_all(&path).map_err(FileError::on("discard", &path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Account {
+    fn add(&mut self, result: &RunResult) {
+        if !self.runs.insert(result.spec.hash()) {
+            return;
+        }
+        self.seconds += result.timing.wall_seconds;
+        if result.git_commit != GIT_COMMIT && !self.other_commits.contains(&result.git_commit) {
+            self.other_commits.push(result.git_commit.clone());
+        }
+    }
+}
+
+fn check(planned: &[Planned<'_>]) -> Result<(), RunnerError> {
+    let mut seen = HashSet::new();
+    for Planned { spec, .. } in planned {
+        if !seen.insert(spec.hash()) {
+            return Err(RunnerError::Duplicate(spec.label()));
+        }
+        if let Some(pointer) = crate::json::find_null(&spec.hyperparameters) {
+            return Err(RunnerError::Hyperparameter {
+                run: spec.label(),
+                pointer,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The next run that nobody works on.
+fn claim(next: &AtomicUsize, total: usize) -> Option<usize> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    (index < total).then_some(index)
+}
+
+/// A run being computed.
+struct Active<'a> {
+    options: &'a Options,
+    directory: RunDirectory,
+    experiment: Box<dyn Experiment + 'a>,
+    log: MetricLog,
+    last_checkpoint: Instant,
+    long: bool,
+}
+
+/// How long a slice should take: Ctrl-C is answered, and rows reach the disk, about this fast.
+const SLICE: Duration = Duration::from_millis(50);
+
+impl Active<'_> {
+    fn drive(mut self, progress: &RunProgress<'_>) -> anyhow::Result<Option<RunResult>> {
+        let mut steps = 1;
+        loop {
+            let before = self.experiment.position();
+            let start = Instant::now();
+            let advance = self.log.timed(|log| self.experiment.advance(steps, log));
+            steps = next_slice(steps, start.elapsed());
+            self.directory.append(&mut self.log)?;
+            progress.at(self.experiment.position());
+            match advance {
+                Ok(Advance::Running) => {}
+                Ok(Advance::Finished) => return self.finish(Outcome::Finished, progress).map(Some),
+                Err(Stop::Diverged { step, reason }) => {
+                    return self
+                        .finish(Outcome::Diverged { step, reason }, progress)
+                        .map(Some);
+                }
+                Err(Stop::Failed(error)) => return Err(error),
+            }
+            ensure!(
+                self.experiment.position() > before,
+                "it made no step beyond {before} and yet is not finished"
+            );
+            let interrupted = interrupt::requested();
+            if interrupted || self.last_checkpoint.elapsed() >= self.options.checkpoint_period {
+                self.long = true;
+                self.checkpoint()?;
+            }
+            if interrupted {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waiting for the disk is for runs that took long: a grid search has hundreds of short ones.
+    fn durability(&self) -> Durability {
+        if self.long {
+            Durability::Power
+        } else {
+            Durability::Process
+        }
+    }
+
+    fn checkpoint(&mut self) -> anyhow::Result<()> {
+        let position = self.experiment.position();
+        self.directory.checkpoint(
+            &self.experiment.save(),
+            position,
+            self.log.timing(),
+            self.durability(),
+        )?;
+        self.last_checkpoint = Instant::now();
+        Ok(())
+    }
+
+    fn finish(mut self, outcome: Outcome, progress: &RunProgress<'_>) -> anyhow::Result<RunResult> {
+        // The state of a diverged run is no use to anyone; its last good one stays.
+        if self.options.keep_final_checkpoint && outcome == Outcome::Finished {
+            self.checkpoint()?;
+        }
+        progress.end(&outcome);
+        let (summary, durability) = (self.experiment.summary(), self.durability());
+        let keep = self.options.keep_final_checkpoint;
+        Ok(self
+            .directory
+            .finish(outcome, summary, self.log, keep, durability)?)
+    }
+}
+
+/// The number of steps that would have taken [`SLICE`], approached by at most doubling.
+fn next_slice(steps: u64, took: Duration) -> u64 {
+    let factor = SLICE.as_secs_f64() / took.as_secs_f64().max(1e-9);
+    ((steps as f64 * factor.min(2.0)) as u64).max(1)
+}

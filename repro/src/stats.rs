@@ -1,0 +1,233 @@
+//! Statistics over the runs of a method.
+
+/// Arithmetic mean; `None` of nothing.
+#[must_use]
+pub fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Sample standard deviation, with n − 1 in the denominator; `None` of fewer than two values.
+#[must_use]
+pub fn sample_std(values: &[f64]) -> Option<f64> {
+    let centre = mean(values).filter(|_| values.len() > 1)?;
+    let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
+    Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+/// Least and greatest value; `None` of nothing.
+#[must_use]
+pub fn range(values: &[f64]) -> Option<(f64, f64)> {
+    let first = *values.first()?;
+    Some(values.iter().fold((first, first), |(low, high), &value| {
+        (low.min(value), high.max(value))
+    }))
+}
+
+/// What one run measured over its course.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// The run's seed.
+    pub seed: u64,
+    /// Where: steps, epochs, examples.
+    pub x: Vec<f64>,
+    /// What, finite; as many as `x`.
+    pub y: Vec<f64>,
+    /// The step at which the run diverged, if it did. Its curve is shorter then.
+    pub diverged: Option<u64>,
+}
+
+/// What a band around a mean shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// From the least to the greatest run.
+    Range,
+    /// One sample standard deviation to each side.
+    Std,
+}
+
+/// A mean over runs, with a band.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Band {
+    /// The grid common to the runs.
+    pub x: Vec<f64>,
+    /// Mean over the runs that got to this x.
+    pub mean: Vec<f64>,
+    /// Lower edge.
+    pub low: Vec<f64>,
+    /// Upper edge.
+    pub high: Vec<f64>,
+}
+
+/// Curves that cannot be averaged.
+#[derive(Debug, thiserror::Error)]
+pub enum GridError {
+    /// A curve's points lie elsewhere than those of the longest curve.
+    #[error(
+        "the curve of seed {seed} is not on the others' grid: its x[{index}] is {found}, theirs {expected}"
+    )]
+    Differs {
+        /// Whose curve.
+        seed: u64,
+        /// At which point.
+        index: usize,
+        /// Its x.
+        found: f64,
+        /// The others' x.
+        expected: f64,
+    },
+    /// A curve ends early although its run did not diverge.
+    #[error(
+        "the curve of seed {seed} has {found} points, others {expected}, though the run did not diverge"
+    )]
+    Short {
+        /// Whose curve.
+        seed: u64,
+        /// Its number of points.
+        found: usize,
+        /// The greatest number of points.
+        expected: usize,
+    },
+}
+
+/// Averages curves point by point. Where a run has diverged, the mean goes on over those that have not: who draws the band
+/// says so ([`Series`](crate::results::Series) does).
+///
+/// # Errors
+/// If the curves are not on one grid, or one is short for another reason than divergence.
+pub fn band(curves: &[Curve], spread: Spread) -> Result<Band, GridError> {
+    let Some(longest) = curves.iter().max_by_key(|curve| curve.x.len()) else {
+        return Ok(Band::default());
+    };
+    curves
+        .iter()
+        .try_for_each(|curve| check_grid(curve, &longest.x))?;
+    let mut band = Band {
+        x: longest.x.clone(),
+        ..Band::default()
+    };
+    for index in 0..band.x.len() {
+        let values: Vec<f64> = curves
+            .iter()
+            .filter_map(|curve| curve.y.get(index).copied())
+            .collect();
+        let (mean, low, high) = summary(&values, spread);
+        band.mean.push(mean);
+        band.low.push(low);
+        band.high.push(high);
+    }
+    Ok(band)
+}
+
+fn check_grid(curve: &Curve, grid: &[f64]) -> Result<(), GridError> {
+    let seed = curve.seed;
+    if curve.x.len() < grid.len() && curve.diverged.is_none() {
+        return Err(GridError::Short {
+            seed,
+            found: curve.x.len(),
+            expected: grid.len(),
+        });
+    }
+    match curve
+        .x
+        .iter()
+        .zip(grid)
+        .position(|(found, expected)| found != expected)
+    {
+        Some(index) => Err(GridError::Differs {
+            seed,
+            index,
+            found: curve.x[index],
+            expected: grid[index],
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Mean, lower and upper edge of at least one value. A single value has no spread.
+fn summary(values: &[f64], spread: Spread) -> (f64, f64, f64) {
+    let centre = mean(values).unwrap_or(f64::NAN);
+    let (low, high) = match spread {
+        Spread::Range => range(values).unwrap_or((centre, centre)),
+        Spread::Std => {
+            let std = sample_std(values).unwrap_or(0.0);
+            (centre - std, centre + std)
+        }
+    };
+    (centre, low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(seed: u64, y: &[f64], diverged: Option<u64>) -> Curve {
+        Curve {
+            seed,
+            x: (0..y.len()).map(|x| x as f64).collect(),
+            y: y.to_vec(),
+            diverged,
+        }
+    }
+
+    #[test]
+    fn the_standard_deviation_is_the_sample_one() {
+        assert_eq!(sample_std(&[1.0, 2.0, 6.0]), Some(7.0_f64.sqrt()));
+        assert_eq!(
+            (mean(&[]), sample_std(&[1.0]), range(&[])),
+            (None, None, None)
+        );
+        assert_eq!(range(&[2.0, -1.0, 3.0]), Some((-1.0, 3.0)));
+    }
+
+    #[test]
+    fn the_mean_goes_on_over_the_runs_that_are_left() {
+        let curves = [
+            curve(0, &[1.0, 2.0, 4.0], None),
+            curve(1, &[3.0, 8.0], Some(2)),
+        ];
+        let range = band(&curves, Spread::Range).unwrap();
+        assert_eq!(range.x, [0.0, 1.0, 2.0]);
+        assert_eq!(range.mean, [2.0, 5.0, 4.0]);
+        assert_eq!(
+            (range.low, range.high),
+            (vec![1.0, 2.0, 4.0], vec![3.0, 8.0, 4.0])
+        );
+        let std = band(&curves, Spread::Std).unwrap();
+        assert_eq!(std.low, [2.0 - 2.0_f64.sqrt(), 5.0 - 18.0_f64.sqrt(), 4.0]);
+        assert_eq!(std.high, [2.0 + 2.0_f64.sqrt(), 5.0 + 18.0_f64.sqrt(), 4.0]);
+        assert_eq!(band(&[], Spread::Std).unwrap(), Band::default());
+    }
+
+    #[test]
+    fn curves_that_do_not_match_are_refused() {
+        let short = band(
+            &[curve(0, &[1.0, 2.0], None), curve(7, &[3.0], None)],
+            Spread::Range,
+        )
+        .unwrap_err();
+        assert_eq!(
+            short.to_string(),
+            "the curve of seed 7 has 1 points, others 2, though the run did not diverge"
+        );
+        let mut other = curve(7, &[3.0, 4.0], None);
+        other.x[1] = 1.5;
+        let differs = band(
+            &[
+                curve(0, &[1.0, 2.0, 3.0], None),
+                Curve {
+                    diverged: Some(2),
+                    ..other
+                },
+            ],
+            Spread::Range,
+        );
+        assert!(matches!(
+            differs,
+            Err(GridError::Differs {
+                seed: 7,
+                index: 1,
+                ..
+            })
+        ));
+    }
+}

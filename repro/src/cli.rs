@@ -146,16 +146,18 @@ pub fn parse_from<A: Args>(
 }
 
 fn command<A: Args>(section: &Section) -> Command {
-    let command = Command::new(section.binary)
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(section.about);
     let presets = section
         .presets
         .iter()
         .map(|(preset, text)| PossibleValue::new(preset.name()).help(*text));
     let presets: Vec<PossibleValue> = presets.collect();
-    A::augment_args(Arguments::augment_args(command))
-        .mut_arg("preset", |arg| arg.value_parser(presets).default_value(section.default_preset.name()))
+    let default_preset = section.default_preset.name();
+    // The section's description comes last, as a derived `Args` brings its own doc comment along.
+    A::augment_args(Arguments::augment_args(Command::new(section.binary)))
+        .about(section.about)
+        .long_about(None)
+        .version(concat!(env!("CARGO_PKG_VERSION"), " (", env!("REPRO_GIT_COMMIT"), ")"))
+        .mut_arg("preset", |arg| arg.value_parser(presets).default_value(default_preset).required(false))
         .mut_arg("methods", |arg| arg.value_parser(section.methods.to_vec()))
         .after_help(
             "Ctrl-C keeps every run's last step. The same command again resumes; with other options it keeps what still \

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod conformance;
 pub mod experiment;
 pub mod files;
 pub mod interrupt;

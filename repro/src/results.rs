@@ -499,3 +499,135 @@ pub fn write(directory: &Path, file: &impl ResultFile) -> Result<PathBuf, WriteE
     files::write(&path, json::pretty(&value).as_bytes(), Durability::Power)?;
     Ok(path)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    use crate::provenance::DataSet;
+
+    pub(crate) fn header(id: &str) -> Header {
+        let data = DataSet::generated("regression, condition 1e5");
+        Header {
+            id: id.to_owned(),
+            title: "A title".to_owned(),
+            section: "3.1".to_owned(),
+            protocol: Protocol {
+                preset: "paper".to_owned(),
+                steps: Some(100),
+                ..Protocol::default()
+            },
+            deviations: Vec::new(),
+            provenance: crate::provenance::of_this_program("avx2", std::time::UNIX_EPOCH, data),
+            paper: None,
+        }
+    }
+
+    fn figure(mean: f64) -> Figure {
+        let (x, y) = (Axis::linear("step"), Axis::log("loss"));
+        let curve = |seed, y: f64| Curve {
+            seed,
+            x: vec![1.0],
+            y: vec![y],
+            diverged: None,
+        };
+        let curves = [curve(0, mean), curve(1, mean)];
+        let series = vec![Series::over("a", "mSGD", &curves, Spread::Range).unwrap()];
+        let axes = vec![Axes {
+            panel: "a".into(),
+            title: "Loss".into(),
+            x,
+            y,
+        }];
+        Figure {
+            header: header("figure2"),
+            axes,
+            series,
+        }
+    }
+
+    fn refusal(file: &impl ResultFile) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let error = write(directory.path(), file).unwrap_err();
+        assert_eq!(
+            directory.path().read_dir().unwrap().count(),
+            0,
+            "nothing is written"
+        );
+        error.to_string()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let figure = figure(0.1);
+        let path = write(directory.path(), &figure).unwrap();
+        assert_eq!(path, directory.path().join("figure2.json"));
+        let text = std::fs::read(path).unwrap();
+        assert_eq!(serde_json::from_slice::<Figure>(&text).unwrap(), figure);
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_refused_wherever_it_is() {
+        assert!(refusal(&figure(f64::NAN)).contains("/series/0/mean/0 "));
+        let mut figure = figure(1.0);
+        figure.header.provenance.wall_seconds = f64::INFINITY;
+        assert!(refusal(&figure).contains("/provenance/wall_seconds "));
+
+        let row = |entry| [("a".to_owned(), entry)].into();
+        let nan = Cell::from_runs([(0, Measured::Value(f64::NAN)), (1, Measured::Value(1.0))]);
+        let rows = vec![row(Cell::default().into()), row(nan.into())];
+        let table = Table {
+            header: header("table2"),
+            columns: vec![Column::new("a", "A")],
+            rows,
+        };
+        assert!(refusal(&table).contains("/rows/1/a/mean "));
+
+        let measured = json!({"loss": f64::NAN}).as_object().unwrap().clone();
+        let (id, claim, evidence) = ("C3".into(), "It holds.".into(), "It does not.".into());
+        let claim = Claim {
+            id,
+            claim,
+            verdict: Verdict::NotReproduced,
+            evidence,
+            measured,
+        };
+        let claims = Claims {
+            header: header("claims"),
+            claims: vec![claim],
+        };
+        assert!(refusal(&claims).contains("/claims/0/measured/loss "));
+    }
+
+    #[test]
+    fn a_result_that_contradicts_itself_is_refused() {
+        let mut stray = figure(1.0);
+        stray.series[0].panel = "b".into();
+        assert!(refusal(&stray).contains("the series mSGD is in panel `b`, which has no axes"));
+        let mut uneven = figure(1.0);
+        uneven.series[0].low.push(1.0);
+        assert!(refusal(&uneven).contains("[1, 1, 2, 1] points"));
+        let rows = vec![[("time".to_owned(), 1.0.into())].into()];
+        let table = Table {
+            header: header("table2"),
+            columns: vec![Column::new("a", "A")],
+            rows,
+        };
+        assert!(refusal(&table).contains("row 0 has `time`, which is no column"));
+    }
+
+    #[test]
+    fn a_cell_counts_every_run() {
+        use Measured::{Diverged, NotReached, Value};
+        let cell = Cell::from_runs((10..).zip([Value(1.0), Diverged(7), NotReached, Value(4.0)]));
+        let expected = json!({
+            "mean": 2.5, "std": 4.5_f64.sqrt(), "n": 2, "values": [1.0, 4.0],
+            "diverged": [{"seed": 11, "step": 7}], "not_reached": [12],
+        });
+        assert_eq!(serde_json::to_value(&cell).unwrap(), expected);
+        let none = json!({"mean": null, "std": null, "n": 0, "values": []});
+        assert_eq!(serde_json::to_value(Cell::default()).unwrap(), none);
+    }
+}

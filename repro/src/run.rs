@@ -167,7 +167,7 @@ mod tests {
     fn the_hash_stays_as_it_is_so_that_earlier_runs_are_found() {
         assert_eq!(
             spec(json!({"alpha": 0.25})).directory_name(),
-            "3.1_L4Adam__alpha=0.25_seed=3-HASH"
+            "3.1_L4Adam__alpha=0.25_seed=3-4cb97a36319c"
         );
     }
 

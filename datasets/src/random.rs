@@ -11,7 +11,14 @@ pub type Seed = [u8; 32];
 pub(crate) enum Purpose {
     /// The order of examples in an epoch.
     Shuffle = 0,
+    /// Crop and flip of the training images in an epoch.
+    Augmentation = 1,
+    /// The generation of stand-in data.
+    Synthetic = 2,
 }
+
+/// 32-bit words in one block of ChaCha: a stream can be entered at any multiple of it for free.
+pub(crate) const BLOCK_WORDS: u128 = 16;
 
 /// The stream of `purpose` in `epoch`, at its start.
 pub(crate) fn stream(seed: Seed, purpose: Purpose, epoch: u32) -> ChaCha8Rng {
@@ -31,6 +38,7 @@ mod tests {
         let base = first_word([0; 32], Purpose::Shuffle, 0);
         assert_eq!(base, first_word([0; 32], Purpose::Shuffle, 0));
         assert_ne!(base, first_word([1; 32], Purpose::Shuffle, 0));
+        assert_ne!(base, first_word([0; 32], Purpose::Augmentation, 0));
         assert_ne!(base, first_word([0; 32], Purpose::Shuffle, 1));
     }
 }

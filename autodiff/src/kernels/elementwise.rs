@@ -1,0 +1,93 @@
+//! Loops over whole buffers: the compiler vectorises them, [`dispatch`] lets it
+//! use what the machine has.
+
+use crate::Real;
+use pulp::{Arch, NullaryFnOnce};
+
+/// Partial sums kept side by side; four registers of the widest vectors. The same
+/// number on every instruction set, so that sums have the same bits on each.
+const LANES: usize = 64;
+
+/// Calls `f` compiled for the best instruction set of the machine.
+///
+/// Only what is inlined into `f` profits. Never use `mul_add` inside: without
+/// FMA it becomes a library call. Plain multiplications and additions give the
+/// same bits on every instruction set.
+#[inline(always)]
+pub fn dispatch<F: NullaryFnOnce>(f: F) -> F::Output {
+    Arch::new().dispatch(f)
+}
+
+/// Σ terms, in an order fixed by their number alone. `term(lane, chunk of a,
+/// chunk of b)` is called on equal chunks.
+#[inline(always)]
+fn sum_of<T: Real>(a: &[T], b: &[T], term: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += term(a, b);
+        }
+    }
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
+        *lane += term(a, b);
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+    }
+    lanes[0]
+}
+
+/// Σ aᵢ.
+#[inline(always)]
+pub fn sum<T: Real>(a: &[T]) -> T {
+    sum_of(
+        a,
+        a,
+        #[inline(always)]
+        |a, _| a,
+    )
+}
+
+/// Σ (aᵢ − bᵢ)².
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
+    assert_eq!(a.len(), b.len(), "squared_distance: lengths");
+    dispatch(
+        #[inline(always)]
+        || {
+            sum_of(
+                a,
+                b,
+                #[inline(always)]
+                |a, b| (a - b) * (a - b),
+            )
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_every_length() {
+        for n in 0..200 {
+            let a: Vec<f64> = (0..n).map(|i| f64::from(i) + 1.0).collect();
+            let b = vec![1.0; a.len()];
+            let n = f64::from(n);
+            assert_eq!(sum(&a), n * (n + 1.0) / 2.0);
+            assert_eq!(
+                squared_distance(&a, &b),
+                (n - 1.0) * n * (2.0 * n - 1.0) / 6.0
+            );
+        }
+    }
+}

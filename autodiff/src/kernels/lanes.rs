@@ -1,0 +1,304 @@
+//! Vector registers, generic over the element type and the instruction set.
+//!
+//! A kernel is written once over [`Lanes`] and compiled for AVX-512, AVX2 + FMA
+//! and plain scalars; [`run`] picks at run time. The tokens [`Avx512`] and
+//! [`Avx2`] can only be made by [`run`] after detection: holding one is the
+//! proof that its instructions exist, which every intrinsic below relies on.
+
+use crate::Real;
+use pulp::Arch;
+
+/// An instruction set seen through registers of `WIDTH` elements of `T`.
+pub trait Lanes<T>: Copy {
+    /// One vector register.
+    type Register: Copy;
+    /// Which lanes of a register a partial load or store touches.
+    type Mask: Copy;
+    /// Elements in a register.
+    const WIDTH: usize;
+    /// Vector registers that the instruction set has; bounds the register tile.
+    const REGISTERS: usize;
+
+    /// All lanes equal to `x`.
+    fn splat(self, x: T) -> Self::Register;
+    /// `a * b + c`, rounded once where the instruction set can.
+    fn mul_add(self, a: Self::Register, b: Self::Register, c: Self::Register) -> Self::Register;
+    /// `a + b`.
+    fn add(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// Sum of the lanes, by halves.
+    fn sum(self, a: Self::Register) -> T;
+    /// Mask of the first `n <= WIDTH` lanes.
+    fn first(self, n: usize) -> Self::Mask;
+    /// Runs `kernel` as a function of its own, compiled for this instruction set.
+    fn call<K: Kernel<T>>(self, kernel: K) -> K::Output;
+
+    /// Loads `WIDTH` elements.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `WIDTH` elements; no alignment is required.
+    unsafe fn load(self, p: *const T) -> Self::Register;
+    /// Loads the lanes of `mask`; the others are zero and not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for reading the elements of `mask`.
+    unsafe fn load_masked(self, mask: Self::Mask, p: *const T) -> Self::Register;
+    /// Stores the lanes of `mask`; the others are not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for writing the elements of `mask`.
+    unsafe fn store_masked(self, mask: Self::Mask, p: *mut T, x: Self::Register);
+}
+
+/// A computation to compile for every instruction set.
+pub trait Kernel<T> {
+    /// What the kernel returns.
+    type Output;
+    /// The kernel. Mark the implementation `#[inline(always)]`: its body is
+    /// compiled with the target features of its caller.
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output;
+}
+
+/// Runs `kernel` on the best instruction set of the machine.
+#[inline]
+pub fn run<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    match Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => T::lanes_call(Avx512(()), kernel),
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => T::lanes_call(Avx2(()), kernel),
+        _ => kernel.run(Portable),
+    }
+}
+
+/// Plain scalars, for any machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+impl<T: Real> Lanes<T> for Portable {
+    type Register = T;
+    type Mask = bool;
+    const WIDTH: usize = 1;
+    const REGISTERS: usize = 16;
+
+    fn splat(self, x: T) -> T {
+        x
+    }
+    fn mul_add(self, a: T, b: T, c: T) -> T {
+        a * b + c
+    }
+    fn add(self, a: T, b: T) -> T {
+        a + b
+    }
+    fn sum(self, a: T) -> T {
+        a
+    }
+    fn first(self, n: usize) -> bool {
+        n > 0
+    }
+    fn call<K: Kernel<T>>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+    unsafe fn load(self, p: *const T) -> T {
+        // SAFETY: the caller vouches for one element.
+        unsafe { *p }
+    }
+    unsafe fn load_masked(self, mask: bool, p: *const T) -> T {
+        // SAFETY: the caller vouches for one element if the mask has it.
+        if mask { unsafe { *p } } else { T::zero() }
+    }
+    unsafe fn store_masked(self, mask: bool, p: *mut T, x: T) {
+        if mask {
+            // SAFETY: the caller vouches for one element if the mask has it.
+            unsafe { *p = x }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Kernel, Lanes};
+    use std::arch::x86_64::*;
+
+    /// Proof that the machine has AVX-512 F, BW, CD, DQ and VL.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx512(pub(super) ());
+
+    /// Proof that the machine has AVX2 and FMA.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx2(pub(super) ());
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
+    fn call_avx512<T, K: Kernel<T>>(lanes: Avx512, kernel: K) -> K::Output
+    where
+        Avx512: Lanes<T>,
+    {
+        kernel.run(lanes)
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn call_avx2<T, K: Kernel<T>>(lanes: Avx2, kernel: K) -> K::Output
+    where
+        Avx2: Lanes<T>,
+    {
+        kernel.run(lanes)
+    }
+
+    /// The mask of the first n of 8 (4) lanes: n ones, then zeros, read at an
+    /// offset from this table.
+    static ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    macro_rules! lanes {
+        ($token:ty, $t:ty, $call:ident, $register:ty, $mask:ty, $width:literal, $registers:literal,
+         $splat:ident, $mul_add:ident, $add:ident, $load:ident, $load_masked:ident, $store_masked:ident,
+         first: |$n:ident| $first:expr, sum: |$x:ident| $sum:expr) => {
+            impl Lanes<$t> for $token {
+                type Register = $register;
+                type Mask = $mask;
+                const WIDTH: usize = $width;
+                const REGISTERS: usize = $registers;
+
+                #[inline(always)]
+                fn splat(self, x: $t) -> $register {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $splat(x) }
+                }
+                #[inline(always)]
+                fn mul_add(self, a: $register, b: $register, c: $register) -> $register {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $mul_add(a, b, c) }
+                }
+                #[inline(always)]
+                fn add(self, a: $register, b: $register) -> $register {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $add(a, b) }
+                }
+                #[inline(always)]
+                fn sum(self, $x: $register) -> $t {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $sum }
+                }
+                #[inline(always)]
+                fn first(self, $n: usize) -> $mask {
+                    debug_assert!($n <= $width);
+                    $first
+                }
+                #[inline(always)]
+                fn call<K: Kernel<$t>>(self, kernel: K) -> K::Output {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $call::<$t, K>(self, kernel) }
+                }
+                #[inline(always)]
+                unsafe fn load(self, p: *const $t) -> $register {
+                    // SAFETY: `self` proves the instruction set, the caller the memory.
+                    unsafe { $load(p) }
+                }
+                #[inline(always)]
+                unsafe fn load_masked(self, mask: $mask, p: *const $t) -> $register {
+                    // SAFETY: `self` proves the instruction set, the caller the memory.
+                    unsafe { $load_masked(mask, p) }
+                }
+                #[inline(always)]
+                unsafe fn store_masked(self, mask: $mask, p: *mut $t, x: $register) {
+                    // SAFETY: `self` proves the instruction set, the caller the memory.
+                    unsafe { $store_masked(p, mask, x) }
+                }
+            }
+        };
+    }
+
+    #[inline(always)]
+    unsafe fn load_ps(mask: __mmask16, p: *const f32) -> __m512 {
+        // SAFETY: the caller's.
+        unsafe { _mm512_maskz_loadu_ps(mask, p) }
+    }
+    #[inline(always)]
+    unsafe fn load_pd(mask: __mmask8, p: *const f64) -> __m512d {
+        // SAFETY: the caller's.
+        unsafe { _mm512_maskz_loadu_pd(mask, p) }
+    }
+    #[inline(always)]
+    unsafe fn load_ps_256(mask: __m256i, p: *const f32) -> __m256 {
+        // SAFETY: the caller's.
+        unsafe { _mm256_maskload_ps(p, mask) }
+    }
+    #[inline(always)]
+    unsafe fn load_pd_256(mask: __m256i, p: *const f64) -> __m256d {
+        // SAFETY: the caller's.
+        unsafe { _mm256_maskload_pd(p, mask) }
+    }
+
+    lanes!(Avx512, f32, call_avx512, __m512, __mmask16, 16, 32, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps,
+        _mm512_loadu_ps, load_ps, _mm512_mask_storeu_ps,
+        first: |n| ((1u32 << n) - 1) as __mmask16,
+        sum: |x| _mm512_reduce_add_ps(x));
+    lanes!(Avx512, f64, call_avx512, __m512d, __mmask8, 8, 32, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd,
+        _mm512_loadu_pd, load_pd, _mm512_mask_storeu_pd,
+        first: |n| ((1u32 << n) - 1) as __mmask8,
+        sum: |x| _mm512_reduce_add_pd(x));
+    lanes!(Avx2, f32, call_avx2, __m256, __m256i, 8, 16, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps,
+    _mm256_loadu_ps, load_ps_256, _mm256_maskstore_ps,
+    // SAFETY: 8 of the 16 entries from 8 - n on; `self` proves the instruction set.
+    first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) },
+    sum: |x| {
+        let half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+        let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+        _mm_cvtss_f32(_mm_add_ss(quarter, _mm_shuffle_ps(quarter, quarter, 1)))
+    });
+    lanes!(Avx2, f64, call_avx2, __m256d, __m256i, 4, 16, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd,
+    _mm256_loadu_pd, load_pd_256, _mm256_maskstore_pd,
+    // SAFETY: 8 of the 16 entries from 8 - 2n on: two i32 are one lane; `self`
+    // proves the instruction set.
+    first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - 2 * n).cast()) },
+    sum: |x| {
+        let half = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+        _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
+    });
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Runs a kernel on every instruction set that the machine has.
+
+    use super::*;
+
+    /// Calls `check` with the name of each instruction set and a way to run
+    /// kernels on it.
+    pub(crate) fn on_every_level(mut check: impl FnMut(&str, Level)) {
+        check("portable", Level::Portable);
+        #[cfg(target_arch = "x86_64")]
+        match Arch::new() {
+            Arch::V4(_) => {
+                check("AVX2", Level::Avx2(Avx2(())));
+                check("AVX-512", Level::Avx512(Avx512(())));
+            }
+            Arch::V3(_) => check("AVX2", Level::Avx2(Avx2(()))),
+            _ => {}
+        }
+    }
+
+    /// One of the machine's instruction sets.
+    #[derive(Clone, Copy)]
+    pub(crate) enum Level {
+        Portable,
+        #[cfg(target_arch = "x86_64")]
+        Avx2(Avx2),
+        #[cfg(target_arch = "x86_64")]
+        Avx512(Avx512),
+    }
+
+    impl Level {
+        /// Runs `kernel` on this instruction set.
+        pub(crate) fn run<T: Real, K: Kernel<T>>(self, kernel: K) -> K::Output {
+            match self {
+                Level::Portable => kernel.run(Portable),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2(lanes) => T::lanes_call(lanes, kernel),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512(lanes) => T::lanes_call(lanes, kernel),
+            }
+        }
+    }
+}

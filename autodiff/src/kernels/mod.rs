@@ -1,0 +1,31 @@
+//! The inner loops, and the only `unsafe` code of the crate.
+//!
+//! Every kernel exists once, written over [`Lanes`], and is compiled for each
+//! instruction set that `pulp` detects at run time (AVX-512, AVX2 + FMA, NEON,
+//! or plain scalars), so one binary runs at full speed anywhere.
+//!
+//! Invariants:
+//! * a kernel's result depends on its operands and the instruction set only,
+//!   never on a thread count or on the alignment of a buffer;
+//! * `unsafe` stays inside a kernel: the functions exported from here check
+//!   every length before the first pointer is formed.
+
+mod elementwise;
+mod gemm;
+mod lanes;
+
+pub use elementwise::{dispatch, squared_distance, sum};
+pub use gemm::{Into, Matrix, gemm};
+pub use lanes::{Kernel, Lanes};
+
+/// Name of the instruction set that kernels use on this machine, for the
+/// provenance of measurements.
+pub fn simd_level() -> &'static str {
+    match pulp::Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        pulp::Arch::V4(_) => "AVX-512",
+        #[cfg(target_arch = "x86_64")]
+        pulp::Arch::V3(_) => "AVX2+FMA",
+        _ => "portable",
+    }
+}

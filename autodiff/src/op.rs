@@ -1,0 +1,148 @@
+//! What an operation is.
+
+use crate::kernels::{Into, dispatch};
+use crate::params::Buffer;
+use crate::{Real, Shape};
+use std::ops::Index;
+
+/// An operation: a function, its shape rule and its derivative in one place.
+///
+/// An `Op` value belongs to one node of one tape. It may keep what its shape rule
+/// or its forward pass found out (extents, a mask, probabilities) for later: the
+/// tape calls `infer` once, then `forward` and `backward` in turn, step after
+/// step. Whatever it keeps is allocated in `infer`, so that steps allocate
+/// nothing.
+pub trait Op<T: Real>: Send {
+    /// The name that errors show.
+    fn name(&self) -> &'static str;
+
+    /// The result's shape for operands of these shapes, or what is wrong with them.
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String>;
+
+    /// Computes y from x. Every element of `y` must be written: it holds the
+    /// previous step's result.
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]);
+
+    /// The chain rule: given dy = ∂L/∂y, adds ∂L/∂xᵢ = Σⱼ dyⱼ · ∂yⱼ/∂xᵢ to every
+    /// gradient that [`Gradients::of`] hands out. `y` is what `forward` wrote.
+    fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>);
+}
+
+/// Where the elements of a variable are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Storage {
+    /// A buffer of the tape's own.
+    Own { len: usize, differentiable: bool },
+    /// A view of the flat parameter vector.
+    Param { offset: usize, len: usize },
+}
+
+/// The operands of an operation: `x[i]` is the i-th, flat and row-major.
+pub struct Inputs<'a, T> {
+    pub(crate) operands: &'a [usize],
+    pub(crate) storages: &'a [Storage],
+    pub(crate) buffers: &'a [Buffer<T>],
+    pub(crate) params: &'a [T],
+}
+
+impl<T: Real> Index<usize> for Inputs<'_, T> {
+    type Output = [T];
+
+    fn index(&self, i: usize) -> &[T] {
+        let storage = self.operands[i];
+        match self.storages[storage] {
+            Storage::Own { .. } => &self.buffers[storage],
+            Storage::Param { offset, len } => &self.params[offset..offset + len],
+        }
+    }
+}
+
+impl<T> Inputs<'_, T> {
+    /// Number of operands.
+    pub fn len(&self) -> usize {
+        self.operands.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.operands.is_empty()
+    }
+}
+
+/// The gradients of an operation's operands.
+pub struct Gradients<'a, T> {
+    pub(crate) operands: &'a [usize],
+    pub(crate) storages: &'a [Storage],
+    pub(crate) buffers: &'a mut [Buffer<T>],
+    pub(crate) params: &'a mut [T],
+    /// By storage: whether this backward pass has written to its gradient.
+    pub(crate) written: &'a mut [bool],
+}
+
+impl<T: Real> Gradients<'_, T> {
+    /// The gradient of the i-th operand, or `None` if nobody asks for it (data
+    /// and constants). Whoever takes it must write it.
+    pub fn of(&mut self, i: usize) -> Option<Gradient<'_, T>> {
+        let storage = self.operands[i];
+        let values = match self.storages[storage] {
+            Storage::Own {
+                differentiable: false,
+                ..
+            } => return None,
+            Storage::Own { .. } => &mut self.buffers[storage][..],
+            Storage::Param { offset, len } => &mut self.params[offset..offset + len],
+        };
+        let into = if self.written[storage] {
+            Into::Add
+        } else {
+            Into::Overwrite
+        };
+        self.written[storage] = true;
+        Some(Gradient { values, into })
+    }
+}
+
+/// One gradient, to be added to.
+///
+/// The first operation to write a gradient finds the previous step's content in
+/// it and overwrites; the later ones add. This saves a pass that zeroes it.
+pub struct Gradient<'a, T> {
+    /// Flat, in the shape of the operand.
+    pub values: &'a mut [T],
+    /// Whether to overwrite `values` or to add to them.
+    pub into: Into,
+}
+
+impl<'a, T: Real> Gradient<'a, T> {
+    /// Adds one term to each element.
+    #[inline(always)]
+    pub fn add(self, terms: impl ExactSizeIterator<Item = T>) {
+        debug_assert_eq!(terms.len(), self.values.len());
+        match self.into {
+            Into::Overwrite => fill(self.values, terms),
+            Into::Add => dispatch(
+                #[inline(always)]
+                || self.values.iter_mut().zip(terms).for_each(|(g, t)| *g += t),
+            ),
+        }
+    }
+
+    /// The elements, zeroed if nothing was added to them before, so that the
+    /// caller can add in any order.
+    pub fn zeroed(self) -> &'a mut [T] {
+        if self.into == Into::Overwrite {
+            self.values.fill(T::zero());
+        }
+        self.values
+    }
+}
+
+/// Writes one value to each element of `y`.
+#[inline(always)]
+pub(crate) fn fill<T: Real>(y: &mut [T], values: impl ExactSizeIterator<Item = T>) {
+    debug_assert_eq!(values.len(), y.len());
+    dispatch(
+        #[inline(always)]
+        || y.iter_mut().zip(values).for_each(|(y, v)| *y = v),
+    );
+}

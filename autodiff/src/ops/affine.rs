@@ -1,0 +1,121 @@
+//! A dense layer, y = x·W + b, as one node: the bias is what the product is added
+//! to, so y is written once.
+
+use super::axes;
+use crate::kernels::{Into, Matrix, dispatch, gemm};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+
+#[derive(Default)]
+struct Affine {
+    batch: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl<T: Real> Op<T> for Affine {
+    fn name(&self) -> &'static str {
+        "affine"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        let ([batch, inner], [rows, columns]) = (axes(inputs[0])?, axes(inputs[1])?);
+        let [bias] = axes(inputs[2])?;
+        if inner != rows || columns != bias {
+            return Err(
+                "expected x: [batch, inputs], W: [inputs, outputs], b: [outputs]".to_owned(),
+            );
+        }
+        (self.batch, self.inputs, self.outputs) = (batch, inner, columns);
+        Ok(Shape::from([batch, columns]))
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        for row in y.chunks_exact_mut(self.outputs.max(1)) {
+            row.copy_from_slice(&x[2]);
+        }
+        let (input, w) = (Matrix::plain(&x[0]), Matrix::plain(&x[1]));
+        gemm(
+            self.batch,
+            self.inputs,
+            self.outputs,
+            input,
+            w,
+            y,
+            Into::Add,
+        );
+    }
+
+    /// dx += dy·Wᵀ, dW += xᵀ·dy, db += Σ over the batch of dy.
+    fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let Self {
+            batch,
+            inputs,
+            outputs,
+        } = *self;
+        let dy_matrix = Matrix::plain(dy);
+        if let Some(dx) = dx.of(0) {
+            gemm(
+                batch,
+                outputs,
+                inputs,
+                dy_matrix,
+                Matrix::transposed(&x[1]),
+                dx.values,
+                dx.into,
+            );
+        }
+        if let Some(dw) = dx.of(1) {
+            gemm(
+                inputs,
+                batch,
+                outputs,
+                Matrix::transposed(&x[0]),
+                dy_matrix,
+                dw.values,
+                dw.into,
+            );
+        }
+        if let Some(db) = dx.of(2) {
+            let db = db.zeroed();
+            dispatch(
+                #[inline(always)]
+                || {
+                    for row in dy.chunks_exact(outputs.max(1)) {
+                        db.iter_mut().zip(row).for_each(|(db, &dy)| *db += dy);
+                    }
+                },
+            );
+        }
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    /// x·W + b for x: [batch, inputs], W: [inputs, outputs], b: [outputs].
+    #[track_caller]
+    pub fn affine(self, w: Self, b: Self) -> Self {
+        self.graph().apply(Affine::default(), &[self, w, b])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+
+    #[test]
+    fn value() {
+        let x: (&[usize], &[f64]) = (&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let w: (&[usize], &[f64]) = (&[2, 1], &[10.0, 1.0]);
+        let y = evaluate(&[x, w, (&[1], &[0.5])], |v| v[0].affine(v[1], v[2]));
+        assert_close(&y, &[12.5, 34.5], 0.0, "x·W + b");
+    }
+
+    #[test]
+    fn agrees_with_the_composed_operations() {
+        let (x, w, b) = (numbers(21), numbers(35), numbers(5));
+        let operands: [(&[usize], &[f64]); 3] = [(&[3, 7], &x), (&[7, 5], &w), (&[5], &b)];
+        let fused = evaluate(&operands, |v| v[0].affine(v[1], v[2]));
+        let composed = evaluate(&operands, |v| v[0].matmul(v[1]) + v[2]);
+        assert_close(&fused, &composed, 1e-14, "affine");
+        assert_gradients(&operands, |v| v[0].affine(v[1], v[2]));
+    }
+}

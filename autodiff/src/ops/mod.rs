@@ -1,0 +1,27 @@
+//! The operations. Each file holds one: what it computes, its derivative with the
+//! formula beside it, the method of [`Var`](crate::Var) that records it, and its
+//! test against central differences and a value worked out by hand.
+//!
+//! To add an operation, add a file. [`squared_error`] is the shortest complete
+//! example; the [crate's front page](crate) builds one step by step.
+
+mod affine;
+mod binary;
+mod concat;
+mod cross_entropy;
+mod matmul;
+mod reduce;
+mod slice;
+mod softmax;
+mod squared_error;
+mod transpose;
+mod unary;
+
+use crate::Shape;
+
+/// The extents, if there are exactly N of them.
+fn axes<const N: usize>(shape: Shape) -> Result<[usize; N], String> {
+    (*shape)
+        .try_into()
+        .map_err(|_| format!("expected {N} axes, found {}", shape.rank()))
+}

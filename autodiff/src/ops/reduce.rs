@@ -1,0 +1,233 @@
+//! Sums and means over any axes.
+//!
+//! y = c · Σ x over the reduced axes, with c = 1 (sum) or 1/count (mean); so
+//! dx += c · dy, stretched back along them.
+
+use crate::kernels::dispatch;
+use crate::shape::Walk;
+use crate::{Gradients, Inputs, MAX_RANK, Op, Real, Shape, Var};
+
+struct Reduce {
+    name: &'static str,
+    axes: Vec<usize>,
+    mean: bool,
+    keep: bool,
+    /// Elements of x per element of y, if a mean is taken; else 1.
+    count: usize,
+    // Operands: x, y.
+    walk: Walk<2>,
+}
+
+impl<T: Real> Op<T> for Reduce {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        let x = inputs[0];
+        if let Some(axis) = self.axes.iter().find(|&&a| a >= x.rank()) {
+            return Err(format!("there is no axis {axis}"));
+        }
+        let kept = self.axes.iter().fold(x, |shape, &axis| shape.with(axis, 1));
+        let mut strides = kept.strides();
+        for &axis in &self.axes {
+            strides[axis] = 0;
+        }
+        self.walk = Walk::new(x, [x.strides(), strides]);
+        self.count = if self.mean {
+            x.elements() / kept.elements()
+        } else {
+            1
+        };
+        if self.mean && self.count == 0 {
+            return Err("the mean of nothing is undefined".to_owned());
+        }
+        let left: Vec<usize> = (0..x.rank())
+            .filter(|a| !self.axes.contains(a))
+            .map(|a| x[a])
+            .collect();
+        Ok(if self.keep {
+            kept
+        } else {
+            Shape::new(&left).expect("no more axes than x")
+        })
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        let (len, [_, along]) = self.walk.row();
+        let x = &x[0];
+        y.fill(T::zero());
+        dispatch(
+            #[inline(always)]
+            || {
+                self.walk.rows(
+                    #[inline(always)]
+                    |[x_at, y_at]| {
+                        let row = &x[x_at..][..len];
+                        if along == 0 {
+                            y[y_at] += crate::kernels::sum(row);
+                        } else {
+                            for (y, &x) in y[y_at..].iter_mut().zip(row) {
+                                *y += x;
+                            }
+                        }
+                    },
+                )
+            },
+        );
+        let scale = T::of(1.0 / self.count as f64);
+        y.iter_mut().for_each(|y| *y *= scale);
+    }
+
+    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let Some(dx) = dx.of(0) else { return };
+        let dx = dx.zeroed();
+        let (len, [_, along]) = self.walk.row();
+        let scale = T::of(1.0 / self.count as f64);
+        dispatch(
+            #[inline(always)]
+            || {
+                self.walk.rows(
+                    #[inline(always)]
+                    |[x_at, y_at]| {
+                        for (i, dx) in dx[x_at..][..len].iter_mut().enumerate() {
+                            *dx += scale * dy[y_at + i * along];
+                        }
+                    },
+                )
+            },
+        );
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    #[track_caller]
+    fn reduce(self, name: &'static str, axes: &[usize], mean: bool, keep: bool) -> Self {
+        let op = Reduce {
+            name,
+            axes: axes.to_vec(),
+            mean,
+            keep,
+            count: 1,
+            walk: Walk::new(Shape::default(), [[0; MAX_RANK]; 2]),
+        };
+        self.graph().apply(op, &[self])
+    }
+
+    /// Sum of all elements, a scalar.
+    #[track_caller]
+    pub fn sum(self) -> Self {
+        let all: Vec<usize> = (0..self.shape().rank()).collect();
+        self.reduce("sum", &all, false, false)
+    }
+
+    /// Mean of all elements, a scalar.
+    #[track_caller]
+    pub fn mean(self) -> Self {
+        let all: Vec<usize> = (0..self.shape().rank()).collect();
+        self.reduce("mean", &all, true, false)
+    }
+
+    /// Sum over these axes, which disappear.
+    #[track_caller]
+    pub fn sum_over(self, axes: &[usize]) -> Self {
+        self.reduce("sum_over", axes, false, false)
+    }
+
+    /// Sum over these axes, each of which stays with extent 1, so that the result
+    /// broadcasts against the operand.
+    #[track_caller]
+    pub fn sum_keep(self, axes: &[usize]) -> Self {
+        self.reduce("sum_keep", axes, false, true)
+    }
+
+    /// Mean over these axes, which disappear.
+    #[track_caller]
+    pub fn mean_over(self, axes: &[usize]) -> Self {
+        self.reduce("mean_over", axes, true, false)
+    }
+
+    /// Mean over these axes, each of which stays with extent 1.
+    #[track_caller]
+    pub fn mean_keep(self, axes: &[usize]) -> Self {
+        self.reduce("mean_keep", axes, true, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{assert_close, assert_gradients, evaluate};
+    use crate::{Error, Graph};
+
+    fn x() -> Vec<f64> {
+        (0..24).map(|i| (i * i % 17) as f64 - 5.0).collect()
+    }
+
+    #[test]
+    fn values() {
+        let data = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let x: (&[usize], &[f64]) = (&[2, 3], &data);
+        assert_close(&evaluate(&[x], |v| v[0].sum()), &[21.0], 0.0, "sum");
+        assert_close(&evaluate(&[x], |v| v[0].mean()), &[3.5], 0.0, "mean");
+        assert_close(
+            &evaluate(&[x], |v| v[0].sum_over(&[0])),
+            &[5.0, 7.0, 9.0],
+            0.0,
+            "columns",
+        );
+        assert_close(
+            &evaluate(&[x], |v| v[0].mean_over(&[1])),
+            &[2.0, 5.0],
+            0.0,
+            "rows",
+        );
+    }
+
+    #[test]
+    fn any_axes_agree_with_naive_loops() {
+        let data = x();
+        let sum = |keep: [bool; 3]| {
+            let mut out = [0.0; 24];
+            for (i, &x) in data.iter().enumerate() {
+                let index = [i / 12, i / 4 % 3, i % 4];
+                let [a, b, c] = std::array::from_fn(|k| if keep[k] { index[k] } else { 0 });
+                out[(a * 3 + b) * 4 + c] += x;
+            }
+            (0..24)
+                .filter(|i| {
+                    (keep[0] || i / 12 == 0)
+                        && (keep[1] || i / 4 % 3 == 0)
+                        && (keep[2] || i % 4 == 0)
+                })
+                .map(|i| out[i])
+                .collect::<Vec<_>>()
+        };
+        let all: [&[usize]; 8] = [&[], &[0], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[0, 1, 2]];
+        for axes in all {
+            let keep = [0, 1, 2].map(|a| !axes.contains(&a));
+            let found = evaluate(&[(&[2, 3, 4], &data)], |v| v[0].sum_over(axes));
+            assert_close(&found, &sum(keep), 0.0, &format!("{axes:?}"));
+            assert_gradients(&[(&[2, 3, 4], &data)], |v| v[0].sum_over(axes));
+            assert_gradients(&[(&[2, 3, 4], &data)], |v| v[0].mean_keep(axes));
+        }
+    }
+
+    #[test]
+    fn kept_axes_broadcast_back() {
+        let data = x();
+        assert_gradients(&[(&[4, 6], &data)], |v| {
+            v[0] - v[0].mean_keep(&[1]) * v[0].sum_keep(&[0])
+        });
+    }
+
+    #[test]
+    fn an_axis_that_is_not_there_is_an_error() {
+        let graph = Graph::<f64>::new();
+        let y = graph.input([2, 3]).sum_over(&[2]).slot();
+        let error = graph.finish(y).err().expect("there is no axis 2");
+        assert!(
+            matches!(error, Error::Shape { op: "sum_over", .. }),
+            "{error}"
+        );
+    }
+}

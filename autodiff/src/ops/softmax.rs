@@ -1,0 +1,84 @@
+//! Softmax over the last axis: yᵢ = e^(xᵢ − max x) / Σⱼ e^(xⱼ − max x).
+//!
+//! ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ), so dx += y ∘ (dy − ⟨dy, y⟩).
+
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+
+#[derive(Default)]
+struct Softmax {
+    classes: usize,
+}
+
+impl<T: Real> Op<T> for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        self.classes = *inputs[0].last().ok_or("a scalar has no axis")?;
+        if self.classes == 0 {
+            return Err("the last axis is empty".to_owned());
+        }
+        Ok(inputs[0])
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        let rows = x[0]
+            .chunks_exact(self.classes)
+            .zip(y.chunks_exact_mut(self.classes));
+        for (x, y) in rows {
+            softmax(x, y);
+        }
+    }
+
+    fn backward(&mut self, _: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let Some(dx) = dx.of(0) else { return };
+        let dx = dx.zeroed();
+        let rows = y
+            .chunks_exact(self.classes)
+            .zip(dy.chunks_exact(self.classes));
+        for ((y, dy), dx) in rows.zip(dx.chunks_exact_mut(self.classes)) {
+            let inner: T = y.iter().zip(dy).map(|(&y, &dy)| y * dy).sum();
+            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                *dx += y * (dy - inner);
+            }
+        }
+    }
+}
+
+/// One row: writes the probabilities, returns ln Σⱼ e^xⱼ in two parts, (max x,
+/// ln Σⱼ e^(xⱼ − max x)).
+pub(super) fn softmax<T: Real>(x: &[T], y: &mut [T]) -> (T, T) {
+    let max = x.iter().copied().fold(T::neg_infinity(), T::max);
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = (x - max).exp();
+    }
+    let sum: T = y.iter().copied().sum();
+    y.iter_mut().for_each(|y| *y /= sum);
+    (max, sum.ln())
+}
+
+impl<T: Real> Var<'_, T> {
+    /// Probabilities over the last axis.
+    #[track_caller]
+    pub fn softmax(self) -> Self {
+        self.graph().apply(Softmax::default(), &[self])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+
+    #[test]
+    fn values() {
+        let x: (&[usize], &[f64]) = (&[2, 2], &[0.0, 3f64.ln(), 1000.0, 1000.0]);
+        let y = evaluate(&[x], |v| v[0].softmax());
+        assert_close(&y, &[0.25, 0.75, 0.5, 0.5], 1e-15, "softmax");
+    }
+
+    #[test]
+    fn gradients() {
+        assert_gradients(&[(&[2, 3, 5], &numbers(30))], |v| v[0].softmax());
+    }
+}

@@ -1,0 +1,89 @@
+//! The element types.
+
+use crate::kernels::{Kernel, Lanes};
+use num_traits::{Float, NumAssign};
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+
+/// An element of a tensor: `f32` to train, `f64` to check gradients and to run
+/// the badly conditioned regression of section 3.1.
+///
+/// Sealed: the kernels are written for these two types.
+pub trait Real:
+    Float + NumAssign + Sum + Debug + Display + Default + Send + Sync + sealed::Sealed + 'static
+{
+    /// `"f32"` or `"f64"`.
+    const NAME: &'static str;
+
+    /// The nearest value of this type.
+    fn of(x: f64) -> Self;
+
+    /// [`Lanes::call`] for this element type: what lets code that is generic over
+    /// it reach the instruction sets, which are not.
+    #[doc(hidden)]
+    fn lanes_call<I: Lanes<f32> + Lanes<f64>, K: Kernel<Self>>(
+        instructions: I,
+        kernel: K,
+    ) -> K::Output;
+
+    /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
+    ///
+    /// # Safety
+    /// As for `matrixmultiply::sgemm`: every element that the sizes and strides
+    /// reach is valid, and `c` overlaps neither `a` nor `b`.
+    #[doc(hidden)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn matrixmultiply(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: (*const Self, isize, isize),
+        b: (*const Self, isize, isize),
+        beta: Self,
+        c: (*mut Self, isize, isize),
+    );
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+macro_rules! real {
+    ($t:ident, $gemm:ident) => {
+        impl Real for $t {
+            const NAME: &'static str = stringify!($t);
+
+            fn of(x: f64) -> Self {
+                x as $t
+            }
+
+            #[inline(always)]
+            fn lanes_call<I: Lanes<f32> + Lanes<f64>, K: Kernel<Self>>(
+                instructions: I,
+                kernel: K,
+            ) -> K::Output {
+                Lanes::<$t>::call(instructions, kernel)
+            }
+
+            unsafe fn matrixmultiply(
+                m: usize,
+                k: usize,
+                n: usize,
+                (a, rsa, csa): (*const Self, isize, isize),
+                (b, rsb, csb): (*const Self, isize, isize),
+                beta: Self,
+                (c, rsc, csc): (*mut Self, isize, isize),
+            ) {
+                // SAFETY: the caller's promise is the callee's requirement.
+                unsafe {
+                    matrixmultiply::$gemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc)
+                }
+            }
+        }
+    };
+}
+
+real!(f32, sgemm);
+real!(f64, dgemm);

@@ -1,0 +1,131 @@
+//! Dashes that survive noise.
+//!
+//! Dashes measured along a jagged line shrink to nothing, because most of its length goes up and down. Here they are
+//! measured along the line's course: the line with its height averaged twice over [`WINDOW`].
+
+use crate::canvas::{Position, points};
+
+/// The horizontal distance over which the course averages, in points.
+const WINDOW: f64 = 6.0;
+
+/// The pieces of `path` that are inked, for dashes and gaps of the given lengths in units.
+pub fn pieces(path: &[Position], dash: i32, gap: i32) -> Vec<Vec<Position>> {
+    let period = f64::from((dash + gap).max(1));
+    let inked = |s: f64| s.rem_euclid(period) < f64::from(dash);
+    let course = course_lengths(path);
+    let mut pieces: Vec<Vec<Position>> = vec![];
+    let mut is_open = false;
+    for (ends, lengths) in path.windows(2).zip(course.windows(2)) {
+        for (from, to) in cuts(lengths[0], lengths[1], f64::from(dash), period) {
+            if !inked(0.5 * (from + to)) {
+                is_open = false;
+                continue;
+            }
+            let share = |s: f64| {
+                if lengths[1] > lengths[0] {
+                    (s - lengths[0]) / (lengths[1] - lengths[0])
+                } else {
+                    1.0
+                }
+            };
+            match pieces.last_mut().filter(|_| is_open) {
+                Some(piece) => piece.push(between(ends, share(to))),
+                None => pieces.push(vec![
+                    between(ends, if to > from { share(from) } else { 0.0 }),
+                    between(ends, share(to)),
+                ]),
+            }
+            is_open = true;
+        }
+    }
+    pieces
+}
+
+/// The parts of `from..=to` between the places where ink begins or ends.
+fn cuts(from: f64, to: f64, dash: f64, period: f64) -> Vec<(f64, f64)> {
+    let (first, last) = ((from / period).floor() as i64, (to / period).floor() as i64);
+    let edges = (first..=last).flat_map(|i| [i as f64 * period, i as f64 * period + dash]);
+    let inside = edges.filter(|&edge| from < edge && edge < to);
+    let stops: Vec<f64> = std::iter::once(from).chain(inside).chain([to]).collect();
+    stops.windows(2).map(|w| (w[0], w[1])).collect()
+}
+
+fn between(ends: &[Position], share: f64) -> Position {
+    let mix = |a: i32, b: i32| (f64::from(a) + share * f64::from(b - a)).round() as i32;
+    (mix(ends[0].0, ends[1].0), mix(ends[0].1, ends[1].1))
+}
+
+/// The length of the course from the first point to each.
+fn course_lengths(path: &[Position]) -> Vec<f64> {
+    let heights: Vec<f64> = path.iter().map(|&(_, y)| f64::from(y)).collect();
+    // Twice, because one average still jumps whenever a spike enters or leaves its window.
+    let heights = averaged(path, &averaged(path, &heights));
+    let mut length = 0.0;
+    let mut lengths = vec![0.0];
+    for (ends, height) in path.windows(2).zip(heights.windows(2)) {
+        length += f64::from(ends[1].0 - ends[0].0).hypot(height[1] - height[0]);
+        lengths.push(length);
+    }
+    lengths
+}
+
+/// For each point, the mean of `heights` over the points within half a window of it.
+fn averaged(path: &[Position], heights: &[f64]) -> Vec<f64> {
+    let half = points(0.5 * WINDOW);
+    let (mut start, mut end, mut sum) = (0, 0, 0.0);
+    path.iter()
+        .map(|&(x, _)| {
+            while end < path.len() && path[end].0 <= x + half {
+                sum += heights[end];
+                end += 1;
+            }
+            while path[start].0 < x - half {
+                sum -= heights[start];
+                start += 1;
+            }
+            sum / (end - start) as f64
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_straight_line_is_cut_by_its_length() {
+        let cut = pieces(&[(0, 0), (100, 0)], 30, 20);
+        assert_eq!(cut, [vec![(0, 0), (30, 0)], vec![(50, 0), (80, 0)]]);
+    }
+
+    #[test]
+    fn a_dash_bends_with_its_line() {
+        let cut = pieces(&[(0, 0), (300, 0), (600, 0), (900, 0)], 400, 100);
+        assert_eq!(
+            cut,
+            [
+                vec![(0, 0), (300, 0), (400, 0)],
+                vec![(500, 0), (600, 0), (900, 0)]
+            ]
+        );
+    }
+
+    #[test]
+    fn noise_does_not_shorten_the_dashes() {
+        let jagged: Vec<Position> = (0..1000)
+            .map(|i| (2 * i, if i % 2 == 0 { 0 } else { 100 }))
+            .collect();
+        let cut = pieces(&jagged, 60, 40);
+        assert!((19..=21).contains(&cut.len()), "{}", cut.len());
+        let spans = cut
+            .iter()
+            .map(|piece| piece[piece.len() - 1].0 - piece[0].0);
+        assert!(spans.clone().max() <= Some(62), "{:?}", spans.max());
+    }
+
+    #[test]
+    fn vertical_strokes_belong_to_the_dash_they_are_in() {
+        let cut = pieces(&[(0, 0), (10, 0), (10, 500), (20, 500)], 30, 20);
+        assert_eq!(cut, [vec![(0, 0), (10, 0), (10, 500), (20, 500)]]);
+    }
+}

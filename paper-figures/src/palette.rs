@@ -1,0 +1,268 @@
+//! The look of each method: the same colour and dashes in every figure.
+//!
+//! Colours are the eight of Okabe and Ito ("Color Universal Design", 2008), which people with any common colour
+//! vision remain able to tell apart, with the yellow darkened because it carries lines on white.
+//! A method's name is read as `base[*][, qualifier]`:
+//!
+//! - the base decides the hue: [`FIXED`] for the paper's methods, one of [`SPARE`] by a hash of the name for others;
+//! - `*` (best rate) and any qualifier such as `dropout 0.5` decide the dashes;
+//! - the qualifier `batch N` decides the shade instead: the smaller the batch, the lighter.
+
+/// Red, green, blue.
+pub type Colour = (u8, u8, u8);
+
+/// How a method's line is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The line's colour; the band has it too, translucent.
+    pub colour: Colour,
+    /// The line's pattern.
+    pub dash: Dash,
+}
+
+/// The pattern of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dash {
+    /// Unbroken.
+    Solid,
+    /// Long dashes.
+    Dashed,
+    /// Dots.
+    Dotted,
+    /// Short dashes.
+    Short,
+}
+
+impl Dash {
+    const ALL: [Self; 4] = [Self::Solid, Self::Dashed, Self::Dotted, Self::Short];
+
+    /// Lengths of a dash and of the gap after it, in points; `None` where unbroken.
+    pub fn lengths(self) -> Option<(f64, f64)> {
+        match self {
+            Self::Solid => None,
+            Self::Dashed => Some((5.0, 2.0)),
+            Self::Dotted => Some((1.2, 1.8)),
+            Self::Short => Some((2.6, 1.6)),
+        }
+    }
+}
+
+/// The methods of the paper, by the base of their names.
+const FIXED: [(&str, Colour); 10] = [
+    ("mSGD", (0xE6, 0x9F, 0x00)),
+    ("Mom", (0xE6, 0x9F, 0x00)),
+    ("Momentum", (0xE6, 0x9F, 0x00)),
+    ("SGD", (0xB8, 0xA8, 0x00)),
+    ("Adam", (0x56, 0xB4, 0xE9)),
+    ("L4Adam", (0x00, 0x72, 0xB2)),
+    ("L4Mom", (0xD5, 0x5E, 0x00)),
+    ("RMSProp", (0x00, 0x9E, 0x73)),
+    ("LMA", (0xCC, 0x79, 0xA7)),
+    ("default policy", (0x00, 0x00, 0x00)),
+];
+
+/// Colours that no method of the paper has: a grey and a dark brown, which differ from the others in lightness too.
+const SPARE: [Colour; 2] = [(0x80, 0x80, 0x80), (0x5C, 0x40, 0x33)];
+
+/// The looks of `methods`, in their order.
+///
+/// A method of the paper always has its own look. Another one has the look that its name hashes to, or, where a method
+/// before it in the list has that look already, the next free one.
+pub fn looks<'a>(methods: &[&'a str]) -> Vec<(&'a str, Look)> {
+    let mut taken: Vec<(&str, Look)> = Vec::new();
+    for &method in methods {
+        let candidates = candidates(&Name::parse(method));
+        let is_free = |look: &&Look| !taken.iter().any(|(_, t)| t == *look);
+        let look = candidates.iter().find(is_free).unwrap_or(&candidates[0]);
+        taken.push((method, *look));
+    }
+    taken
+}
+
+/// A method's name, taken apart.
+struct Name<'a> {
+    base: &'a str,
+    starred: bool,
+    qualifier: Option<&'a str>,
+}
+
+impl<'a> Name<'a> {
+    fn parse(method: &'a str) -> Self {
+        let (name, qualifier) = match method.split_once([',', '(']) {
+            Some((name, qualifier)) => (name, Some(qualifier.trim_end_matches(')').trim())),
+            None => (method, None),
+        };
+        let name = name.trim();
+        let base = name.trim_end_matches('*');
+        Self {
+            base,
+            starred: base.len() < name.len(),
+            qualifier,
+        }
+    }
+
+    fn batch(&self) -> Option<f64> {
+        let size = self
+            .qualifier?
+            .strip_prefix("batch")?
+            .trim_start_matches([' ', '=']);
+        size.parse().ok().filter(|&n: &f64| n >= 1.0)
+    }
+}
+
+/// The looks a method may have, best first; never empty.
+fn candidates(name: &Name<'_>) -> Vec<Look> {
+    let fixed = FIXED
+        .iter()
+        .find(|(base, _)| base.eq_ignore_ascii_case(name.base))
+        .map(|&(_, colour)| colour);
+    let colours: Vec<Colour> = match fixed {
+        Some(colour) => vec![colour],
+        None => rotated(&SPARE, hash(name.base)),
+    };
+    let batch = name.batch();
+    let dashes = match (fixed, name.starred, batch, name.qualifier) {
+        (_, true, _, _) => rotated(&Dash::ALL, 1),
+        (_, _, None, Some(qualifier)) => rotated(&Dash::ALL[1..], hash(qualifier)),
+        (None, ..) => rotated(&Dash::ALL, hash(name.base) / 2),
+        _ => Dash::ALL.to_vec(),
+    };
+    let shade = |colour| batch.map_or(colour, |n| shaded(colour, n));
+    let of_colour = |&colour: &Colour| {
+        dashes.iter().map(move |&dash| Look {
+            colour: shade(colour),
+            dash,
+        })
+    };
+    colours.iter().flat_map(of_colour).collect()
+}
+
+fn rotated<T: Copy>(items: &[T], by: usize) -> Vec<T> {
+    let by = by % items.len();
+    [&items[by..], &items[..by]].concat()
+}
+
+/// The shade of a batch size: light at 8, the pure hue at 32, darker at 64.
+fn shaded(colour: Colour, batch: f64) -> Colour {
+    let octaves = (batch / 32.0).log2().clamp(-2.0, 1.0);
+    let towards = if octaves < 0.0 { 255.0 } else { 0.0 };
+    let share = 0.29 * octaves.abs();
+    let mix = |c: u8| (f64::from(c) + share * (towards - f64::from(c))).round() as u8;
+    (mix(colour.0), mix(colour.1), mix(colour.2))
+}
+
+/// FNV-1a: unlike the standard library's hasher, fixed for all time.
+fn hash(text: &str) -> usize {
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |h, byte| {
+        (h ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    (hash >> 8) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(method: &str) -> Look {
+        looks(&[method])[0].1
+    }
+
+    #[test]
+    fn the_papers_methods_have_fixed_colours() {
+        for (method, colour) in [
+            ("mSGD", (0xE6, 0x9F, 0x00)),
+            ("Adam", (0x56, 0xB4, 0xE9)),
+            ("L4Adam", (0x00, 0x72, 0xB2)),
+            ("L4Mom", (0xD5, 0x5E, 0x00)),
+            ("RMSProp", (0x00, 0x9E, 0x73)),
+            ("LMA", (0xCC, 0x79, 0xA7)),
+            ("default policy", (0, 0, 0)),
+        ] {
+            assert_eq!(
+                look(method),
+                Look {
+                    colour,
+                    dash: Dash::Solid
+                },
+                "{method}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_methods_look_does_not_depend_on_its_company() {
+        let all = [
+            "SGD",
+            "L4Mom*",
+            "mSGD",
+            "L4Adam",
+            "RMSProp",
+            "L4Adam*",
+            "Adam",
+            "LMA*",
+            "default policy",
+        ];
+        for (method, in_company) in looks(&all) {
+            assert_eq!(in_company, look(method), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_star_keeps_the_hue_and_changes_the_dashes() {
+        for method in ["L4Adam", "L4Mom", "LMA"] {
+            let starred = look(&format!("{method}*"));
+            assert_eq!(starred.colour, look(method).colour);
+            assert_eq!(starred.dash, Dash::Dashed);
+        }
+    }
+
+    #[test]
+    fn batch_sizes_are_shades_from_light_to_dark() {
+        let brightness = |batch: u32| {
+            let Look {
+                colour: (r, g, b),
+                dash,
+            } = look(&format!("L4Adam, batch {batch}"));
+            assert_eq!(dash, Dash::Solid);
+            u32::from(r) + u32::from(g) + u32::from(b)
+        };
+        let shades = [8, 16, 32, 64].map(brightness);
+        assert!(shades.is_sorted_by(|a, b| a > b), "{shades:?}");
+        assert_eq!(look("L4Adam, batch 32").colour, look("L4Adam").colour);
+    }
+
+    #[test]
+    fn other_qualifiers_change_the_dashes_only() {
+        let plain = look("L4Adam");
+        let qualified = look("L4Adam (dropout 0.5)");
+        assert_eq!(qualified.colour, plain.colour);
+        assert_ne!(qualified.dash, plain.dash);
+    }
+
+    #[test]
+    fn unknown_methods_get_distinct_fixed_looks_from_the_rest() {
+        let names = [
+            "Lion",
+            "AdaHessian",
+            "Shampoo",
+            "D-Adaptation",
+            "Prodigy",
+            "SPS",
+            "L-BFGS",
+        ];
+        let assigned = looks(&names);
+        for (i, (name, look)) in assigned.iter().enumerate() {
+            assert!(SPARE.contains(&look.colour), "{name}");
+            assert!(
+                assigned[..i].iter().all(|(_, other)| other != look),
+                "{name}"
+            );
+        }
+        assert_eq!(assigned, looks(&names));
+    }
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        assert_eq!(hash("foobar"), 0xbf9c_f968 >> 8);
+    }
+}

@@ -1,0 +1,188 @@
+//! The words under a figure or table: what it shows, over how many runs, what departs from the protocol, and where the
+//! numbers come from. Plain text; [`markdown`](crate::markdown) escapes it.
+
+use crate::results::{DataFile, Dataset, Figure, Header, Provenance, Series};
+
+/// Characters of a digest or commit that identify it to a reader.
+const SHORT_DIGEST: usize = 10;
+
+/// A figure's caption.
+pub fn figure(header: &Header, figure: &Figure) -> String {
+    let runs = by_method(&figure.series, |s| s.n.to_string());
+    let bands = by_method(&figure.series, |s| band(&s.band).to_owned());
+    let mut sentences = vec![
+        sentence(&header.title),
+        format!("Lines: mean of n = {runs} runs; band: {bands}."),
+    ];
+    let ended = figure.series.iter().any(|s| !s.diverged.is_empty());
+    if ended {
+        sentences.push(
+            "Diverged runs count up to where they diverged; the legend says how many did."
+                .to_owned(),
+        );
+    }
+    sentences.extend(footer(header));
+    sentences.join(" ")
+}
+
+/// The band's name in full, where `repro` has a short one for it.
+fn band(name: &str) -> &str {
+    match name {
+        "range" => "from the least to the greatest run",
+        "std" => "one standard deviation to either side",
+        "short-term range" => "from the least to the greatest value nearby",
+        other => other,
+    }
+}
+
+/// What the caption of a figure and the foot of a table share: deviations, preset and provenance, as sentences.
+pub fn footer(header: &Header) -> Vec<String> {
+    vec![deviations(header), provenance(header)]
+}
+
+fn deviations(header: &Header) -> String {
+    if header.deviations.is_empty() {
+        return "Deviations from the protocol: none.".to_owned();
+    }
+    let all: Vec<String> = header.deviations.iter().map(|d| sentence(d)).collect();
+    format!("Deviations from the protocol: {}", all.join(" "))
+}
+
+fn provenance(header: &Header) -> String {
+    let p = &header.provenance;
+    let preset = header
+        .preset()
+        .map_or(String::new(), |preset| format!("preset {preset}, "));
+    let threads = if p.threads == 1 {
+        "1 thread".to_owned()
+    } else {
+        format!("{} threads", p.threads)
+    };
+    format!(
+        "Data: {}. Measured with {preset}version {}, {}, {}, {} ({}, {threads}), begun {}, {:.1} s.",
+        data(&p.dataset),
+        p.project_version,
+        commits(p),
+        p.compiler,
+        p.cpu,
+        p.simd,
+        p.started,
+        p.wall_seconds,
+    )
+}
+
+/// The data set with its digests, and a plain word about a file that is not the known one.
+fn data(dataset: &Dataset) -> String {
+    let file = |f: &DataFile| {
+        let doubt = if f.verified { "" } else { ", not verified" };
+        format!("{} {}…{doubt}", f.name, short(&f.sha256))
+    };
+    let single = dataset
+        .sha256
+        .iter()
+        .map(|sha256| format!("{}…", short(sha256)));
+    let digests: Vec<String> = single.chain(dataset.files.iter().map(file)).collect();
+    if digests.is_empty() {
+        dataset.name.clone()
+    } else {
+        format!("{} (SHA-256: {})", dataset.name, digests.join("; "))
+    }
+}
+
+fn commits(p: &Provenance) -> String {
+    let commit = format!(
+        "commit {}",
+        p.git_commit
+            .as_deref()
+            .map_or("unknown".to_owned(), short_commit)
+    );
+    let others: Vec<String> = p.other_commits.iter().map(|c| short_commit(c)).collect();
+    if others.is_empty() {
+        commit
+    } else {
+        format!("{commit} (some runs by {})", others.join(", "))
+    }
+}
+
+/// A commit's first digits, and what is said about it after them, such as `-dirty`.
+fn short_commit(commit: &str) -> String {
+    let (digits, remark) = commit
+        .find('-')
+        .map_or((commit, ""), |at| commit.split_at(at));
+    short(digits) + remark
+}
+
+/// The property that all series share, or, where they do not, the first one's with the exceptions by name.
+fn by_method(series: &[Series], property: impl Fn(&Series) -> String) -> String {
+    let usual = series.first().map(&property).unwrap_or_default();
+    let mut exceptions: Vec<String> = series
+        .iter()
+        .map(|s| (s, property(s)))
+        .filter(|(_, value)| *value != usual)
+        .map(|(s, value)| format!("{} in panel {}: {value}", s.method, s.panel))
+        .collect();
+    exceptions.dedup();
+    if exceptions.is_empty() {
+        usual
+    } else {
+        format!("{usual} ({})", exceptions.join("; "))
+    }
+}
+
+/// `text` with a full stop, unless it ends in some punctuation already.
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.ends_with(['.', '!', '?']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(SHORT_DIGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_keeps_its_remark() {
+        assert_eq!(short_commit("0123456789abcdef-dirty"), "0123456789-dirty");
+        assert_eq!(short_commit("unknown"), "unknown");
+    }
+
+    #[test]
+    fn data_that_is_not_the_known_one_is_called_so() {
+        let file = |verified| DataFile {
+            name: "x.gz".into(),
+            sha256: "0123456789abcdef".into(),
+            verified,
+        };
+        let files = vec![file(true), file(false)];
+        let text = data(&Dataset {
+            name: "mnist".into(),
+            sha256: None,
+            files,
+        });
+        assert_eq!(
+            text,
+            "mnist (SHA-256: x.gz 0123456789…; x.gz 0123456789…, not verified)"
+        );
+        assert_eq!(
+            data(&Dataset {
+                name: "regression".into(),
+                sha256: None,
+                files: vec![]
+            }),
+            "regression"
+        );
+    }
+
+    #[test]
+    fn sentences_end_once() {
+        assert_eq!(sentence("A"), "A.");
+        assert_eq!(sentence("A. "), "A.");
+    }
+}

@@ -156,12 +156,21 @@ fn command<A: Args>(section: &Section) -> Command {
     A::augment_args(Arguments::augment_args(Command::new(section.binary)))
         .about(section.about)
         .long_about(None)
-        .version(concat!(env!("CARGO_PKG_VERSION"), " (", env!("REPRO_GIT_COMMIT"), ")"))
-        .mut_arg("preset", |arg| arg.value_parser(presets).default_value(default_preset).required(false))
+        .version(concat!(
+            env!("CARGO_PKG_VERSION"),
+            " (",
+            env!("REPRO_GIT_COMMIT"),
+            ")"
+        ))
+        .mut_arg("preset", |arg| {
+            arg.value_parser(presets)
+                .default_value(default_preset)
+                .required(false)
+        })
         .mut_arg("methods", |arg| arg.value_parser(section.methods.to_vec()))
         .after_help(
-            "Ctrl-C keeps every run's last step. The same command again resumes; with other options it keeps what still \
-             applies.",
+            "Ctrl-C keeps every run's last step; the same command again resumes. \
+             With other options it keeps the runs that still apply.",
         )
 }
 
@@ -207,22 +216,26 @@ fn default_out(binary: &str) -> PathBuf {
     base.join("out").join(binary)
 }
 
-/// The `main` of every binary: reports an error and gives the exit code. 2 is wrong usage, 1 a failure, 130 interrupted.
+/// The `main` of every binary.
 pub fn main(body: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
-    let Err(error) = body() else {
-        return ExitCode::SUCCESS;
-    };
+    ExitCode::from(report(body()))
+}
+
+/// Reports an error on standard error and gives the exit code: 2 for wrong usage, 130 if interrupted, 1 for a failure.
+pub fn report(end: anyhow::Result<()>) -> u8 {
+    let Err(error) = end else { return 0 };
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         // A closed standard output is no reason to say more.
         let _ = usage.print();
-        return ExitCode::from(usage.exit_code() as u8);
+        // 0 after `--help`.
+        return usage.exit_code() as u8;
     }
     if let Some(interrupted @ RunnerError::Interrupted { .. }) = error.downcast_ref() {
         eprintln!("{interrupted}");
-        return ExitCode::from(interrupt::EXIT_CODE);
+        return interrupt::EXIT_CODE;
     }
     eprintln!("error: {error:#}");
-    ExitCode::FAILURE
+    1
 }
 
 /// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.
@@ -323,26 +336,13 @@ mod tests {
 
     #[test]
     fn exit_codes_tell_usage_failure_and_interruption_apart() {
-        let code = |error: anyhow::Error| format!("{:?}", main(|| Err(error)));
-        assert_eq!(
-            format!("{:?}", main(|| Ok(()))),
-            format!("{:?}", ExitCode::SUCCESS)
-        );
-        assert_eq!(
-            code(parse("--seeds 0").err().unwrap().into()),
-            format!("{:?}", ExitCode::from(2))
-        );
-        assert_eq!(
-            code(anyhow::anyhow!("x")),
-            format!("{:?}", ExitCode::from(1))
-        );
+        assert_eq!(report(Ok(())), 0);
+        assert_eq!(report(Err(parse("--seeds 0").err().unwrap().into())), 2);
+        assert_eq!(report(Err(anyhow::anyhow!("x"))), 1);
         let interrupted = RunnerError::Interrupted {
             finished: 1,
             total: 2,
         };
-        assert_eq!(
-            code(interrupted.into()),
-            format!("{:?}", ExitCode::from(130))
-        );
+        assert_eq!(report(Err(interrupted.into())), 130);
     }
 }

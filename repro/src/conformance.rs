@@ -19,8 +19,9 @@ struct Course {
 }
 
 /// Compares a run in one piece with the same run in uneven slices, of which each is done by a new experiment that takes
-/// over the checkpoint of the last. Their metrics, final states and summaries have to be equal, bit by bit. `set_up` makes
-/// the same experiment at every call; let it be a short one.
+/// over the checkpoint of the last. Their metrics, final states and summaries have to be equal, bit by bit; and whoever
+/// takes over the last checkpoint has nothing left to do. `set_up` makes the same experiment at every call; let it be a
+/// short one.
 ///
 /// # Errors
 /// Says what differs. Also if the experiment fails.
@@ -36,22 +37,42 @@ pub fn check<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::R
         "divergence depends on slicing, or the checkpoint is incomplete"
     );
     // The state of a diverged run is not used.
-    if whole.diverged.is_none() {
-        let differing = whole
-            .last
-            .arrays()
-            .zip(sliced.last.arrays())
-            .find(|(a, b)| a != b);
-        let name = differing.map_or("the set of arrays", |((name, _), _)| name);
-        ensure!(
-            whole.last == sliced.last,
-            "the final state depends on slicing: {name} differs"
-        );
-        ensure!(
-            whole.summary == sliced.summary,
-            "the summary depends on slicing, or the checkpoint is incomplete"
-        );
+    if whole.diverged.is_some() {
+        return Ok(());
     }
+    let differing = whole
+        .last
+        .arrays()
+        .zip(sliced.last.arrays())
+        .find(|(a, b)| a != b);
+    let name = differing.map_or("the set of arrays", |((name, _), _)| name);
+    ensure!(
+        whole.last == sliced.last,
+        "the final state depends on slicing: {name} differs"
+    );
+    ensure!(
+        whole.summary == sliced.summary,
+        "the summary depends on slicing, or the checkpoint is incomplete"
+    );
+    stays_finished(set_up()?, &whole)
+}
+
+/// After a crash between the last checkpoint and the result.
+fn stays_finished(mut experiment: impl Experiment, course: &Course) -> anyhow::Result<()> {
+    experiment
+        .load(&course.last)
+        .context("it does not take its own last checkpoint")?;
+    let mut log = MetricLog::default();
+    let end = advance(&mut experiment, 1, &mut log)?;
+    ensure!(end == End::Finished, "it goes on from its last checkpoint");
+    ensure!(
+        *log.metrics() == Metrics::default(),
+        "it logs something after its last step"
+    );
+    ensure!(
+        experiment.save() == course.last && experiment.summary() == course.summary,
+        "it changes after its last step"
+    );
     Ok(())
 }
 

@@ -15,7 +15,8 @@ use crate::metrics::MetricLog;
 /// - **Nothing else enters**: no clock, no thread count, no global state; random numbers only from
 ///   [`streams`](crate::streams) of the run's own seed.
 pub trait Experiment {
-    /// Does at most `max_steps` (at least 1) further steps and logs them.
+    /// Does at most `max_steps` (at least 1) further steps and logs them. Once a run is complete, in this life or in the
+    /// one whose checkpoint it took over, there is nothing to do or log but to say so.
     ///
     /// # Errors
     /// [`Stop::Diverged`] ends this run with a result, [`Stop::Failed`] without one.

@@ -113,7 +113,10 @@ mod tests {
     #[test]
     fn lists_of_numbers_and_small_objects_take_a_line() {
         let numbers: Vec<f64> = (0..200).map(f64::from).collect();
-        let value = json!({"id": "figure2", "x": numbers, "cell": {"mean": 0.1, "n": 2}, "empty": [], "list": [{"a": 1}, {"b": 2}]});
+        let value = json!({
+            "id": "figure2", "x": numbers, "cell": {"mean": 0.1, "n": 2}, "empty": [],
+            "list": [{"a": 1}, {"b": 2}],
+        });
         let text = pretty(&value);
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
         let lines: Vec<_> = text.lines().collect();

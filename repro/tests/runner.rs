@@ -1,0 +1,480 @@
+//! The runner within one process: order, isolation, reuse, damage.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use repro::conformance;
+use repro::results::{Cell, Divergence};
+use repro::run::{Outcome, RunResult};
+use repro::runner::{Options, Planned, Runner, RunnerError};
+use support::{Fate, Walk, deterministic_files, spec, walk};
+use tempfile::{TempDir, tempdir};
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod support;
+
+const STEPS: u64 = 100;
+
+fn calm() -> Fate {
+    Fate::default()
+}
+
+fn run(out: &Path, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
+    Runner::open(Options::new(out))?.run(planned)
+}
+
+/// A directory with one finished run and the path of the run's directory.
+fn finished() -> (TempDir, PathBuf) {
+    let out = tempdir().unwrap();
+    run(out.path(), &[walk(0, STEPS, calm())]).unwrap();
+    let path = out
+        .path()
+        .join("runs")
+        .join(spec(0, STEPS).directory_name());
+    (out, path)
+}
+
+fn without_times(mut results: Vec<RunResult>) -> Vec<RunResult> {
+    results
+        .iter_mut()
+        .for_each(|result| result.timing = Default::default());
+    results
+}
+
+#[test]
+fn the_test_experiment_keeps_its_promises() {
+    conformance::check(|| Ok(Walk::new(&spec(3, STEPS), calm()))).unwrap();
+    let diverging = Fate {
+        diverge_at: Some(60),
+        ..calm()
+    };
+    conformance::check(|| Ok(Walk::new(&spec(3, STEPS), diverging))).unwrap();
+}
+
+#[test]
+fn results_are_in_order_and_independent_of_jobs_to_the_bit() {
+    let compute = |jobs| {
+        let out = tempdir().unwrap();
+        let runner = Runner::open(Options {
+            jobs,
+            ..Options::new(out.path())
+        })
+        .unwrap();
+        // The first are the longest, so that with several jobs later ones end earlier.
+        let planned: Vec<_> = (0..7)
+            .map(|seed| walk(seed, 50 * (8 - seed), calm()))
+            .collect();
+        let results = runner.run(&planned).unwrap();
+        drop(runner);
+        (without_times(results), deterministic_files(out.path()))
+    };
+    let (results, files) = compute(1);
+    assert_eq!(
+        results
+            .iter()
+            .map(|result| result.spec.seed)
+            .collect::<Vec<_>>(),
+        (0..7).collect::<Vec<_>>()
+    );
+    assert_eq!(results[2].metrics.get("loss").unwrap().values.len(), 300);
+    assert_eq!(files.len(), 7 * 4);
+    assert_eq!(compute(3), (results, files));
+}
+
+#[test]
+fn a_finished_run_is_read_back_and_not_computed_again() {
+    let out = tempdir().unwrap();
+    let set_ups = AtomicUsize::new(0);
+    let planned = [Planned::new(spec(0, STEPS), |spec| {
+        set_ups.fetch_add(1, Ordering::Relaxed);
+        Ok(Walk::new(spec, calm()))
+    })];
+    let computed = run(out.path(), &planned).unwrap();
+    let read = run(out.path(), &planned).unwrap();
+    assert_eq!(computed, read, "with the times");
+    assert_eq!(set_ups.load(Ordering::Relaxed), 1);
+
+    let fresh = Runner::open(Options {
+        fresh: true,
+        ..Options::new(out.path())
+    })
+    .unwrap();
+    let again = fresh.run(&planned).unwrap();
+    assert_eq!(set_ups.load(Ordering::Relaxed), 2);
+    assert_eq!(without_times(again), without_times(computed));
+    fresh.run(&planned).unwrap();
+    assert_eq!(
+        set_ups.load(Ordering::Relaxed),
+        2,
+        "fresh discards what was there before, not what it made"
+    );
+}
+
+#[test]
+fn a_changed_configuration_is_a_different_run() {
+    let out = tempdir().unwrap();
+    let planned = |alpha: f64| {
+        let mut spec = spec(0, STEPS);
+        spec.hyperparameters["alpha"] = alpha.into();
+        [Planned::new(spec, |spec| Ok(Walk::new(spec, calm())))]
+    };
+    run(out.path(), &planned(0.25)).unwrap();
+    run(out.path(), &planned(0.26)).unwrap();
+    assert_eq!(out.path().join("runs").read_dir().unwrap().count(), 2);
+}
+
+#[test]
+fn a_run_that_diverges_ends_there_and_the_others_go_on() {
+    let out = tempdir().unwrap();
+    let planned = [
+        walk(0, STEPS, calm()),
+        walk(
+            1,
+            STEPS,
+            Fate {
+                diverge_at: Some(42),
+                ..calm()
+            },
+        ),
+        walk(2, STEPS, calm()),
+    ];
+    let results = run(out.path(), &planned).unwrap();
+    assert_eq!(
+        results[1].outcome,
+        Outcome::Diverged {
+            step: 42,
+            reason: "loss is NaN".to_owned()
+        }
+    );
+    assert_eq!(
+        results[1].metrics.get("loss").unwrap().steps.last(),
+        Some(&41)
+    );
+    assert_eq!(
+        run(out.path(), &planned).unwrap(),
+        results,
+        "it is not computed again"
+    );
+
+    let cell = Cell::over(&results, |result| {
+        result.metrics.get("loss")?.values.last().copied()
+    });
+    assert_eq!(
+        (cell.n, cell.diverged),
+        (2, vec![Divergence { seed: 1, step: 42 }])
+    );
+}
+
+#[test]
+fn a_run_that_fails_or_panics_is_reported_and_the_others_are_kept() {
+    for (fate, reason) in [
+        (
+            Fate {
+                fail_at: Some(5),
+                ..calm()
+            },
+            "fate struck at step 5",
+        ),
+        (
+            Fate {
+                panic_at: Some(5),
+                ..calm()
+            },
+            "a defect of the program",
+        ),
+    ] {
+        let out = tempdir().unwrap();
+        let error = run(out.path(), &[walk(0, STEPS, fate), walk(1, STEPS, calm())])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("1 of 2 runs failed")
+                && error.contains("seed=0")
+                && error.contains(reason),
+            "{error}"
+        );
+
+        // Once the cause is gone, only the failed run is computed.
+        let refuses = Planned::new(spec(1, STEPS), |_| -> anyhow::Result<Walk> {
+            unreachable!()
+        });
+        run(out.path(), &[walk(0, STEPS, calm()), refuses]).unwrap();
+    }
+}
+
+#[test]
+fn an_experiment_that_makes_no_progress_is_stopped() {
+    struct Idle(Walk);
+    impl repro::experiment::Experiment for Idle {
+        fn advance(
+            &mut self,
+            _: u64,
+            _: &mut repro::metrics::MetricLog,
+        ) -> Result<repro::experiment::Advance, repro::experiment::Stop> {
+            Ok(repro::experiment::Advance::Running)
+        }
+        fn position(&self) -> u64 {
+            0
+        }
+        fn save(&self) -> repro::checkpoint::Checkpoint {
+            self.0.save()
+        }
+        fn load(&mut self, checkpoint: &repro::checkpoint::Checkpoint) -> anyhow::Result<()> {
+            self.0.load(checkpoint)
+        }
+        fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
+            self.0.summary()
+        }
+    }
+    let out = tempdir().unwrap();
+    let idle = Planned::new(spec(0, STEPS), |spec| Ok(Idle(Walk::new(spec, calm()))));
+    let error = run(out.path(), &[idle]).unwrap_err().to_string();
+    assert!(error.contains("made no step beyond 0"), "{error}");
+}
+
+#[test]
+fn what_a_section_must_not_ask_for_is_refused_before_any_work() {
+    let out = tempdir().unwrap();
+    let error = run(
+        out.path(),
+        &[walk(0, STEPS, calm()), walk(0, STEPS, calm())],
+    )
+    .unwrap_err();
+    assert!(matches!(error, RunnerError::Duplicate(_)));
+    let mut infinite = spec(0, STEPS);
+    infinite.hyperparameters["alpha"] = f64::INFINITY.into();
+    let error = run(
+        out.path(),
+        &[Planned::new(infinite, |spec| Ok(Walk::new(spec, calm())))],
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("the hyperparameter /alpha"),
+        "{error}"
+    );
+    assert_eq!(out.path().join("runs").read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn damage_is_reported_by_file_and_leaves_other_runs_alone() {
+    let damages: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+        ("cut short", |bytes| bytes[..bytes.len() / 2].to_vec()),
+        ("emptied", |_| Vec::new()),
+        ("overwritten", |bytes| vec![0xff; bytes.len()]),
+    ];
+    for file in [
+        "config.json",
+        "metrics.jsonl",
+        "timing.json",
+        "result.json",
+        "checkpoint.safetensors",
+    ] {
+        for (what, damage) in damages {
+            let (out, path) = finished();
+            if file == "checkpoint.safetensors" {
+                // It is read only as long as there is no result.
+                fs::remove_file(path.join("result.json")).unwrap();
+            }
+            let bytes = fs::read(path.join(file)).unwrap();
+            fs::write(path.join(file), damage(&bytes)).unwrap();
+
+            let error = run(
+                out.path(),
+                &[walk(0, STEPS, calm()), walk(1, STEPS, calm())],
+            )
+            .unwrap_err()
+            .to_string();
+            assert!(
+                error.contains(path.join(file).to_str().unwrap()),
+                "{file} {what}: {error}"
+            );
+            assert!(
+                error.contains("1 of 2 runs failed"),
+                "{file} {what}: {error}"
+            );
+            let advice = format!("Delete the directory {} ", path.display());
+            assert!(error.contains(&advice), "{file} {what}: {error}");
+
+            fs::remove_dir_all(&path).unwrap();
+            run(
+                out.path(),
+                &[walk(0, STEPS, calm()), walk(1, STEPS, calm())],
+            )
+            .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_or_configuration_of_another_run_is_refused() {
+    for file in ["config.json", "checkpoint.safetensors"] {
+        let (out, path) = finished();
+        let (other_out, other) = finished();
+        run(other_out.path(), &[walk(1, STEPS, calm())]).unwrap();
+        let stranger = other
+            .with_file_name(spec(1, STEPS).directory_name())
+            .join(file);
+        fs::copy(stranger, path.join(file)).unwrap();
+        fs::remove_file(path.join("result.json")).unwrap();
+        let error = run(out.path(), &[walk(0, STEPS, calm())])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(file) && error.contains("another run"),
+            "{error}"
+        );
+    }
+}
+
+/// The states that a crash between two writes leaves, which a real kill seldom hits.
+#[test]
+fn every_state_between_two_writes_leads_to_the_same_end() {
+    let (whole_out, _) = finished();
+    let whole = deterministic_files(whole_out.path());
+    let states: [fn(&Path); 6] = [
+        // The directory is made, its configuration is not written.
+        |path| {
+            [
+                "config.json",
+                "metrics.jsonl",
+                "checkpoint.safetensors",
+                "result.json",
+            ]
+            .iter()
+            .for_each(|name| gone(path, name))
+        },
+        // The configuration is written, nothing else.
+        |path| {
+            [
+                "metrics.jsonl",
+                "timing.json",
+                "checkpoint.safetensors",
+                "result.json",
+            ]
+            .iter()
+            .for_each(|name| gone(path, name))
+        },
+        // Some rows, the last cut short, and no checkpoint.
+        |path| {
+            ["timing.json", "checkpoint.safetensors", "result.json"]
+                .iter()
+                .for_each(|name| gone(path, name));
+            let rows = fs::read(path.join("metrics.jsonl")).unwrap();
+            fs::write(path.join("metrics.jsonl"), &rows[..1000]).unwrap();
+        },
+        // Times of a checkpoint that is not there.
+        |path| {
+            ["checkpoint.safetensors", "result.json"]
+                .iter()
+                .for_each(|name| gone(path, name))
+        },
+        // The last checkpoint is written, the result is not.
+        |path| gone(path, "result.json"),
+        // The result is half written under its temporary name.
+        |path| fs::rename(path.join("result.json"), path.join("result.json.tmp")).unwrap(),
+    ];
+    for (index, damage) in states.iter().enumerate() {
+        let (out, path) = finished();
+        damage(&path);
+        run(out.path(), &[walk(0, STEPS, calm())]).unwrap();
+        assert!(deterministic_files(out.path()) == whole, "state {index}");
+    }
+}
+
+fn gone(path: &Path, name: &str) {
+    fs::remove_file(path.join(name)).unwrap();
+}
+
+#[test]
+fn the_last_weights_stay_only_if_wanted() {
+    let out = tempdir().unwrap();
+    let options = Options {
+        keep_final_checkpoint: false,
+        checkpoint_period: Duration::ZERO,
+        ..Options::new(out.path())
+    };
+    Runner::open(options)
+        .unwrap()
+        .run(&[walk(0, STEPS, calm())])
+        .unwrap();
+    let path = out
+        .path()
+        .join("runs")
+        .join(spec(0, STEPS).directory_name());
+    assert!(path.join("result.json").exists() && !path.join("checkpoint.safetensors").exists());
+
+    let (_out, path) = finished();
+    let bytes = fs::read(path.join("checkpoint.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("mean").unwrap().shape(), [3, 1]);
+}
+
+/// `/dev/full` answers every write as a full disk does.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_with_the_path_and_leaves_other_runs_alone() {
+    let out = tempdir().unwrap();
+    let path = out
+        .path()
+        .join("runs")
+        .join(spec(0, STEPS).directory_name());
+    fs::create_dir_all(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/full", path.join("metrics.jsonl")).unwrap();
+    let error = run(
+        out.path(),
+        &[walk(0, STEPS, calm()), walk(1, STEPS, calm())],
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(error.contains("1 of 2 runs failed"), "{error}");
+    assert!(
+        error.contains(path.join("metrics.jsonl").to_str().unwrap()),
+        "{error}"
+    );
+
+    let refuses = Planned::new(spec(1, STEPS), |_| -> anyhow::Result<Walk> {
+        unreachable!()
+    });
+    fs::remove_file(path.join("metrics.jsonl")).unwrap();
+    run(out.path(), &[walk(0, STEPS, calm()), refuses]).unwrap();
+}
+
+#[test]
+fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
+    let (out, path) = finished();
+    let config = path.join("config.json");
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace(repro::provenance::GIT_COMMIT, "0123abc");
+    fs::write(&config, text).unwrap();
+    let runner = Runner::open(Options {
+        jobs: 2,
+        ..Options::new(out.path())
+    })
+    .unwrap();
+    let planned = [
+        walk(0, STEPS, calm()),
+        walk(
+            1,
+            STEPS,
+            Fate {
+                step_ms: 1,
+                ..calm()
+            },
+        ),
+    ];
+    let results = runner.run(&planned).unwrap();
+    runner.run(&planned).unwrap();
+
+    let provenance = runner.provenance("avx2", repro::provenance::DataSet::generated("walk"));
+    assert_eq!(provenance.other_commits, ["0123abc"]);
+    let seconds: f64 = results
+        .iter()
+        .map(|result| result.timing.wall_seconds)
+        .sum();
+    assert!(seconds >= 0.1, "100 steps of 1 ms");
+    assert_eq!(provenance.run_seconds, seconds);
+    assert_eq!(results[1].timing.milestones["tenth step"].step, 10);
+}

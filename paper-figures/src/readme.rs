@@ -32,7 +32,7 @@ enum Line<'a> {
 /// The first block that is not closed, is closed but not opened, or for whose key `content` has no answer.
 pub fn replaced(
     text: &str,
-    content: impl Fn(&str) -> Result<String, String>,
+    mut content: impl FnMut(&str) -> Result<String, String>,
 ) -> Result<String, Problem> {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut out = String::with_capacity(text.len());

@@ -78,7 +78,7 @@ impl Report {
     ///
     /// [`Error::Read`], [`Error::Marker`] or [`Error::Write`]; the file is then as it was.
     pub fn update(&self, path: &Path) -> Result<bool, Error> {
-        let (old, new) = self.old_and_new(path)?;
+        let Rewritten { old, new, .. } = self.rewritten(path)?;
         if old == new {
             return Ok(false);
         }
@@ -91,20 +91,12 @@ impl Report {
     ///
     /// [`Error::Stale`] or [`Error::NoImage`], or as [`update`](Self::update).
     pub fn check(&self, path: &Path) -> Result<(), Error> {
-        let (old, new) = self.old_and_new(path)?;
+        let Rewritten { old, new, images } = self.rewritten(path)?;
         if old != new {
             return Err(Error::Stale {
                 path: path.to_owned(),
             });
         }
-        let linked = |loaded: &&Loaded| {
-            matches!(loaded.file.body, Body::Figure(_))
-                && new.contains(&format!("generated: {} ", loaded.key))
-        };
-        let images = self.results.iter().filter(linked).flat_map(|loaded| {
-            let stem = self.stem(loaded);
-            ["svg", "png"].map(|extension| stem.with_extension(extension))
-        });
         match images.into_iter().find(|image| !image.is_file()) {
             Some(image) => Err(Error::NoImage {
                 path: path.to_owned(),
@@ -114,7 +106,7 @@ impl Report {
         }
     }
 
-    fn old_and_new(&self, path: &Path) -> Result<(String, String), Error> {
+    fn rewritten(&self, path: &Path) -> Result<Rewritten, Error> {
         let unreadable = |source| Error::Read {
             path: path.to_owned(),
             source,
@@ -122,19 +114,26 @@ impl Report {
         let old = fs::read_to_string(path).map_err(unreadable)?;
         let full = path.canonicalize().map_err(unreadable)?;
         let folder = full.parent().unwrap_or(&full);
-        let new =
-            readme::replaced(&old, |key| self.block(key, folder)).map_err(|p| Error::Marker {
-                path: path.to_owned(),
-                line: p.line,
-                problem: p.problem,
-            })?;
-        Ok((old, new))
+        let mut images = Vec::new();
+        let block = |key: &str| {
+            let loaded = self.find(key)?;
+            if let Body::Figure(_) = loaded.file.body {
+                images.extend(
+                    ["svg", "png"].map(|extension| self.stem(loaded).with_extension(extension)),
+                );
+            }
+            self.block(loaded, folder)
+        };
+        let new = readme::replaced(&old, block).map_err(|p| Error::Marker {
+            path: path.to_owned(),
+            line: p.line,
+            problem: p.problem,
+        })?;
+        Ok(Rewritten { old, new, images })
     }
 
-    /// What stands between the markers of `key`, in a Markdown file that lies in `folder`.
-    fn block(&self, key: &str, folder: &Path) -> Result<String, String> {
-        let loaded = self
-            .results
+    fn find(&self, key: &str) -> Result<&Loaded, String> {
+        self.results
             .iter()
             .find(|loaded| loaded.key == key)
             .ok_or_else(|| {
@@ -147,12 +146,16 @@ impl Report {
                     "expected one of the results read ({}), found `{key}`",
                     known.join(", ")
                 )
-            })?;
+            })
+    }
+
+    /// What stands between the markers of a result, in a Markdown file that lies in `folder`.
+    fn block(&self, loaded: &Loaded, folder: &Path) -> Result<String, String> {
         if let Body::Figure(figure) = &loaded.file.body {
             let stem = relative(folder, &full(&self.stem(loaded)));
             return Ok(markdown::figure(&loaded.file.header, figure, &stem));
         }
-        markdown::document(&loaded.file).ok_or_else(|| format!("`{key}` has no text"))
+        markdown::document(&loaded.file).ok_or_else(|| format!("`{}` has no text", loaded.key))
     }
 
     /// The path of what is made of a result, without its extension.
@@ -162,6 +165,13 @@ impl Report {
             None => loaded.path.with_extension(""),
         }
     }
+}
+
+/// A Markdown file before and after, and the pictures it then links to.
+struct Rewritten {
+    old: String,
+    new: String,
+    images: Vec<PathBuf>,
 }
 
 fn distinct(results: &[Loaded], loaded: Loaded) -> Result<Loaded, Error> {

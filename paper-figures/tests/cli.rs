@@ -23,7 +23,7 @@ fn results() -> (TempDir, PathBuf) {
     fs::write(
         folder.path().join("README.md"),
         "# Title\n\n<!-- generated: section3_1/table2 -->\nold\n<!-- /generated -->\n\n\
-         <!-- generated: section3_1/figure3 -->\n<!-- /generated -->\n\n\
+         <!--generated:section3_1/figure3-->\n<!-- /generated -->\n\n\
          <!-- generated: section3_1/claims -->\n<!-- /generated -->\nend\n",
     )
     .expect("written");

@@ -1,10 +1,173 @@
-//! L4.
+//! L4 stepsize adaptation (Rolínek and Martius, *L4: Practical loss-based stepsize adaptation for
+//! deep learning*, NeurIPS 2018) and the optimisers that the paper compares it with.
+//!
+//! Everything works on one flat slice of parameters and one of gradients, in `f32` or `f64`.
+//!
+//! ```
+//! use l4::{L4Adam, Optimizer};
+//!
+//! // Minimise L(θ) = ½·(θ₀ − 3)² + 50·(θ₁ + 1)² without choosing a learning rate.
+//! let mut optimizer = L4Adam::<f64>::new();
+//! let mut theta = [0.0, 0.0];
+//! for _ in 0..2000 {
+//!     let (x, y) = (theta[0] - 3.0, theta[1] + 1.0);
+//!     let loss = 0.5 * x * x + 50.0 * y * y;
+//!     optimizer.step(loss, &mut theta, &mut [x, 100.0 * y])?;
+//! }
+//! assert!((theta[0] - 3.0).abs() < 1e-3 && (theta[1] + 1.0).abs() < 1e-3);
+//! # Ok::<(), l4::StepError>(())
+//! ```
+//!
+//! # The idea
+//!
+//! The gradient plays two roles. As the *estimate* g it says how the loss changes near θ; as the
+//! *direction* v it says where to go. L4 keeps them apart. If Lmin is the least loss attainable,
+//! the step along v that should reach it satisfies L(θ − η·v) = Lmin, Eq. (1). Linearised with g,
+//! that is L − η·g·v = Lmin, so
+//!
+//! - η = (L − Lmin)/(g·v), Eq. (2): Newton's method for the root of a function of one variable
+//! - η = **α**·(L − Lmin)/(g·v), Eq. (3): only the fraction α of it, since the model is linear, the
+//!   loss is not, and a batch is not the data. This form does not change under L → a·L + b, Eq. (4)
+//! - Lmin ← min(Lmin, L), then (1 + 1/**τ**)·Lmin, Eq. (5): the lowest loss seen, slowly
+//!   forgotten; at first **γ0**·L
+//! - η = α·(L − **γ**·Lmin)/(g·v + **ε**), Eq. (6): [`stepsize`]. Better than the lowest loss is
+//!   taken to be attainable, and the division is safe
+//! - g = EMA(∇L, 10); v = g, or v = g/(√EMA(∇L², 1000) + 1e-4), Eq. (7): [`L4Mom`] and [`L4Adam`]
+//!
+//! [`L4`] puts these together, Algorithm 1. [`MovingAverage`] is EMA with bias correction,
+//! Algorithm 2. Each is to be found by these names in the source.
+//!
+//! # Which to use
+//!
+//! | | state per parameter | use it |
+//! |---|---|---|
+//! | [`L4Adam`] | 2 | first, where the loss can come near 0; [`alpha`](L4::alpha) 0.15, or 0.25 on easy problems |
+//! | [`L4Mom`] | 1 | where memory counts, or Adam's scaling hurts; the less stable of the two |
+//! | [`Adam`], [`Momentum`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
+//! | [`ClipByGlobalNorm`] | – | around a baseline whose gradients explode; L4 does without |
+//! | [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |
+//!
+//! L4 reads the loss's *value*, so the loss must be at least 0, and near 0 at the optimum: drop
+//! additive constants. The baselines have TensorFlow 1's semantics, with which the paper ran them;
+//! each one's page says where that differs from the textbook.
+//!
+//! # Edge cases
+//!
+//! | what | L4 | baselines |
+//! |---|---|---|
+//! | first step | Lmin = γ0·L; averages are bias-corrected, so g and v are full-sized | Adam corrects too |
+//! | zero loss | a fixed point: η = 0, θ unchanged bit for bit, [`Outcome::TargetReached`] | no special case |
+//! | g·v ≤ 0 | no step, never an ascent: η = 0, θ unchanged bit for bit, [`Outcome::NoDescent`] | – |
+//! | zero gradient | g·v = 0, as above | as the formula says |
+//! | negative loss | [`StepError::NegativeLoss`], nothing changes | taken |
+//! | loss NaN or infinite | [`StepError::NonFiniteLoss`], nothing changes | the same |
+//! | gradient element NaN, infinite, or beyond [`Real::LARGEST`] | [`StepError::UnusableGradient`], nothing changes | the same |
+//! | g·v or η overflows | [`StepError::Overflow`]: θ unchanged, the moments and Lmin have absorbed the gradient and the loss | – |
+//! | θ − η·v overflows | θ is no longer finite; the next loss or gradient is refused | the same |
+//! | slices of another length | [`StepError::GradientCount`], [`StepError::ParameterCount`], nothing changes | the same |
+//! | no parameters | no error | no error |
+//!
+//! A refused step is an error and not a skipped step: whether a diverged run ends or goes on is
+//! the caller's decision.
+//!
+//! # Adding an optimiser
+//!
+//! For an L4 over another direction, write the direction for one parameter. Signed gradients, as
+//! in Rprop, v = sign(g), which keeps g·v = Σ|g| ≥ 0:
+//!
+//! ```
+//! use l4::{AveragedGradient, Direction, L4, Optimizer, Real, Transform};
+//!
+//! struct Sign;
+//!
+//! impl<T: Real> Transform<T> for Sign {
+//!     type Moments = [T; 0]; // [T; 1] to remember one number per parameter, and so on
+//!     const NAMES: &'static [&'static str] = &[]; // their names in a saved state
+//! }
+//!
+//! impl<T: Real> Direction<T> for Sign {
+//!     #[inline(always)]
+//!     fn direction(&self, _gradient: T, g: T, _moments: &mut [T; 0]) -> T {
+//!         if g == T::zero() { g } else { g.signum() }
+//!     }
+//! }
+//!
+//! let mut optimizer = L4::compose("L4Sign", AveragedGradient::default(), Sign);
+//! let mut theta = [1.0f32, -2.0];
+//! // g = v = (1, −1) and g·v = 2, so η = 0.15·(1 − 0.9·0.75)/2.
+//! let step = optimizer.step(1.0, &mut theta, &mut [1.0, -1.0])?;
+//! assert!((step.learning_rate - 0.15 * 0.325 / 2.0).abs() < 1e-6);
+//! # Ok::<(), l4::StepError>(())
+//! ```
+//!
+//! For any other method implement [`Optimizer`]: check, step, save, restore. AdaGrad in full:
+//!
+//! ```
+//! use l4::{
+//!     Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs, fit_moments,
+//! };
+//!
+//! /// s ← s + ∇L²; θ ← θ − lr·∇L/√s
+//! struct AdaGrad<T> {
+//!     schedule: Schedule<T>,
+//!     step: u64,
+//!     squares: Vec<T>,
+//! }
+//!
+//! impl<T: Real> Optimizer<T> for AdaGrad<T> {
+//!     fn name(&self) -> &'static str {
+//!         "AdaGrad"
+//!     }
+//!
+//!     fn step(&mut self, loss: T, theta: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+//!         // Everything that can fail comes before anything that changes.
+//!         check_inputs(loss, theta, grads)?;
+//!         fit_moments(&mut self.squares, T::of(0.1), self.step, theta.len())?;
+//!         let rate = self.schedule.rate(self.step);
+//!         self.step += 1;
+//!         for ((theta, &grad), square) in theta.iter_mut().zip(&*grads).zip(&mut self.squares) {
+//!             *square = *square + grad * grad;
+//!             *theta = *theta - rate * grad / square.sqrt();
+//!         }
+//!         Ok(Step::at_rate(rate))
+//!     }
+//!
+//!     fn state(&self) -> State<T> {
+//!         State::new(self.step).with_vector("squares", self.squares.clone())
+//!     }
+//!
+//!     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
+//!         let mut reader = state.into_reader()?;
+//!         let (step, squares) = (reader.step(), reader.squares("squares")?);
+//!         reader.finish()?;
+//!         (self.step, self.squares) = (step, squares);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let schedule = Schedule::constant(0.5)?;
+//! let mut optimizer = AdaGrad { schedule, step: 0, squares: Vec::new() };
+//! let mut theta = [1.0];
+//! // s = 0.1 + 0.8² = 0.74
+//! optimizer.step(0.32, &mut theta, &mut [0.8])?;
+//! assert!((theta[0] - (1.0 - 0.5 * 0.8 / 0.74f64.sqrt())).abs() < 1e-15);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Speed and determinism
+//!
+//! A step walks memory once to check the gradient, then once (the baselines) or twice (L4, whose
+//! η depends on all of g·v). Loops are vectorised for the machine they run on; results have the
+//! same bits on all of them, since no loop fuses multiply and add and sums have a fixed order.
+
 #![forbid(unsafe_code)]
+
 mod adam;
 mod clip;
 mod config;
 mod error;
 mod l4;
+mod levenberg_marquardt;
 mod momentum;
 mod optimizer;
 mod real;
@@ -20,6 +183,10 @@ pub use adam::Adam;
 pub use clip::ClipByGlobalNorm;
 pub use error::{ConfigError, StateError, StepError};
 pub use l4::{L4, L4Adam, L4Mom};
+pub use levenberg_marquardt::{
+    LeastSquares, LevenbergMarquardt, LevenbergMarquardtError, LevenbergMarquardtOutcome,
+    LevenbergMarquardtStep,
+};
 pub use momentum::Momentum;
 pub use optimizer::{Optimizer, Outcome, Step, check_inputs, fit_moments};
 pub use real::Real;

@@ -13,7 +13,7 @@ use crate::Real;
 /// every SIMD level, so that additions overlap.
 pub(crate) const LANES: usize = 32;
 
-/// Elements summed in `T` before the total is carried on in `f64`: 32 additions per accumulator,
+/// Elements summed in `T` before the total is carried on in `f64`: 64 additions per accumulator,
 /// few enough to keep the rounding error of an `f32` sum near that of its elements. A multiple of
 /// [`LANES`].
 pub(crate) const BLOCK: usize = 64 * LANES;
@@ -83,4 +83,49 @@ fn is_usable<T: Real>(x: T) -> bool {
 fn all_usable<T: Real>(block: &[T]) -> bool {
     // No early exit inside a block: that is what lets the loop vectorise.
     block.iter().fold(true, |usable, &x| usable & is_usable(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of many magnitudes, so that any other order of additions gives other bits.
+    fn values(count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| (i as f32 * 0.7).sin() * 10f32.powi(i as i32 % 7 - 3))
+            .collect()
+    }
+
+    /// The definition of the sum, without vectors.
+    fn scalar_sum_of_squares(values: &[f32]) -> f64 {
+        let mut lanes = [0.0; LANES];
+        for (i, &x) in values.iter().enumerate() {
+            lanes[i % LANES] += f64::from(x) * f64::from(x);
+        }
+        sum_lanes(lanes)
+    }
+
+    #[test]
+    fn sums_have_the_same_bits_whatever_the_registers() {
+        for count in [0, 1, 31, 32, 33, 1000, BLOCK, 2 * BLOCK + 17] {
+            let values = values(count);
+            assert_eq!(sum_of_squares(&values), scalar_sum_of_squares(&values));
+        }
+    }
+
+    #[test]
+    fn lanes_are_added_by_halves() {
+        let lanes: [f64; LANES] = std::array::from_fn(|i| i as f64);
+        assert_eq!(sum_lanes(lanes), (LANES * (LANES - 1) / 2) as f64);
+    }
+
+    #[test]
+    fn the_first_unusable_value_is_found() {
+        let mut values = values(2 * BLOCK);
+        assert_eq!(first_unusable(&values), None);
+        values[BLOCK + 3] = f32::NAN;
+        assert_eq!(first_unusable(&values), Some(BLOCK + 3));
+        values[5] = f32::NEG_INFINITY;
+        assert_eq!(first_unusable(&values), Some(5));
+    }
 }

@@ -97,6 +97,17 @@ impl<T: Real> StateReader<T> {
             .ok_or_else(|| missing("scalar", name))
     }
 
+    /// Takes a scalar above 0.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is not positive.
+    pub fn positive_scalar(&mut self, name: &str) -> Result<T, StateError> {
+        let value = self.scalar(name)?;
+        check_values(name, &[value], "a positive number", |x| x > T::zero())?;
+        Ok(value)
+    }
+
     /// Takes a vector.
     ///
     /// # Errors

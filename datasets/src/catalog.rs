@@ -1,16 +1,18 @@
 //! What the data sets are: their files, the digests of those, and where they can be had.
 //!
-//! The digests are those of the files' contents, unpacked, so that one digest holds for every source. Where they come
-//! from:
+//! The digests are those of the files' contents, unpacked, so that one digest holds for every
+//! source. Where they come from:
 //!
 //! - MNIST: the four files as Y. LeCun published them.
-//! - Fashion-MNIST: the four files as Zalando Research published them. Their repository's README states the MD5 of the
-//!   gzip streams (`8d4fb7e6c68d591d4c3dfef9ec88bf0d` for the training images, and so on). The streams in Debian's
-//!   package differ from those in the gzip header only, which lacks the file's name and has another time; with the
-//!   original names and times (2017-08-31) put back, all four MD5s are the README's.
-//! - CIFAR-10: the six files of A. Krizhevsky's `cifar-10-binary.tar.gz`, MD5 `c32a1d4ab5d03f1284b67883e8d87530` on the
-//!   CIFAR page. The digest of the archive is the one of TensorFlow Datasets' checksum list (`cifar10.txt`); those of
-//!   the files are the ones of torchvision for Ruby (`cifar10.rb`).
+//! - Fashion-MNIST: the four files as Zalando Research published them. Their repository's README
+//!   states the MD5 of the gzip streams (`8d4fb7e6c68d591d4c3dfef9ec88bf0d` for the training
+//!   images, and so on). The streams in Debian's package differ from those in the gzip header only,
+//!   which lacks the file's name and has another time; with the original names and times
+//!   (2017-08-31) put back, all four MD5s are the README's.
+//! - CIFAR-10: the six files of A. Krizhevsky's `cifar-10-binary.tar.gz`, MD5
+//!   `c32a1d4ab5d03f1284b67883e8d87530` on the CIFAR page. The digest of the archive is the one of
+//!   TensorFlow Datasets' checksum list (`cifar10.txt`); those of the files are the ones of
+//!   torchvision for Ruby (`cifar10.rb`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,7 +25,8 @@ use crate::images::ImageShape;
 /// The data sets of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dataset {
-    /// Handwritten digits: 60,000 + 10,000 images of 28 × 28 × 1 (LeCun et al., 1998). Sections 3.2 and 3.6.
+    /// Handwritten digits: 60,000 + 10,000 images of 28 × 28 × 1 (LeCun et al., 1998). Sections 3.2
+    /// and 3.6.
     Mnist,
     /// Articles of clothing in MNIST's format (Xiao et al., 2017). Section 3.5.
     FashionMnist,
@@ -151,7 +154,8 @@ impl FileSpec {
         }
     }
 
-    /// Names that the file goes by, plain before compressed. Some mirrors write `train-images.idx3-ubyte`.
+    /// Names that the file goes by, plain before compressed. Some mirrors write
+    /// `train-images.idx3-ubyte`.
     pub fn names(&self) -> Vec<String> {
         let mut names = vec![self.name.to_owned()];
         if self.name.contains("-idx") {

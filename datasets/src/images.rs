@@ -1,7 +1,7 @@
 //! Labelled images in memory, with their provenance.
 //!
-//! Invariant, from construction on: a [`Split`] has one image of its shape per label, and every label is below
-//! [`ImageDataset::CLASSES`].
+//! Invariant, from construction on: a [`Split`] has one image of its shape per label, and every
+//! label is below [`ImageDataset::CLASSES`].
 
 use std::path::PathBuf;
 
@@ -106,7 +106,8 @@ impl Split {
         &self.labels
     }
 
-    /// Writes the images of `examples` into `batch` (`examples × height × width × channels`), scaled to \[0, 1\].
+    /// Writes the images of `examples` into `batch` (`examples × height × width × channels`),
+    /// scaled to \[0, 1\].
     ///
     /// # Panics
     /// If `batch` has another length, or an example is not below [`len`](Self::len).
@@ -211,8 +212,9 @@ pub struct FileProvenance {
 /// Where a data set comes from and what vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
-    /// Name for every result. It is the data set's own (as in `MNIST`) only for the published bytes. Other bytes go by
-    /// the name that the caller gave them, or else as in `MNIST (unverified)`; stand-ins as in `synthetic MNIST`.
+    /// Name for every result. It is the data set's own (as in `MNIST`) only for the published
+    /// bytes. Other bytes go by the name that the caller gave them, or else as in `MNIST
+    /// (unverified)`; stand-ins as in `synthetic MNIST`.
     pub name: String,
     /// The place that the bytes were taken from.
     pub origin: Origin,
@@ -227,8 +229,8 @@ impl Provenance {
         trusts.max().unwrap_or(Trust::Unverified)
     }
 
-    /// One digest for the whole data set: that of its list of files as `sha256sum` prints it (a line with the digest,
-    /// two spaces and the name for each file, in order).
+    /// One digest for the whole data set: that of its list of files as `sha256sum` prints it (a
+    /// line with the digest, two spaces and the name for each file, in order).
     pub fn sha256(&self) -> Sha256 {
         let lines = self
             .files

@@ -1,12 +1,15 @@
-//! Random streams addressed by (seed, purpose, epoch), so that no use of randomness depends on any other.
+//! Random streams addressed by (seed, purpose, epoch), so that no use of randomness depends on any
+//! other.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Seed of all the streams of one run, a full ChaCha key: for example `rng.random()` from the run's own generator.
+/// Seed of all the streams of one run, a full ChaCha key: for example `rng.random()` from the run's
+/// own generator.
 pub type Seed = [u8; 32];
 
-/// What a stream is for. Each purpose has its own half-open range of ChaCha stream numbers, one per epoch.
+/// What a stream is for. Each purpose has its own half-open range of ChaCha stream numbers, one per
+/// epoch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// The order of examples in an epoch.

@@ -1,11 +1,12 @@
-//! The badly conditioned linear regression of section 3.1 (Fig. 2), after B. Recht's shallow-linear-net.
+//! The badly conditioned linear regression of section 3.1 (Fig. 2), after B. Recht's
+//! shallow-linear-net.
 //!
 //! Inputs *x* ~ N(0, I) and targets *y* = *A x*, where
 //!
 //! > *A* = diag(linspace(1, 1/condition, outputs)) · U\[0, 1\]^(outputs × inputs).
 //!
-//! A network W1 W2 fitted to it can reach a loss of exactly zero, yet constant learning rates are reported to stall.
-//! The paper's dimensions are those of [`RegressionSpec::default`].
+//! A network W1 W2 fitted to it can reach a loss of exactly zero, yet constant learning rates are
+//! reported to stall. The paper's dimensions are those of [`RegressionSpec::default`].
 //!
 //! ```
 //! use datasets::regression::{RegressionProblem, RegressionSpec};
@@ -23,7 +24,8 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use thiserror::Error;
 
-/// Dimensions and condition number of a [`RegressionProblem`]. The default is the paper's: 6 → 10, 1000 samples, 1e5.
+/// Dimensions and condition number of a [`RegressionProblem`]. The default is the paper's: 6 → 10,
+/// 1000 samples, 1e5.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RegressionSpec {
     /// Components of one input *x*.
@@ -32,8 +34,8 @@ pub struct RegressionSpec {
     pub outputs: usize,
     /// Pairs (*x*, *y*), drawn once.
     pub samples: usize,
-    /// Condition number of the diagonal factor of *A*: the scale of its first row over that of its last. Finite, at
-    /// least 1, and exactly 1 if there is one row only.
+    /// Condition number of the diagonal factor of *A*: the scale of its first row over that of its
+    /// last. Finite, at least 1, and exactly 1 if there is one row only.
     pub condition: f64,
 }
 
@@ -79,9 +81,7 @@ pub enum RegressionError {
         found: f64,
     },
     /// A single row has the scale 1, and so the condition number 1.
-    #[error(
-        "regression problem: one output has condition number 1, found {found}; ask for 1 or for more outputs"
-    )]
+    #[error("regression problem: one output has condition number 1, found {found}; add outputs")]
     ConditionOfOneRow {
         /// The condition number asked for.
         found: f64,
@@ -125,18 +125,19 @@ impl RegressionSpec {
         }
         let last = self.condition.recip();
         let t = row as f64 / (self.outputs - 1) as f64;
-        // Not 1 + t·(last − 1): rounding there would spoil the last scale, 1/condition, for large condition numbers.
+        // Not 1 + t·(last − 1): rounding there would spoil the last scale, 1/condition, for large
+        // condition numbers.
         (1.0 - t) + t * last
     }
 }
 
 impl RegressionProblem {
-    /// Draws a problem. From the generator are taken, in this order: U\[0, 1\]^(outputs × inputs) and then
-    /// N(0, 1)^(inputs × samples), both row by row.
+    /// Draws a problem. From the generator are taken, in this order: U\[0, 1\]^(outputs × inputs)
+    /// and then N(0, 1)^(inputs × samples), both row by row.
     ///
     /// # Errors
-    /// A dimension of 0, a condition number that is not finite or below 1 (or other than 1 for a single output),
-    /// or matrices larger than memory.
+    /// A dimension of 0, a condition number that is not finite or below 1 (or other than 1 for a
+    /// single output), or matrices larger than memory.
     pub fn generate(
         spec: RegressionSpec,
         rng: &mut (impl Rng + ?Sized),

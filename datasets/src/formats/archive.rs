@@ -1,6 +1,7 @@
 //! Picking known files out of a tar archive, in memory.
 //!
-//! Names in the archive are only compared, never used as paths, so no archive can write outside its place.
+//! Names in the archive are only compared, never used as paths, so no archive can write outside its
+//! place.
 
 use std::io::Read;
 use std::path::Path;
@@ -19,11 +20,13 @@ pub struct Wanted<'a> {
 /// Room for what else an archive holds: headers, a readme, the sources of a package.
 const OTHER_CONTENT: u64 = 4 << 20;
 
-/// Hands each of the `wanted` files of a tar archive to `sink`, by its index in `wanted`, unpacking those that are
-/// gzip streams. What is not wanted is skipped; what is missing is not an error here.
+/// Hands each of the `wanted` files of a tar archive to `sink`, by its index in `wanted`, unpacking
+/// those that are gzip streams. What is not wanted is skipped; what is missing is not an error
+/// here.
 ///
 /// # Errors
-/// A broken archive, or one far larger than what is wanted of it; a file above its size; an error of `sink`.
+/// A broken archive, or one far larger than what is wanted of it; a file above its size; an error
+/// of `sink`.
 pub fn unpack<E: From<ReadError>>(
     archive: impl Read,
     wanted: &[Wanted<'_>],

@@ -1,7 +1,8 @@
 //! The binary layout of CIFAR-10, after A. Krizhevsky's description of it on the CIFAR page.
 //!
-//! A file is a sequence of records and nothing else. A record is one byte of label, then 1024 bytes each of red, green
-//! and blue, every plane row by row. The rest of this project keeps channels last (NHWC), so pixels are transposed here.
+//! A file is a sequence of records and nothing else. A record is one byte of label, then 1024 bytes
+//! each of red, green and blue, every plane row by row. The rest of this project keeps channels
+//! last (NHWC), so pixels are transposed here.
 
 use super::{FormatError, check_labels, check_length};
 
@@ -121,7 +122,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(length in 0usize..2 * RECORD + 2, byte in any::<u8>(), examples in 0u32..4) {
+        fn no_bytes_panic(
+            length in 0usize..2 * RECORD + 2,
+            byte in any::<u8>(),
+            examples in 0u32..4,
+        ) {
             let _ = records(&vec![byte; length], examples, 10);
             let _ = records(&vec![byte; length], u32::MAX - examples, 10);
         }

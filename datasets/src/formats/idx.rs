@@ -1,7 +1,8 @@
 //! The IDX format of MNIST and Fashion-MNIST, after Y. LeCun's description of it on the MNIST page.
 //!
-//! A file is a magic number (two zero bytes, the element type, the number of dimensions), the dimensions, and the
-//! elements row by row. All integers are big-endian and 32 bits wide; the elements here are unsigned bytes.
+//! A file is a magic number (two zero bytes, the element type, the number of dimensions), the
+//! dimensions, and the elements row by row. All integers are big-endian and 32 bits wide; the
+//! elements here are unsigned bytes.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -12,7 +13,8 @@ const IMAGES_MAGIC: u32 = 0x0000_0803;
 /// Unsigned bytes, one dimension: examples.
 const LABELS_MAGIC: u32 = 0x0000_0801;
 
-/// Bytes in a file of `shape`: a word for the magic number and for each dimension, then the elements.
+/// Bytes in a file of `shape`: a word for the magic number and for each dimension, then the
+/// elements.
 pub(crate) fn file_size(shape: &[u32]) -> u64 {
     let elements: u64 = shape.iter().map(|&size| u64::from(size)).product();
     header_size(shape) as u64 + elements
@@ -22,7 +24,8 @@ fn header_size(shape: &[u32]) -> usize {
     4 * (1 + shape.len())
 }
 
-/// The pixels of an image file whose header must state `shape` (examples, rows, columns): row-major, one byte each.
+/// The pixels of an image file whose header must state `shape` (examples, rows, columns):
+/// row-major, one byte each.
 ///
 /// # Errors
 /// Another magic number or shape, or a file that does not end exactly after the last pixel.
@@ -33,8 +36,8 @@ pub fn images(content: &[u8], shape: [u32; 3]) -> Result<&[u8], FormatError> {
 /// The labels of a label file whose header must state `examples`.
 ///
 /// # Errors
-/// Another magic number or count, a file that does not end exactly after the last label, or a label that is not below
-/// `classes`.
+/// Another magic number or count, a file that does not end exactly after the last label, or a label
+/// that is not below `classes`.
 pub fn labels(content: &[u8], examples: u32, classes: u8) -> Result<&[u8], FormatError> {
     let labels = elements(content, LABELS_MAGIC, &[examples])?;
     check_labels(labels, classes)?;
@@ -165,7 +168,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), examples in any::<u32>()) {
+        fn no_bytes_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            examples in any::<u32>(),
+        ) {
             let _ = images(&bytes, [examples, 28, 28]);
             let _ = labels(&bytes, examples, 10);
         }

@@ -1,7 +1,8 @@
 //! Parsers of the files that the data sets come in. None of them trusts a byte.
 //!
-//! Invariants, fuzzed in `datasets/fuzz`: no input panics; no buffer is allocated from a count that the input states;
-//! and no more than the caller's limit is unpacked, whatever a gzip stream or an archive promises.
+//! Invariants, fuzzed in `datasets/fuzz`: no input panics; no buffer is allocated from a count that
+//! the input states; and no more than the caller's limit is unpacked, whatever a gzip stream or an
+//! archive promises.
 
 use std::io::{self, Cursor, Read};
 
@@ -80,9 +81,11 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// Reads a file of at most `size` bytes, unpacking it if it starts like a gzip stream (whatever its name is).
+/// Reads a file of at most `size` bytes, unpacking it if it starts like a gzip stream (whatever its
+/// name is).
 ///
-/// At most `size + 1` bytes are ever unpacked, and memory grows only with the bytes that are really there.
+/// At most `size + 1` bytes are ever unpacked, and memory grows only with the bytes that are really
+/// there.
 ///
 /// # Errors
 /// More than `size` bytes, a broken gzip stream, or a failure of `reader`.
@@ -109,7 +112,8 @@ pub fn read_plain_or_gzip(mut reader: impl Read, size: u64) -> Result<Vec<u8>, R
     Ok(content)
 }
 
-/// The decoder reports a broken stream as one of three kinds of I/O error; any other comes from the reader below it.
+/// The decoder reports a broken stream as one of three kinds of I/O error; any other comes from the
+/// reader below it.
 fn gzip_error(error: io::Error, expected: u64, found: u64) -> ReadError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
@@ -224,7 +228,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), gzip in any::<bool>(), size in 0u64..50) {
+        fn no_bytes_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+            gzip in any::<bool>(),
+            size in 0u64..50,
+        ) {
             if gzip && bytes.len() > 3 {
                 bytes[..3].copy_from_slice(&[0x1f, 0x8b, 8]);
             }

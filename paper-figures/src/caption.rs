@@ -8,8 +8,8 @@ const SHORT_DIGEST: usize = 10;
 
 /// A figure's caption.
 pub fn figure(header: &Header, figure: &Figure) -> String {
-    let runs = by_method(&figure.series, |s| s.n.to_string());
-    let bands = by_method(&figure.series, |s| band(&s.band).to_owned());
+    let runs = by_panel(figure, |s| s.n.to_string());
+    let bands = by_panel(figure, |s| band(&s.band).to_owned());
     let mut sentences = vec![
         sentence(&header.title),
         format!("Lines: mean of n = {runs} runs; band: {bands}."),
@@ -53,14 +53,14 @@ fn provenance(header: &Header) -> String {
     let preset = header
         .preset()
         .map_or(String::new(), |preset| format!("preset {preset}, "));
-    let threads = if p.threads == 1 {
-        "1 thread".to_owned()
+    let jobs = if p.jobs == 1 {
+        "one run at a time".to_owned()
     } else {
-        format!("{} threads", p.threads)
+        format!("{} runs at a time", p.jobs)
     };
     format!(
-        "Data: {}. Measured with {preset}version {}, {}, {}, {} ({}, {threads}), begun {}, {:.1} s.",
-        data(&p.dataset),
+        "Data: {}. Measured with {preset}version {}, {}, {}, {} ({}), {jobs}, begun {}, {:.1} s.",
+        data(&p.data),
         p.project_version,
         commits(p),
         p.compiler,
@@ -77,25 +77,16 @@ fn data(dataset: &Dataset) -> String {
         let doubt = if f.verified { "" } else { ", not verified" };
         format!("{} {}…{doubt}", f.name, short(&f.sha256))
     };
-    let single = dataset
-        .sha256
-        .iter()
-        .map(|sha256| format!("{}…", short(sha256)));
-    let digests: Vec<String> = single.chain(dataset.files.iter().map(file)).collect();
-    if digests.is_empty() {
+    let files: Vec<String> = dataset.files.iter().map(file).collect();
+    if files.is_empty() {
         dataset.name.clone()
     } else {
-        format!("{} (SHA-256: {})", dataset.name, digests.join("; "))
+        format!("{} (SHA-256: {})", dataset.name, files.join("; "))
     }
 }
 
 fn commits(p: &Provenance) -> String {
-    let commit = format!(
-        "commit {}",
-        p.git_commit
-            .as_deref()
-            .map_or("unknown".to_owned(), short_commit)
-    );
+    let commit = format!("commit {}", short_commit(&p.git_commit));
     let others: Vec<String> = p.other_commits.iter().map(|c| short_commit(c)).collect();
     if others.is_empty() {
         commit
@@ -112,16 +103,43 @@ fn short_commit(commit: &str) -> String {
     short(digits) + remark
 }
 
-/// The property that all series share, or, where they do not, the first one's with the exceptions by name.
-fn by_method(series: &[Series], property: impl Fn(&Series) -> String) -> String {
-    let usual = series.first().map(&property).unwrap_or_default();
-    let mut exceptions: Vec<String> = series
+/// A property of the series: said once where all panels agree on it, else panel by panel.
+fn by_panel(figure: &Figure, property: impl Fn(&Series) -> String) -> String {
+    let said: Vec<(&str, String)> = figure
+        .axes
         .iter()
-        .map(|s| (s, property(s)))
-        .filter(|(_, value)| *value != usual)
-        .map(|(s, value)| format!("{} in panel {}: {value}", s.method, s.panel))
+        .map(|axes| {
+            (
+                axes.panel.as_str(),
+                figure.series.iter().filter(|s| s.panel == axes.panel),
+            )
+        })
+        .map(|(panel, series)| (panel, by_method(series, &property)))
+        .filter(|(_, text)| !text.is_empty())
         .collect();
-    exceptions.dedup();
+    match said.as_slice() {
+        [(_, first), rest @ ..] if rest.iter().all(|(_, text)| text == first) => first.clone(),
+        _ => said
+            .iter()
+            .map(|(panel, text)| format!("({panel}) {text}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// The first series' property, with the methods that differ by name.
+fn by_method<'a>(
+    series: impl Iterator<Item = &'a Series>,
+    property: impl Fn(&Series) -> String,
+) -> String {
+    let mut all = series.map(|s| (&s.method, property(s)));
+    let Some((_, usual)) = all.next() else {
+        return String::new();
+    };
+    let exceptions: Vec<String> = all
+        .filter(|(_, value)| *value != usual)
+        .map(|(method, value)| format!("{method}: {value}"))
+        .collect();
     if exceptions.is_empty() {
         usual
     } else {
@@ -146,6 +164,7 @@ fn short(digest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::{Axes, Axis, ScaleKind};
 
     #[test]
     fn a_commit_keeps_its_remark() {
@@ -163,7 +182,6 @@ mod tests {
         let files = vec![file(true), file(false)];
         let text = data(&Dataset {
             name: "mnist".into(),
-            sha256: None,
             files,
         });
         assert_eq!(
@@ -173,10 +191,62 @@ mod tests {
         assert_eq!(
             data(&Dataset {
                 name: "regression".into(),
-                sha256: None,
                 files: vec![]
             }),
             "regression"
+        );
+    }
+
+    #[test]
+    fn what_differs_is_said_of_the_panel_or_the_method_it_differs_for() {
+        let axes = |panel: &str| {
+            let axis = Axis {
+                name: "x".into(),
+                scale: ScaleKind::Linear,
+            };
+            Axes {
+                panel: panel.into(),
+                title: String::new(),
+                x: axis.clone(),
+                y: axis,
+            }
+        };
+        let series = |panel: &str, method: &str, n| {
+            let none = Vec::new();
+            let (panel, method) = (panel.into(), method.into());
+            let (mean, low, high) = (none.clone(), none.clone(), none);
+            Series {
+                panel,
+                method,
+                x: vec![],
+                mean,
+                low,
+                high,
+                n,
+                band: "range".into(),
+                diverged: vec![],
+            }
+        };
+        let said = |series: Vec<Series>| {
+            by_panel(
+                &Figure {
+                    axes: vec![axes("a"), axes("b"), axes("c")],
+                    series,
+                },
+                |s| s.n.to_string(),
+            )
+        };
+        assert_eq!(
+            said(vec![series("a", "Adam", 5), series("b", "Adam", 5)]),
+            "5"
+        );
+        assert_eq!(
+            said(vec![series("a", "Adam", 5), series("b", "Adam", 3)]),
+            "(a) 5, (b) 3"
+        );
+        assert_eq!(
+            said(vec![series("a", "Adam", 5), series("a", "LMA*", 3)]),
+            "5 (LMA*: 3)"
         );
     }
 

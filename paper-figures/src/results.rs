@@ -106,9 +106,8 @@ impl Header {
 pub struct Provenance {
     /// Version of this project.
     pub project_version: String,
-    /// Commit of this project, with `-dirty` where the code differed from it; null or `unknown` outside git.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub git_commit: Option<String>,
+    /// Commit of this project, with `-dirty` where the code differed from it; `unknown` outside git.
+    pub git_commit: String,
     /// Commits that computed some of the runs, where they differ.
     #[serde(default)]
     pub other_commits: Vec<String>,
@@ -119,11 +118,9 @@ pub struct Provenance {
     /// SIMD level chosen at run time.
     pub simd: String,
     /// Runs computed at once, each on one thread.
-    #[serde(alias = "jobs")]
-    pub threads: u64,
+    pub jobs: u64,
     /// The data set.
-    #[serde(alias = "data")]
-    pub dataset: Dataset,
+    pub data: Dataset,
     /// When the section began.
     pub started: String,
     /// How long it took, in seconds.
@@ -135,10 +132,7 @@ pub struct Provenance {
 pub struct Dataset {
     /// Its name; synthetic stand-ins say so here.
     pub name: String,
-    /// Its digest, where it is a single file.
-    pub sha256: Option<String>,
-    /// Its files, where there are several; none for data that is generated from the seed.
-    #[serde(default)]
+    /// Its files; none for data that is generated from the seed.
     pub files: Vec<DataFile>,
 }
 
@@ -150,12 +144,7 @@ pub struct DataFile {
     /// Its digest.
     pub sha256: String,
     /// Whether the digest is the known one.
-    #[serde(default = "yes")]
     pub verified: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// A run that ended because its loss was no longer finite.

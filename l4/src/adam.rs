@@ -2,7 +2,7 @@
 
 use crate::config::{decay, non_negative};
 use crate::simd::dispatch;
-use crate::transform::power;
+use crate::transform::filled;
 use crate::{
     ConfigError, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs,
     fit_moments,
@@ -65,7 +65,7 @@ impl<T: Real> Adam<T> {
 
     /// The constants of step `t` (from 1) at learning rate `rate`.
     fn coefficients(&self, t: u64, rate: T) -> Coefficients<T> {
-        let correction = (1.0 - power(self.beta2, t)).sqrt() / (1.0 - power(self.beta1, t));
+        let correction = filled(self.beta2, t).sqrt() / filled(self.beta1, t);
         Coefficients {
             beta1: T::of(self.beta1),
             one_minus_beta1: T::of(1.0 - self.beta1),

@@ -82,8 +82,7 @@ impl<T: Real> MovingAverage<T> {
 
     /// Sets the bias correction of update number `t`, counted from 1.
     pub fn begin_step(&mut self, t: u64) {
-        let remaining = power(1.0 - 1.0 / self.timescale, t);
-        self.correction = T::of(1.0 / (1.0 - remaining));
+        self.correction = T::of(1.0 / filled(1.0 - 1.0 / self.timescale, t));
     }
 
     /// Takes `x` into the average `mean` and returns the corrected value.
@@ -94,10 +93,13 @@ impl<T: Real> MovingAverage<T> {
     }
 }
 
-/// `baseᵗ`.
-pub(crate) fn power(base: f64, t: u64) -> f64 {
-    // Beyond i32::MAX steps a decay's power has long been 0.
-    base.powi(i32::try_from(t).unwrap_or(i32::MAX))
+/// `1 − decayᵗ`, the share of an average's weights that t updates have filled.
+pub(crate) fn filled(decay: f64, t: u64) -> f64 {
+    // decayᵗ < e^(−40) < 2⁻⁵⁴, half an ulp below 1: nothing left to subtract.
+    if t as f64 * (1.0 - decay) > 40.0 {
+        return 1.0;
+    }
+    1.0 - decay.powi(i32::try_from(t).unwrap_or(i32::MAX))
 }
 
 /// g = ∇L of the minibatch.
@@ -222,5 +224,30 @@ impl<T: Real> Direction<T> for AdamDirection<T> {
     fn direction(&self, gradient: T, g: T, [mean_square]: &mut [T; 1]) -> T {
         let square = self.average.update(mean_square, gradient * gradient);
         g / (square.sqrt() + self.epsilon)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filled_is_the_power_to_the_last_bit() {
+        for decay in [0.0, 0.5, 0.9, 0.999, 0.99999] {
+            for t in (1..1000).chain((1..1000).map(|k| 1000 * k)) {
+                assert_eq!(filled(decay, t), 1.0 - decay.powi(t as i32));
+            }
+        }
+        assert_eq!(filled(0.999, u64::MAX), 1.0);
+    }
+
+    #[test]
+    fn an_average_of_a_constant_is_that_constant() {
+        let mut average = MovingAverage::<f64>::new(1000.0).unwrap();
+        let mut mean = 0.0;
+        for t in 1..5000 {
+            average.begin_step(t);
+            assert!((average.update(&mut mean, 3.0) - 3.0).abs() < 1e-12);
+        }
     }
 }

@@ -259,7 +259,8 @@ fn what_a_section_must_not_ask_for_is_refused_before_any_work() {
 
 #[test]
 fn damage_is_reported_by_file_and_leaves_other_runs_alone() {
-    let damages: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+    type Damage = fn(&[u8]) -> Vec<u8>;
+    let damages: [(&str, Damage); 3] = [
         ("cut short", |bytes| bytes[..bytes.len() / 2].to_vec()),
         ("emptied", |_| Vec::new()),
         ("overwritten", |bytes| vec![0xff; bytes.len()]),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::provenance::GIT_COMMIT;
 use crate::run::{Outcome, RunSpec};
 
 /// Least time between two lines where there is no terminal.
@@ -30,6 +31,8 @@ struct Counts {
     found: usize,
     finished: usize,
     diverged: usize,
+    /// Runs found finished or begun, of which it is not certain that this program computed them.
+    doubtful: usize,
     start: Instant,
     last_line: Instant,
 }
@@ -49,6 +52,7 @@ impl Progress {
             found: 0,
             finished: 0,
             diverged: 0,
+            doubtful: 0,
             start: now,
             last_line: now,
         };
@@ -59,14 +63,21 @@ impl Progress {
         }
     }
 
-    /// A run whose result was there already.
-    pub fn found(&self, spec: &RunSpec) {
-        self.count(|counts| counts.found += 1);
+    /// A run whose result was there already, computed by `git_commit`.
+    pub fn found(&self, spec: &RunSpec, git_commit: &str) {
+        self.count(|counts| {
+            counts.found += 1;
+            counts.doubtful += usize::from(is_doubtful(git_commit));
+        });
         self.overall();
         self.line(|| format!("{} was finished earlier", spec.label()));
     }
 
-    pub fn begin(&self, spec: &RunSpec, position: u64) -> RunProgress<'_> {
+    /// A run that is to be computed from `position` on, and was started by `git_commit`.
+    pub fn begin(&self, spec: &RunSpec, position: u64, git_commit: &str) -> RunProgress<'_> {
+        if position > 0 {
+            self.count(|counts| counts.doubtful += usize::from(is_doubtful(git_commit)));
+        }
         let bar = match &self.display {
             Display::Bars { all, .. } => Some(all.add(run_bar(spec, position))),
             Display::Lines => None,
@@ -125,8 +136,19 @@ impl Counts {
         if self.found > 0 {
             text += &format!(", {} found finished", self.found);
         }
+        if self.doubtful > 0 {
+            text += &format!(
+                ", {} of other or uncommitted code (--fresh computes them again)",
+                self.doubtful
+            );
+        }
         text
     }
+}
+
+/// Whoever changes the code and sees no effect should learn why.
+fn is_doubtful(git_commit: &str) -> bool {
+    git_commit != GIT_COMMIT || git_commit.ends_with("-dirty")
 }
 
 impl Display {

@@ -197,6 +197,11 @@ fn resume(path: PathBuf, spec: &RunSpec, git_commit: String) -> Result<Stored, R
 }
 
 impl RunDirectory {
+    /// The code that started the run.
+    pub fn git_commit(&self) -> &str {
+        &self.git_commit
+    }
+
     /// Hands the rows that were logged since the last call to the system.
     pub fn append(&mut self, log: &mut MetricLog) -> Result<(), RunDirectoryError> {
         let rows = log.take_pending();

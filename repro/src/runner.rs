@@ -118,8 +118,7 @@ pub enum RunnerError {
     },
     /// A signal asked to stop.
     #[error(
-        "interrupted with {finished} of {total} runs finished; the others keep their last step. To resume, give the same \
-         command again:\n  {}",
+        "interrupted with {finished} of {total} runs finished; the others keep their last step. To resume:\n  {}",
         command_line()
     )]
     Interrupted {
@@ -130,7 +129,7 @@ pub enum RunnerError {
     },
     /// Some runs could not be carried out.
     #[error(
-        "{} of {total} runs failed; the others are finished and kept in {}{}",
+        "{} of {total} runs failed; the others are kept in {}{}",
         failures.len(), out.display(), list(failures)
     )]
     Failed {
@@ -143,8 +142,21 @@ pub enum RunnerError {
     },
 }
 
+/// This process's command line as one would type it to resume: `--fresh` would discard what was done.
 fn command_line() -> String {
-    std::env::args().collect::<Vec<_>>().join(" ")
+    let words = std::env::args().filter(|word| word != "--fresh");
+    words
+        .map(|word| quoted(&word))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
@@ -153,6 +165,9 @@ fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
         .map(|(spec, error)| format!("\n  {}: {error:#}", spec.label()))
         .collect()
 }
+
+/// A result, or `None` if the run was interrupted before its end.
+type End = anyhow::Result<Option<RunResult>>;
 
 /// An output directory, and the means to compute runs in it. It belongs to this process until the runner is dropped.
 #[derive(Debug)]
@@ -208,8 +223,7 @@ impl Runner {
         check(planned)?;
         let progress = Progress::new(planned.len(), self.options.jobs);
         let next = AtomicUsize::new(0);
-        let ends: Vec<OnceLock<anyhow::Result<Option<RunResult>>>> =
-            planned.iter().map(|_| OnceLock::new()).collect();
+        let ends: Vec<OnceLock<End>> = planned.iter().map(|_| OnceLock::new()).collect();
         let work = || {
             while let Some(index) = claim(&next, planned.len()) {
                 let end = self.compute_guarded(&planned[index], &progress);
@@ -224,7 +238,7 @@ impl Runner {
             }
         });
         progress.end();
-        self.collect(planned, ends.into_iter().map(OnceLock::into_inner))
+        self.collect(planned, ends.into_iter().filter_map(OnceLock::into_inner))
     }
 
     /// Where the results of all runs so far come from. `simd` names the vector instructions used.
@@ -243,17 +257,16 @@ impl Runner {
     fn collect(
         &self,
         planned: &[Planned<'_>],
-        ends: impl Iterator<Item = Option<anyhow::Result<Option<RunResult>>>>,
+        ends: impl Iterator<Item = End>,
     ) -> Result<Vec<RunResult>, RunnerError> {
         let total = planned.len();
         let mut results = Vec::with_capacity(total);
         let mut failures = Vec::new();
         for (planned, end) in planned.iter().zip(ends) {
             match end {
-                Some(Ok(Some(result))) => results.push(result),
-                Some(Err(error)) => failures.push((planned.spec.clone(), error)),
-                // Interrupted, or never begun for that reason.
-                Some(Ok(None)) | None => {}
+                Ok(Some(result)) => results.push(result),
+                Ok(None) => {}
+                Err(error) => failures.push((planned.spec.clone(), error)),
             }
         }
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
@@ -275,11 +288,7 @@ impl Runner {
     }
 
     /// A panic is a defect of one experiment, and no reason to lose the others.
-    fn compute_guarded(
-        &self,
-        planned: &Planned<'_>,
-        progress: &Progress,
-    ) -> anyhow::Result<Option<RunResult>> {
+    fn compute_guarded(&self, planned: &Planned<'_>, progress: &Progress) -> End {
         catch_unwind(AssertUnwindSafe(|| self.compute(planned, progress))).unwrap_or_else(|_| {
             Err(anyhow::anyhow!(
                 "it panicked (see above): a defect of the program"
@@ -287,12 +296,7 @@ impl Runner {
         })
     }
 
-    /// `None` if the run was interrupted.
-    fn compute(
-        &self,
-        planned: &Planned<'_>,
-        progress: &Progress,
-    ) -> anyhow::Result<Option<RunResult>> {
+    fn compute(&self, planned: &Planned<'_>, progress: &Progress) -> End {
         let spec = &planned.spec;
         if interrupt::requested() {
             return Ok(None);
@@ -303,7 +307,7 @@ impl Runner {
         }
         let (directory, resume) = match run_directory::open(&runs, spec)? {
             Stored::Finished(result) => {
-                progress.found(spec);
+                progress.found(spec, &result.git_commit);
                 return Ok(Some(result));
             }
             Stored::Unfinished(directory, resume) => (directory, resume),
@@ -319,7 +323,7 @@ impl Runner {
                 "its checkpoint is of step {position}, but the experiment resumed at {found}"
             );
         }
-        let progress = progress.begin(spec, experiment.position());
+        let progress = progress.begin(spec, experiment.position(), directory.git_commit());
         let active = Active {
             options: &self.options,
             directory,
@@ -395,7 +399,7 @@ struct Active<'a> {
 const SLICE: Duration = Duration::from_millis(50);
 
 impl Active<'_> {
-    fn drive(mut self, progress: &RunProgress<'_>) -> anyhow::Result<Option<RunResult>> {
+    fn drive(mut self, progress: &RunProgress<'_>) -> End {
         let mut steps = 1;
         loop {
             let before = self.experiment.position();
@@ -468,4 +472,27 @@ impl Active<'_> {
 fn next_slice(steps: u64, took: Duration) -> u64 {
     let factor = SLICE.as_secs_f64() / took.as_secs_f64().max(1e-9);
     ((steps as f64 * factor.min(2.0)) as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted_back() {
+        for word in ["--out", "a/b=c", "L4Adam,mSGD"] {
+            assert_eq!(quoted(word), word);
+        }
+        assert_eq!(quoted("L4Adam*"), "'L4Adam*'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn slices_approach_their_duration_from_below() {
+        assert_eq!(next_slice(1, Duration::ZERO), 2);
+        assert_eq!(next_slice(100, SLICE), 100);
+        assert_eq!(next_slice(100, SLICE * 4), 25);
+        assert_eq!(next_slice(1, SLICE * 1000), 1);
+    }
 }

@@ -479,3 +479,21 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     assert_eq!(provenance.run_seconds, seconds);
     assert_eq!(results[1].timing.milestones["tenth step"].step, 10);
 }
+
+/// Times are written before the checkpoint, so that a crash in between leaves marks of steps which are to be done again.
+#[test]
+fn a_mark_beyond_the_checkpoint_is_forgotten() {
+    let (out, path) = finished();
+    gone(&path, "result.json");
+    let timing = r#"{"wall_seconds": 2.5, "milestones": {
+        "reached": {"step": 100, "seconds": 2.0}, "to come": {"step": 101, "seconds": 2.25}
+    }}"#;
+    fs::write(path.join("timing.json"), timing).unwrap();
+    let results = run(out.path(), &[walk(0, STEPS, calm())]).unwrap();
+    let timing = &results[0].timing;
+    assert_eq!(timing.milestones.keys().collect::<Vec<_>>(), ["reached"]);
+    assert!(
+        (2.5..3.5).contains(&timing.wall_seconds),
+        "the clock went on"
+    );
+}

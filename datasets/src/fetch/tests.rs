@@ -2,7 +2,7 @@
 //! loopback interface.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -11,9 +11,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::files::owner;
 use super::*;
+use crate::Sha256;
+use crate::catalog::{Content, FileSpec, Mirror, Part};
 use crate::formats::archive::tar;
 use crate::formats::{gzip, idx};
+use crate::images::Trust;
 
 const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
 const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";

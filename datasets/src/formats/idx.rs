@@ -14,10 +14,11 @@ const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
 
 /// Bytes in a file of `shape`: a word for the magic number and for each dimension, then the
-/// elements.
+/// elements. A shape of more elements than 64 bits can count is one that no file has.
 pub(crate) fn file_size(shape: &[u32]) -> u64 {
-    let elements: u64 = shape.iter().map(|&size| u64::from(size)).product();
-    header_size(shape) as u64 + elements
+    let sizes = shape.iter().map(|&size| u64::from(size));
+    let elements = sizes.fold(1, u64::saturating_mul);
+    elements.saturating_add(header_size(shape) as u64)
 }
 
 fn header_size(shape: &[u32]) -> usize {
@@ -154,6 +155,17 @@ mod tests {
         for (name, content, expected) in cases {
             assert_eq!(images(&content, [2, 1, 2]), Err(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn shapes_beyond_counting_are_errors() {
+        let endless = [u32::MAX; 3];
+        let truncated = |found| FormatError::Truncated {
+            expected: u64::MAX,
+            found,
+        };
+        assert_eq!(images(&[], endless), Err(truncated(0)));
+        assert_eq!(images(&file(&endless, &[1]), endless), Err(truncated(17)));
     }
 
     #[test]

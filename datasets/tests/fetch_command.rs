@@ -59,6 +59,23 @@ fn a_failure_exits_with_1_and_says_why() {
     assert!(text(&output.stderr).contains("/no/such/folder: expected a directory"));
 }
 
+/// With nothing in the variable and nothing to be had, the cache is where it fails.
+#[test]
+fn an_empty_variable_names_no_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"not a folder").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fetch"));
+    let command = command.args(["mnist", "--cache"]).arg(&file);
+    let output = command.env("L4_DATA", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(
+        message.contains("cannot create") && message.contains(file.to_str().unwrap()),
+        "{message}"
+    );
+}
+
 #[test]
 fn other_bytes_are_refused_unless_accepted() {
     let folder = tempfile::tempdir().unwrap();

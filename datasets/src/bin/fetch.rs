@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use datasets::fetch::{DATA_DIR_VARIABLE, Event, Options, Unverified};
 use datasets::images::{Provenance, Trust};
@@ -26,7 +27,8 @@ struct Arguments {
 
     /// Directory to look in first: the files themselves, or a folder mnist, fashion-mnist or
     /// cifar10 with them.
-    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE)]
+    // Unlike clap's own parser of paths, this one lets an empty variable pass, which names none.
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, value_parser = OsStringValueParser::new().map(PathBuf::from))]
     data: Option<PathBuf>,
 
     /// Directory to keep fetched files in [default: l4-datasets in the user's cache directory]

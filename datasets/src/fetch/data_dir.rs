@@ -21,6 +21,7 @@ pub(super) fn search(
     }
     let below = std::iter::once(spec.dataset.id()).chain(spec.sub_dirs.iter().copied());
     let places = below.map(|name| dir.join(name)).chain([dir.to_owned()]);
+    let mut holds_another = false;
     for place in places {
         let paths: Vec<Option<PathBuf>> =
             spec.files.iter().map(|file| locate(&place, file)).collect();
@@ -30,14 +31,15 @@ pub(super) fn search(
         match read_all(spec, &place, paths, unverified)? {
             Contents::Wanted(found) => return Ok(Some(found)),
             Contents::Another(dataset) => {
-                log.pass_over(&place.display().to_string(), &format!("holds {dataset}"))
+                log.pass_over(&place.display().to_string(), &format!("holds {dataset}"));
+                holds_another = true;
             }
         }
     }
-    log.pass_over(
-        &dir.display().to_string(),
-        &format!("has no file of {}", spec.dataset),
-    );
+    if !holds_another {
+        let reason = format!("has no file of {}", spec.dataset);
+        log.pass_over(&dir.display().to_string(), &reason);
+    }
     Ok(None)
 }
 

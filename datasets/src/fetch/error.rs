@@ -10,26 +10,27 @@ use crate::catalog::Dataset;
 use crate::digest::Sha256;
 use crate::formats::{FormatError, ReadError};
 
-/// Why a data set cannot be had.
+/// Why a data set cannot be had. The message of each is whole: there is no source to print beside
+/// it.
 #[derive(Debug, Error)]
 pub enum DataError {
     /// A file or directory cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {reason}", path.display())]
     Io {
         /// As in `read`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
+        /// What the system says.
+        reason: io::Error,
     },
     /// The content of a file is not what the data set has there.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}; replace the file", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// Expected and found.
-        source: FormatError,
+        reason: FormatError,
     },
     /// A file of the named directory is not the published one.
     #[error(
@@ -129,11 +130,11 @@ impl From<ReadError> for Fault {
 }
 
 impl DataError {
-    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(action: &'static str, path: &Path, reason: io::Error) -> Self {
         Self::Io {
             action,
             path: path.to_owned(),
-            source,
+            reason,
         }
     }
 }

@@ -39,9 +39,9 @@ impl FoundAll {
                 Part::Train => &mut train,
                 Part::Test => &mut test,
             };
-            parse(file, &found.content, images, labels).map_err(|source| DataError::Format {
+            parse(file, &found.content, images, labels).map_err(|reason| DataError::Format {
                 path: found.path.clone(),
-                source,
+                reason,
             })?;
             provenance.push(FileProvenance {
                 name: file.name.to_owned(),
@@ -102,13 +102,13 @@ pub(super) fn locate(dir: &Path, file: &FileSpec) -> Option<PathBuf> {
 }
 
 pub(super) fn read(path: &Path, file: &FileSpec) -> Result<Vec<u8>, DataError> {
-    let read_error = |source| DataError::io("read", path, source);
+    let read_error = |reason| DataError::io("read", path, reason);
     let opened = File::open(path).map_err(read_error)?;
     read_plain_or_gzip(opened, file.size()).map_err(|error| match error {
-        ReadError::Io(source) => read_error(source),
-        ReadError::Format(source) => DataError::Format {
+        ReadError::Io(reason) => read_error(reason),
+        ReadError::Format(reason) => DataError::Format {
             path: path.to_owned(),
-            source,
+            reason,
         },
     })
 }
@@ -141,9 +141,9 @@ impl Found {
     /// "Truncated" says more than "another digest".
     pub(super) fn check_format(&self, file: &FileSpec) -> Result<(), DataError> {
         let parsed = parse(file, &self.content, &mut Vec::new(), &mut Vec::new());
-        parsed.map_err(|source| DataError::Format {
+        parsed.map_err(|reason| DataError::Format {
             path: self.path.clone(),
-            source,
+            reason,
         })
     }
 

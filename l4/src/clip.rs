@@ -81,12 +81,18 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        // ‖(3, −4)‖ = 5, clipped to 2: (3, −4)·2/5 = (1.2, −1.6).
+        // ‖(3, −4)‖ = 5, clipped to 4: (3, −4)·4/5 = (2.4, −3.2).
         let mut params = [0.0, 0.0];
-        clipped_sgd(2.0)
+        clipped_sgd(4.0)
             .step(1.0, &mut params, &mut [3.0, -4.0])
             .unwrap();
-        assert_eq!(params, [-3.0 * 0.4, 4.0 * 0.4]);
+        assert_eq!(params, [-3.0 * 0.8, 4.0 * 0.8]);
+        // ‖(3, −4)‖ = 5 is within 5.
+        let mut params = [0.0, 0.0];
+        clipped_sgd(5.0)
+            .step(1.0, &mut params, &mut [3.0, -4.0])
+            .unwrap();
+        assert_eq!(params, [-3.0, 4.0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use l4::{
     LeastSquares, LevenbergMarquardt, LevenbergMarquardtError as Error,
-    LevenbergMarquardtOutcome as Outcome, StateError,
+    LevenbergMarquardtOutcome as Outcome, State, StateError,
 };
 use nalgebra::DMatrix;
 use rand::{RngExt, SeedableRng};
@@ -206,8 +206,22 @@ fn rejected_steps_leave_x_and_raise_the_damping_ever_faster() {
     assert_close(dampings[1], 2.0 * dampings[0]);
     assert_close(dampings[2], 4.0 * dampings[1]);
     assert_close(dampings[3], 8.0 * dampings[2]);
-    while solver.step(&mut x).unwrap().outcome != Outcome::Stationary {}
+    let mut steps = (0..100).map(|_| solver.step(&mut x).unwrap().outcome);
+    assert!(steps.any(|outcome| outcome == Outcome::Stationary));
     assert!(x[0].abs() < 1e-12);
+}
+
+#[test]
+fn the_damping_does_not_fall_below_rounding() {
+    let mut solver = LevenbergMarquardt::new(Scalar(|x| (3.0 * (x - 3.0), 3.0)));
+    let state = solver.state().with_scalar("damping", 1e-300);
+    let state = State {
+        step: 1,
+        ..state.with_scalar("growth", 2.0)
+    };
+    solver.restore(state).unwrap();
+    let step = solver.step(&mut [1.0]).unwrap();
+    assert_eq!(step.damping, f64::EPSILON * 9.0);
 }
 
 #[test]

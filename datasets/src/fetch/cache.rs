@@ -45,9 +45,9 @@ impl Cache {
     /// returned file, or with the process, however it ends.
     pub(super) fn lock(&self, log: &mut Log<'_>) -> Result<File, DataError> {
         fs::create_dir_all(&self.dir)
-            .map_err(|source| DataError::io("create", &self.dir, source))?;
+            .map_err(|reason| DataError::io("create", &self.dir, reason))?;
         let path = self.dir.join("lock");
-        let lock_error = |source| DataError::io("lock", &path, source);
+        let lock_error = |reason| DataError::io("lock", &path, reason);
         let file = File::create(&path).map_err(lock_error)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -70,6 +70,6 @@ impl Cache {
             file.sync_all()
         };
         let written = write().and_then(|()| fs::rename(&temporary, path));
-        written.map_err(|source| DataError::io("write", path, source))
+        written.map_err(|reason| DataError::io("write", path, reason))
     }
 }

@@ -108,59 +108,54 @@ impl Client {
             status => return Err(status_failure(status)),
         };
         let total = response.body().content_length().map(|rest| start + rest);
-        let mut file = open(part, start).map_err(|source| write_failure(part, source))?;
-        let received = copy(
-            response.into_body().into_reader(),
-            &mut file,
-            part,
-            start,
-            limit,
-            total,
-            on_bytes,
-        )?;
-        match total {
-            Some(total) if received < total => Err(Failure::Passing(format!(
-                "sent {received} of {total} bytes"
-            ))),
-            _ => Ok(()),
+        let mut body = response.into_body().into_reader();
+        let mut growing = Growing::open(part, start, limit)?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            on_bytes(growing.length, total);
+            // A body that ends before its stated length is an error here, not an end.
+            match body.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => growing.append(&buffer[..n])?,
+                Err(error) => return Err(Failure::Passing(error.to_string())),
+            }
         }
     }
 }
 
-/// The file at `part`, to be written on from `start`, which is 0 or its length.
-fn open(part: &Path, start: u64) -> io::Result<File> {
-    match start {
-        0 => File::create(part),
-        _ => OpenOptions::new().append(true).open(part),
-    }
+/// The file that a download grows in, up to its limit.
+struct Growing<'a> {
+    path: &'a Path,
+    file: File,
+    length: u64,
+    limit: u64,
 }
 
-/// Copies `body` to `file` and returns the bytes that it then has.
-fn copy(
-    mut body: impl Read,
-    file: &mut File,
-    part: &Path,
-    start: u64,
-    limit: u64,
-    total: Option<u64>,
-    on_bytes: OnBytes<'_>,
-) -> Result<u64, Failure> {
-    let mut received = start;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        on_bytes(received, total);
-        let n = match body.read(&mut buffer) {
-            Ok(0) => return Ok(received),
-            Ok(n) => n,
-            Err(error) => return Err(Failure::Passing(error.to_string())),
+impl<'a> Growing<'a> {
+    /// Opens the file at `path` to write on from `start`, which is 0 or its length.
+    fn open(path: &'a Path, start: u64, limit: u64) -> Result<Self, Failure> {
+        let opened = match start {
+            0 => File::create(path),
+            _ => OpenOptions::new().append(true).open(path),
         };
-        received += n as u64;
-        if received > limit {
-            let reason = format!("expected at most {limit} bytes, is sent more");
+        Ok(Self {
+            path,
+            file: opened.map_err(|reason| write_failure(path, reason))?,
+            length: start,
+            limit,
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let length = self.length + bytes.len() as u64;
+        if length > self.limit {
+            let reason = format!("expected at most {} bytes, is sent more", self.limit);
             return Err(Failure::Lasting(Fault::Source(reason)));
         }
-        file.write_all(&buffer[..n])
-            .map_err(|source| write_failure(part, source))?;
+        let written = self.file.write_all(bytes);
+        written.map_err(|reason| write_failure(self.path, reason))?;
+        self.length = length;
+        Ok(())
     }
 }
 
@@ -184,8 +179,8 @@ fn status_failure(status: StatusCode) -> Failure {
     }
 }
 
-fn write_failure(part: &Path, source: io::Error) -> Failure {
-    Failure::Lasting(DataError::io("write", part, source).into())
+fn write_failure(part: &Path, reason: io::Error) -> Failure {
+    Failure::Lasting(DataError::io("write", part, reason).into())
 }
 
 /// A connection that breaks is tried again; a server that no connection can be made to, or that

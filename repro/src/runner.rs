@@ -221,7 +221,8 @@ impl Runner {
     /// If a run fails, after the others are finished; or if a signal asks to stop, after all runs are checkpointed.
     pub fn run(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
         check(planned)?;
-        let progress = Progress::new(planned.len(), self.options.jobs);
+        let steps = planned.iter().map(|planned| planned.spec.steps).sum();
+        let progress = Progress::new(planned.len(), steps, self.options.jobs);
         let next = AtomicUsize::new(0);
         let ends: Vec<OnceLock<End>> = planned.iter().map(|_| OnceLock::new()).collect();
         let work = || {

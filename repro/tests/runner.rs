@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use repro::conformance;
 use repro::results::{Cell, Divergence};
-use repro::run::{Outcome, RunResult};
+use repro::run::{Outcome, RunResult, RunSpec};
 use repro::runner::{Options, Planned, Runner, RunnerError};
-use support::{Fate, Walk, deterministic_files, spec, walk};
+use support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
 use tempfile::{TempDir, tempdir};
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -205,33 +205,48 @@ fn a_run_that_fails_or_panics_is_reported_and_the_others_are_kept() {
 }
 
 #[test]
-fn an_experiment_that_makes_no_progress_is_stopped() {
-    struct Idle(Walk);
-    impl repro::experiment::Experiment for Idle {
-        fn advance(
-            &mut self,
-            _: u64,
-            _: &mut repro::metrics::MetricLog,
-        ) -> Result<repro::experiment::Advance, repro::experiment::Stop> {
-            Ok(repro::experiment::Advance::Running)
-        }
-        fn position(&self) -> u64 {
-            0
-        }
-        fn save(&self) -> repro::checkpoint::Checkpoint {
-            self.0.save()
-        }
-        fn load(&mut self, checkpoint: &repro::checkpoint::Checkpoint) -> anyhow::Result<()> {
-            self.0.load(checkpoint)
-        }
-        fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
-            self.0.summary()
-        }
+fn a_broken_promise_is_found() {
+    for (flaw, found) in [
+        (Flaw::MakesNoProgress, "did not finish"),
+        (Flaw::ExceedsItsSlice, "advance(1) did 2 steps"),
+        (Flaw::LogsOncePerSlice, "the metrics depend on slicing"),
+        (
+            Flaw::ForgetsItsMean,
+            "the metrics depend on slicing, or the checkpoint is incomplete",
+        ),
+        (Flaw::ForgetsItsPosition, "loses the position"),
+        (Flaw::LogsAfterTheEnd, "logs something after its last step"),
+    ] {
+        let error = conformance::check(|| Ok(flawed(&spec(3, STEPS), flaw))).unwrap_err();
+        assert!(error.to_string().contains(found), "{flaw:?}: {error:#}");
     }
+}
+
+fn flawed(spec: &RunSpec, flaw: Flaw) -> Flawed {
+    Flawed {
+        walk: Walk::new(spec, calm()),
+        flaw,
+    }
+}
+
+#[test]
+fn an_experiment_that_makes_no_progress_or_resumes_elsewhere_is_stopped() {
     let out = tempdir().unwrap();
-    let idle = Planned::new(spec(0, STEPS), |spec| Ok(Idle(Walk::new(spec, calm()))));
-    let error = run(out.path(), &[idle]).unwrap_err().to_string();
+    let plan = |flaw| Planned::new(spec(0, STEPS), move |spec| Ok(flawed(spec, flaw)));
+    let error = run(out.path(), &[plan(Flaw::MakesNoProgress)])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("made no step beyond 0"), "{error}");
+
+    let (out, path) = finished();
+    gone(&path, "result.json");
+    let error = run(out.path(), &[plan(Flaw::ForgetsItsPosition)])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("is of step 100, but the experiment resumed at 0"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -127,6 +127,61 @@ impl Experiment for Walk {
     }
 }
 
+/// A walk that breaks one of the promises of [`Experiment`].
+pub struct Flawed {
+    pub walk: Walk,
+    pub flaw: Flaw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Flaw {
+    MakesNoProgress,
+    ExceedsItsSlice,
+    LogsOncePerSlice,
+    ForgetsItsMean,
+    ForgetsItsPosition,
+    LogsAfterTheEnd,
+}
+
+impl Experiment for Flawed {
+    fn advance(&mut self, max_steps: u64, log: &mut MetricLog) -> Result<Advance, Stop> {
+        match self.flaw {
+            Flaw::MakesNoProgress => return Ok(Advance::Running),
+            Flaw::LogsOncePerSlice => log.push(self.walk.position, &[("slices", 1.0)])?,
+            Flaw::LogsAfterTheEnd if self.walk.position == self.walk.steps => {
+                log.push(0, &[("end", 1.0)])?
+            }
+            _ => {}
+        }
+        self.walk.advance(
+            max_steps.saturating_add((self.flaw == Flaw::ExceedsItsSlice).into()),
+            log,
+        )
+    }
+
+    fn position(&self) -> u64 {
+        self.walk.position()
+    }
+
+    fn save(&self) -> Checkpoint {
+        self.walk.save()
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+        self.walk.load(checkpoint)?;
+        match self.flaw {
+            Flaw::ForgetsItsMean => self.walk.mean = [0.0; 3],
+            Flaw::ForgetsItsPosition => self.walk.position = 0,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Map<String, Value> {
+        self.walk.summary()
+    }
+}
+
 pub fn spec(seed: u64, steps: u64) -> RunSpec {
     let hyperparameters = Map::from_iter([
         ("alpha".to_owned(), json!(0.25)),

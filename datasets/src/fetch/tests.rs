@@ -668,7 +668,8 @@ fn an_endless_download_stops_at_its_limit() {
 fn what_happens_is_told() {
     let empty = Server::start(|_, _| Reply::Status(404));
     let server = Server::with_small_files();
-    let spec = small_spec(vec![empty.mirror(), server.mirror()]);
+    let not_needed = Server::with_small_files();
+    let spec = small_spec(vec![empty.mirror(), server.mirror(), not_needed.mirror()]);
     let folders = Folders::new();
     let mut told = Vec::new();
     let mut received = 0;
@@ -707,10 +708,12 @@ fn when_nothing_is_found_all_that_was_tried_is_told() {
     let mut spec = small_spec(vec![empty.mirror(), always_busy.mirror(), nobody.clone()]);
     spec.system_dirs = vec![folders.path("system")];
     let error = folders.find(&spec).unwrap_err();
-    assert!(
-        matches!(&error, DataError::NotFound { missing, .. } if missing.len() == 4),
-        "{error}"
-    );
+    let DataError::NotFound { missing, tried, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(missing.len(), 4);
+    // The data directory, the system's, the cache and three mirrors, each told once.
+    assert_eq!(tried.len(), 6, "{error}");
 
     let message = error.to_string();
     let paths =

@@ -29,6 +29,14 @@ pub enum Error {
         /// Elements of the slice.
         found: usize,
     },
+    /// A class label that is no class.
+    #[error("label {found} of a data set with classes 0 to {}", classes - 1)]
+    Label {
+        /// Number of classes.
+        classes: usize,
+        /// The label.
+        found: usize,
+    },
     /// Two parameters were given one name.
     #[error("there is a parameter named {0:?} already: give each its own name")]
     DuplicateName(String),

@@ -1,1 +1,26 @@
-//! The networks of the L4 paper, on autodiff.
+//! The networks of the L4 paper, on [`autodiff`].
+//!
+//! A network is a set of named parameters and a function that records its
+//! equations; [`Regression`] and [`Classifier`] put a loss on top and turn the
+//! recording into something that a training loop can drive: parameters in, loss
+//! and flat gradient out.
+//!
+//! | model | section | type |
+//! |---|---|---|
+//! | two-layer linear network W1·W2 | 3.1 | [`TwoLayerLinear`], trained by [`Regression`] |
+//! | 784–300–100–10 perceptron | 3.2 | [`Mlp`], trained by [`Classifier`] |
+//!
+//! All randomness comes from the generator that the caller passes to a
+//! constructor.
+#![forbid(unsafe_code)]
+
+mod classifier;
+mod dense;
+pub mod init;
+mod mlp;
+mod regression;
+
+pub use classifier::Classifier;
+pub use dense::Dense;
+pub use mlp::Mlp;
+pub use regression::{Regression, TwoLayerLinear, TwoLayerShape};

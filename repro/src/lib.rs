@@ -74,13 +74,16 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod claims;
 pub mod cli;
 pub mod conformance;
 pub mod experiment;
+pub mod experiments;
 pub mod files;
 pub mod interrupt;
 mod json;
 mod lock;
+pub mod methods;
 pub mod metrics;
 mod progress;
 pub mod provenance;
@@ -88,6 +91,7 @@ pub mod results;
 pub mod run;
 mod run_directory;
 pub mod runner;
+pub mod search;
 pub mod stats;
 pub mod streams;
 pub mod table;

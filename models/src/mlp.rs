@@ -1,0 +1,81 @@
+//! The multilayer perceptron of section 3.2.
+
+use crate::Dense;
+use crate::init::{glorot_uniform, zeros};
+use autodiff::{Error, Params, Real, Var};
+use rand::Rng;
+
+/// 784–300–100–10 with ReLU: logits = relu(relu(x·W1 + b1)·W2 + b2)·W3 + b3.
+///
+/// Hidden weights are Glorot uniform; output weights and all biases start at zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Mlp {
+    layers: [Dense; 3],
+}
+
+impl Mlp {
+    /// Pixels of an input.
+    pub const INPUTS: usize = 28 * 28;
+    /// Units of the two hidden layers.
+    pub const HIDDEN: [usize; 2] = [300, 100];
+    /// Logits.
+    pub const CLASSES: usize = 10;
+
+    /// Adds the network's parameters.
+    ///
+    /// # Errors
+    /// If `params` holds another network of this kind.
+    pub fn new<T: Real>(params: &mut Params<T>, rng: &mut impl Rng) -> Result<Self, Error> {
+        let (inputs, [h1, h2], classes) = (Self::INPUTS, Self::HIDDEN, Self::CLASSES);
+        let hidden1 = Dense::new(
+            params,
+            "hidden1",
+            inputs,
+            h1,
+            glorot_uniform(inputs, h1, rng),
+        )?;
+        let hidden2 = Dense::new(params, "hidden2", h1, h2, glorot_uniform(h1, h2, rng))?;
+        let output = Dense::new(params, "output", h2, classes, zeros())?;
+        Ok(Self {
+            layers: [hidden1, hidden2, output],
+        })
+    }
+
+    /// Logits [batch, 10] for pixels x: [batch, 784].
+    #[track_caller]
+    pub fn logits<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
+        let [hidden1, hidden2, output] = &self.layers;
+        let h1 = hidden1.apply(x).relu();
+        let h2 = hidden2.apply(h1).relu();
+        output.apply(h2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn has_the_papers_number_of_parameters() {
+        let mut params = Params::<f32>::new();
+        Mlp::new(&mut params, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        // (784 + 1)·300 + (300 + 1)·100 + (100 + 1)·10
+        assert_eq!(params.len(), 266_610);
+    }
+
+    #[test]
+    fn output_weights_start_at_zero_and_hidden_ones_do_not() {
+        let mut params = Params::<f32>::new();
+        Mlp::new(&mut params, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
+        let all_zero = |name| {
+            params
+                .view(params.get(name).unwrap())
+                .iter()
+                .all(|&x| x == 0.0)
+        };
+        assert!(all_zero("output/kernel") && all_zero("hidden1/bias"));
+        assert!(!all_zero("hidden1/kernel") && !all_zero("hidden2/kernel"));
+    }
+}

@@ -1,0 +1,4 @@
+//! The experiments, section by section: what is run, what is made of it, what is claimed.
+
+pub mod regression;
+pub mod section3_1;

@@ -30,7 +30,7 @@ pub enum Error {
         found: usize,
     },
     /// A class label that is no class.
-    #[error("label {found} of a data set with classes 0 to {}", classes - 1)]
+    #[error("label {found}, but the labels of {classes} classes are below {classes}")]
     Label {
         /// Number of classes.
         classes: usize,
@@ -41,8 +41,14 @@ pub enum Error {
     #[error("there is a parameter named {0:?} already: give each its own name")]
     DuplicateName(String),
     /// The root of the tape is not something to differentiate.
-    #[error("backward needs a scalar result of an operation as root, found {0}")]
+    #[error("the root has to be a scalar that operations compute from parameters, found {0}")]
     Root(String),
+    /// Something other than an input was to be set.
+    #[error("only inputs of this tape can be set, found {0}")]
+    NotAnInput(&'static str),
+    /// The values on the tape are not those of its inputs.
+    #[error("backward follows forward: run forward first, and again after changing an input")]
+    Stale,
 }
 
 struct Shapes<'a>(&'a [Shape]);

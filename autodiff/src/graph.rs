@@ -1,11 +1,12 @@
 //! Recording: expressions of [`Var`]s append operations to a [`Graph`].
 
 use crate::op::{Op, Storage};
-use crate::params::{Buffer, Param, zeros};
+use crate::params::{Buffer, Param, empty, zeros};
 use crate::tape::{Node, Tape};
 use crate::{Error, Params, Real, Shape};
 use std::cell::RefCell;
 use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Records the operations of one computation.
 ///
@@ -14,7 +15,14 @@ use std::panic::Location;
 /// [`Graph::finish`] fail, with the first such operation, both shapes and the
 /// line that recorded it; expressions stay readable.
 pub struct Graph<T> {
+    id: u64,
     recording: RefCell<Recording<T>>,
+}
+
+/// Tells recordings apart, so that a variable or slot of one is no key to another.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 struct Recording<T> {
@@ -49,10 +57,11 @@ impl<T> Copy for Var<'_, T> {}
 
 /// A place on a finished [`Tape`], to write data to or read results from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(pub(crate) usize);
-
-/// The slot of a variable that could not be recorded.
-const NOWHERE: Slot = Slot(usize::MAX);
+pub struct Slot {
+    pub(crate) recording: u64,
+    /// `None` for a variable that could not be recorded: its graph has no tape.
+    pub(crate) index: Option<usize>,
+}
 
 impl<T: Real> Default for Graph<T> {
     fn default() -> Self {
@@ -71,14 +80,21 @@ impl<T: Real> Graph<T> {
             error: None,
         };
         Self {
+            id: next_id(),
             recording: RefCell::new(recording),
         }
     }
 
-    /// Data that changes from step to step: [`Tape::set`] it. Not differentiated.
+    /// Data that changes from step to step: [`Tape::set`] it. Zero until then. Not
+    /// differentiated.
+    #[track_caller]
     pub fn input(&self, shape: impl Into<Shape>) -> Var<'_, T> {
         let shape = shape.into();
-        self.own(shape, zeros(shape.elements()))
+        if !fits_memory::<T>(shape) {
+            return self.fail("input", vec![shape], TOO_LARGE.to_owned());
+        }
+        let input = Storage::Data { settable: true };
+        self.push(shape, input, zeros(shape.elements()))
     }
 
     /// Data that never changes. Not differentiated.
@@ -93,7 +109,8 @@ impl<T: Real> Graph<T> {
             );
             return self.fail("constant", vec![shape], why);
         }
-        self.own(shape, Buffer::from_slice(64, data))
+        let constant = Storage::Data { settable: false };
+        self.push(shape, constant, Buffer::from_slice(64, data))
     }
 
     /// A parameter: the tape reads it from the flat vector given to
@@ -103,7 +120,8 @@ impl<T: Real> Graph<T> {
         self.view_of_params(param.offset, param.shape)
     }
 
-    /// All parameters as one flat variable, for penalties on all of them.
+    /// All parameters added so far as one flat variable, for penalties on all of
+    /// them.
     pub fn all_params(&self, params: &Params<T>) -> Var<'_, T> {
         self.view_of_params(0, Shape::from([params.len()]))
     }
@@ -111,69 +129,81 @@ impl<T: Real> Graph<T> {
     /// Appends `op` applied to `inputs`: what every method of [`Var`] comes to,
     /// and the way to use an operation of your own.
     #[track_caller]
-    pub fn apply<'g>(&'g self, mut op: impl Op<T> + 'static, inputs: &[Var<'g, T>]) -> Var<'g, T> {
-        let Some(operands) = inputs.iter().map(|v| v.index).collect::<Option<Vec<_>>>() else {
+    pub fn apply<'g>(&'g self, mut op: impl Op<T>, inputs: &[Var<'g, T>]) -> Var<'g, T> {
+        let shapes: Vec<Shape> = inputs.iter().map(|v| v.shape()).collect();
+        if let Some(i) = inputs.iter().position(|v| v.graph.id != self.id) {
+            let why = format!("operand {i} belongs to another graph");
+            return self.fail(op.name(), shapes, why);
+        }
+        let Some(operands) = self.storages(inputs) else {
             return Var {
                 graph: self,
                 index: None,
             };
         };
-        let shapes: Vec<Shape> = inputs.iter().map(|v| v.shape()).collect();
         let shape = match op.infer(&shapes) {
-            Ok(shape) => shape,
+            Ok(shape) if fits_memory::<T>(shape) => shape,
+            Ok(_) => return self.fail(op.name(), shapes, TOO_LARGE.to_owned()),
             Err(why) => return self.fail(op.name(), shapes, why),
         };
+        let result = Storage::Result {
+            differentiable: self.any_differentiable(&operands),
+        };
+        let y = self.push(shape, result, zeros(shape.elements()));
         let recording = &mut *self.recording.borrow_mut();
-        let operands: Box<[usize]> = operands
-            .iter()
-            .map(|&v| recording.vars[v].storage)
-            .collect();
-        let differentiable = operands
-            .iter()
-            .any(|&s| recording.storages[s].differentiable());
-        let output = recording.storages.len();
-        recording.storages.push(Storage::Own {
-            len: shape.elements(),
-            differentiable,
-        });
-        recording.buffers.push(zeros(shape.elements()));
         recording.nodes.push(Node {
             op: Box::new(op),
             operands,
-            output,
+            output: recording.storages.len() - 1,
         });
-        let index = recording.var(shape, output);
-        Var { graph: self, index }
+        y
     }
 
     /// The tape that computes everything recorded, and differentiates `root`.
     ///
     /// # Errors
-    /// The first operation that was applied to shapes it is not defined for.
+    /// [`Error::Shape`]: the first operation that was applied to shapes it is not
+    /// defined for. [`Error::Root`] if `root` is a parameter or of another graph.
     pub fn finish(self, root: Slot) -> Result<Tape<T>, Error> {
         let recording = self.recording.into_inner();
-        match recording.error {
-            Some(error) => Err(error),
-            None => Ok(Tape::new(
-                recording.nodes,
-                recording.vars,
-                recording.storages,
-                recording.buffers,
-                root,
-            )),
+        if let Some(error) = recording.error {
+            return Err(error);
         }
+        let variable = match root.index {
+            Some(index) if root.recording == self.id => recording.vars[index],
+            _ => return Err(Error::Root("a variable of another graph".to_owned())),
+        };
+        if let Storage::Param { .. } = recording.storages[variable.storage] {
+            return Err(Error::Root("a parameter itself".to_owned()));
+        }
+        Ok(Tape::new(
+            recording.nodes,
+            recording.vars,
+            recording.storages,
+            recording.buffers,
+            root,
+        ))
     }
 
-    fn own(&self, shape: Shape, buffer: Buffer<T>) -> Var<'_, T> {
+    fn push(&self, shape: Shape, storage: Storage, buffer: Buffer<T>) -> Var<'_, T> {
         let recording = &mut *self.recording.borrow_mut();
-        let storage = recording.storages.len();
-        recording.storages.push(Storage::Own {
-            len: buffer.len(),
-            differentiable: false,
-        });
+        recording.storages.push(storage);
         recording.buffers.push(buffer);
-        let index = recording.var(shape, storage);
+        let index = recording.var(shape, recording.storages.len() - 1);
         Var { graph: self, index }
+    }
+
+    fn storages(&self, vars: &[Var<T>]) -> Option<Box<[usize]>> {
+        let recording = self.recording.borrow();
+        let storage = |v: &Var<T>| v.index.map(|i| recording.vars[i].storage);
+        vars.iter().map(storage).collect()
+    }
+
+    fn any_differentiable(&self, storages: &[usize]) -> bool {
+        let recording = self.recording.borrow();
+        storages
+            .iter()
+            .any(|&s| recording.storages[s].differentiable())
     }
 
     /// Views of one range share one storage, so that their gradients add up.
@@ -189,7 +219,7 @@ impl<T: Real> Graph<T> {
                 offset,
                 len: shape.elements(),
             });
-            recording.buffers.push(zeros(0));
+            recording.buffers.push(empty());
             recording.storages.len() - 1
         });
         let index = recording.var(shape, storage);
@@ -213,6 +243,12 @@ impl<T: Real> Graph<T> {
     }
 }
 
+const TOO_LARGE: &str = "the result has more elements than memory can hold";
+
+fn fits_memory<T>(shape: Shape) -> bool {
+    shape.elements() <= isize::MAX as usize / size_of::<T>()
+}
+
 impl<T> Recording<T> {
     fn var(&mut self, shape: Shape, storage: usize) -> Option<usize> {
         self.vars.push(Variable { shape, storage });
@@ -230,7 +266,10 @@ impl<'g, T: Real> Var<'g, T> {
 
     /// Its place on the tape that the recording becomes.
     pub fn slot(&self) -> Slot {
-        self.index.map_or(NOWHERE, Slot)
+        Slot {
+            recording: self.graph.id,
+            index: self.index,
+        }
     }
 
     /// The recording it belongs to.
@@ -252,5 +291,74 @@ impl<'g, T: Real> Var<'g, T> {
         let storage = recording.vars[index].storage;
         let index = recording.var(shape, storage);
         Var { index, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> String {
+        let graph = Graph::new();
+        let root = f(&graph).slot();
+        graph.finish(root).err().expect("an error").to_string()
+    }
+
+    #[test]
+    fn the_first_wrong_shape_is_named_with_its_line() {
+        let line = line!() + 2;
+        let message = message(|g| {
+            let wrong = g.input([2, 3]) + g.input([2]);
+            (wrong.matmul(g.input([7])) / 2.0).reshape([5]).sum()
+        });
+        assert_eq!(
+            message,
+            format!(
+                "add of [2, 3] and [2]: the shapes do not broadcast (recorded at {}:{line}:25)",
+                file!()
+            )
+        );
+    }
+
+    #[test]
+    fn a_reshape_keeps_the_number_of_elements() {
+        let message = message(|g| g.input([2, 3]).reshape([5]));
+        assert!(
+            message.starts_with("reshape of [2, 3] and [5]"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_constant_has_the_elements_of_its_shape() {
+        let message = message(|g| g.constant([2, 2], &[1.0; 3]));
+        assert!(
+            message.contains("expected 4 elements, found 3"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn variables_of_two_graphs_do_not_mix() {
+        let other = Graph::new();
+        let stranger = other.input([2]);
+        let graph = Graph::<f64>::new();
+        let root = (graph.input([2]) + stranger).slot();
+        let message = graph.finish(root).err().expect("two graphs").to_string();
+        assert!(
+            message.contains("operand 1 belongs to another graph"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_no_memory_can_hold_is_an_error() {
+        let huge = 1 << 40;
+        for result in [
+            message(|g| g.input([huge, huge])),
+            message(|g| g.input([huge, 0]).matmul(g.input([0, huge]))),
+        ] {
+            assert!(result.contains("more elements than memory"), "{result}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::kernels::{Into, dispatch};
 use crate::params::Buffer;
 use crate::{Real, Shape};
+use std::any::Any;
 use std::ops::Index;
 
 /// An operation: a function, its shape rule and its derivative in one place.
@@ -12,7 +13,7 @@ use std::ops::Index;
 /// tape calls `infer` once, then `forward` and `backward` in turn, step after
 /// step. Whatever it keeps is allocated in `infer`, so that steps allocate
 /// nothing.
-pub trait Op<T: Real>: Send {
+pub trait Op<T: Real>: Any + Send {
     /// The name that errors show.
     fn name(&self) -> &'static str;
 
@@ -31,10 +32,23 @@ pub trait Op<T: Real>: Send {
 /// Where the elements of a variable are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Storage {
-    /// A buffer of the tape's own.
-    Own { len: usize, differentiable: bool },
+    /// A buffer of the tape's own: an input (`settable`) or a constant.
+    Data { settable: bool },
+    /// A buffer of the tape's own, written by one operation.
+    Result { differentiable: bool },
     /// A view of the flat parameter vector.
     Param { offset: usize, len: usize },
+}
+
+impl Storage {
+    /// Whether it has a gradient: whether it depends on a parameter.
+    pub(crate) fn differentiable(&self) -> bool {
+        match *self {
+            Storage::Data { .. } => false,
+            Storage::Result { differentiable } => differentiable,
+            Storage::Param { .. } => true,
+        }
+    }
 }
 
 /// The operands of an operation: `x[i]` is the i-th, flat and row-major.
@@ -51,7 +65,7 @@ impl<T: Real> Index<usize> for Inputs<'_, T> {
     fn index(&self, i: usize) -> &[T] {
         let storage = self.operands[i];
         match self.storages[storage] {
-            Storage::Own { .. } => &self.buffers[storage],
+            Storage::Data { .. } | Storage::Result { .. } => &self.buffers[storage],
             Storage::Param { offset, len } => &self.params[offset..offset + len],
         }
     }
@@ -84,13 +98,12 @@ impl<T: Real> Gradients<'_, T> {
     /// and constants). Whoever takes it must write it.
     pub fn of(&mut self, i: usize) -> Option<Gradient<'_, T>> {
         let storage = self.operands[i];
+        if !self.storages[storage].differentiable() {
+            return None;
+        }
         let values = match self.storages[storage] {
-            Storage::Own {
-                differentiable: false,
-                ..
-            } => return None,
-            Storage::Own { .. } => &mut self.buffers[storage][..],
             Storage::Param { offset, len } => &mut self.params[offset..offset + len],
+            _ => &mut self.buffers[storage][..],
         };
         let into = if self.written[storage] {
             Into::Add
@@ -115,9 +128,12 @@ pub struct Gradient<'a, T> {
 
 impl<'a, T: Real> Gradient<'a, T> {
     /// Adds one term to each element.
+    ///
+    /// # Panics
+    /// If there are more or fewer terms than elements.
     #[inline(always)]
     pub fn add(self, terms: impl ExactSizeIterator<Item = T>) {
-        debug_assert_eq!(terms.len(), self.values.len());
+        assert_eq!(terms.len(), self.values.len(), "one term for each element");
         match self.into {
             Into::Overwrite => fill(self.values, terms),
             Into::Add => dispatch(

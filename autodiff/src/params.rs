@@ -8,6 +8,11 @@ use std::ops::Range;
 /// straddle two.
 pub(crate) type Buffer<T> = AVec<T, ConstAlign<64>>;
 
+/// No elements; allocates nothing.
+pub(crate) fn empty<T: Real>() -> Buffer<T> {
+    Buffer::new(64)
+}
+
 pub(crate) fn zeros<T: Real>(len: usize) -> Buffer<T> {
     AVec::from_iter(64, std::iter::repeat_n(T::zero(), len))
 }
@@ -45,7 +50,7 @@ pub struct Params<T> {
 impl<T: Real> Default for Params<T> {
     fn default() -> Self {
         Self {
-            values: AVec::new(64),
+            values: empty(),
             entries: Vec::new(),
         }
     }
@@ -63,8 +68,8 @@ impl<T: Real> Params<T> {
     /// [`Error::DuplicateName`].
     pub fn add(
         &mut self,
-        name: impl std::convert::Into<String>,
-        shape: impl std::convert::Into<Shape>,
+        name: impl Into<String>,
+        shape: impl Into<Shape>,
         mut fill: impl FnMut() -> T,
     ) -> Result<Param, Error> {
         let name = name.into();
@@ -103,6 +108,9 @@ impl<T: Real> Params<T> {
     }
 
     /// The elements of one parameter, row-major.
+    ///
+    /// # Panics
+    /// If `param` is of other parameters and reaches beyond the end of these.
     pub fn view(&self, param: Param) -> &[T] {
         &self.values[param.range()]
     }

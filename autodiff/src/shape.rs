@@ -28,9 +28,12 @@ impl Shape {
         Some(shape)
     }
 
-    /// Number of elements; 1 for a scalar.
+    /// Number of elements; 1 for a scalar. The largest `usize` if there are more.
     pub fn elements(&self) -> usize {
-        self.iter().product()
+        if self.contains(&0) {
+            return 0;
+        }
+        self.iter().fold(1, |n, &extent| n.saturating_mul(extent))
     }
 
     /// Number of axes.
@@ -41,10 +44,10 @@ impl Shape {
     /// Distance in memory between neighbours along each axis, row-major.
     pub(crate) fn strides(&self) -> [usize; MAX_RANK] {
         let mut strides = [0; MAX_RANK];
-        let mut stride = 1;
+        let mut stride = 1_usize;
         for axis in (0..self.rank).rev() {
             strides[axis] = stride;
-            stride *= self.extents[axis];
+            stride = stride.saturating_mul(self.extents[axis]);
         }
         strides
     }
@@ -153,9 +156,11 @@ impl<const N: usize> Walk<N> {
         if extent == 1 {
             return;
         }
-        let merges = |last: usize| (0..N).all(|i| self.strides[i][last] == extent * stride[i]);
+        let merges = |last: usize| {
+            (0..N).all(|i| Some(self.strides[i][last]) == extent.checked_mul(stride[i]))
+        };
         if let Some(last) = self.rank.checked_sub(1).filter(|&last| merges(last)) {
-            self.extents[last] *= extent;
+            self.extents[last] = self.extents[last].saturating_mul(extent);
             for (strides, stride) in self.strides.iter_mut().zip(stride) {
                 strides[last] = stride;
             }

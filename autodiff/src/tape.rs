@@ -8,24 +8,17 @@
 
 use crate::graph::{Slot, Variable};
 use crate::op::{Gradients, Inputs, Op, Storage};
-use crate::params::{Buffer, zeros};
+use crate::params::{Buffer, empty, zeros};
 use crate::{Error, Real, Shape};
+use std::any::Any;
 use std::mem;
+use std::ops::Range;
 
 /// One operation, the storages it reads and the storage it writes.
 pub(crate) struct Node<T> {
     pub(crate) op: Box<dyn Op<T>>,
     pub(crate) operands: Box<[usize]>,
     pub(crate) output: usize,
-}
-
-impl Storage {
-    pub(crate) fn differentiable(&self) -> bool {
-        match *self {
-            Storage::Own { differentiable, .. } => differentiable,
-            Storage::Param { .. } => true,
-        }
-    }
 }
 
 /// A recorded computation that runs as often as you like.
@@ -46,6 +39,8 @@ pub struct Tape<T> {
     gradients: Vec<Buffer<T>>,
     /// By storage: whether the current backward pass has written its gradient.
     written: Vec<bool>,
+    /// Whether the values are those of the inputs.
+    fresh: bool,
     root: Slot,
     params: ParamUse,
 }
@@ -54,6 +49,8 @@ pub struct Tape<T> {
 struct ParamUse {
     /// Least length of the flat vector.
     len: usize,
+    /// Place and storage of every view, by place.
+    views: Vec<(Range<usize>, usize)>,
     /// Whether two views overlap without being the same, so that neither may
     /// overwrite the gradient.
     overlap: bool,
@@ -61,17 +58,16 @@ struct ParamUse {
 
 impl ParamUse {
     fn of(storages: &[Storage]) -> Self {
-        let mut ranges: Vec<_> = storages
-            .iter()
-            .filter_map(|s| match *s {
-                Storage::Param { offset, len } => Some((offset, offset + len)),
-                Storage::Own { .. } => None,
-            })
-            .collect();
-        ranges.sort_unstable();
+        let view = |(storage, s): (usize, &Storage)| match *s {
+            Storage::Param { offset, len } => Some((offset..offset + len, storage)),
+            _ => None,
+        };
+        let mut views: Vec<_> = storages.iter().enumerate().filter_map(view).collect();
+        views.sort_unstable_by_key(|(range, _)| (range.start, range.end));
         Self {
-            len: ranges.iter().map(|r| r.1).max().unwrap_or(0),
-            overlap: ranges.windows(2).any(|w| w[1].0 < w[0].1),
+            len: views.iter().map(|(range, _)| range.end).max().unwrap_or(0),
+            overlap: views.windows(2).any(|w| w[1].0.start < w[0].0.end),
+            views,
         }
     }
 }
@@ -88,6 +84,7 @@ impl<T: Real> Tape<T> {
             written: vec![false; storages.len()],
             params: ParamUse::of(&storages),
             gradients: Vec::new(),
+            fresh: false,
             nodes,
             vars,
             storages,
@@ -99,40 +96,82 @@ impl<T: Real> Tape<T> {
     /// Shape of a value.
     ///
     /// # Panics
-    /// If `slot` is of another tape and out of range here.
+    /// If `slot` is of another tape.
+    #[track_caller]
     pub fn shape(&self, slot: Slot) -> Shape {
-        self.vars[slot.0].shape
+        self.variable(slot).shape
     }
 
     /// The elements of an input, to be written.
     ///
     /// # Panics
-    /// If `slot` is of another tape and out of range here.
+    /// If `slot` is of another tape, or not an input.
+    #[track_caller]
     pub fn input_mut(&mut self, slot: Slot) -> &mut [T] {
-        &mut self.buffers[self.vars[slot.0].storage]
+        match self.input(slot) {
+            Ok(input) => input,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Copies data into an input.
     ///
     /// # Errors
-    /// [`Error::Length`] if `data` is not as long as the input.
-    ///
-    /// # Panics
-    /// If `slot` is of another tape and out of range here.
+    /// [`Error::NotAnInput`] if `slot` is anything else, [`Error::Length`] if
+    /// `data` is not as long as the input.
     pub fn set(&mut self, slot: Slot, data: &[T]) -> Result<(), Error> {
-        let input = self.input_mut(slot);
+        let input = self.input(slot)?;
         check("input", input.len(), data.len())?;
         input.copy_from_slice(data);
         Ok(())
+    }
+
+    fn input(&mut self, slot: Slot) -> Result<&mut [T], Error> {
+        let Some(variable) = self.known(slot) else {
+            return Err(Error::NotAnInput("a slot of another tape"));
+        };
+        let storage = variable.storage;
+        match self.storages[storage] {
+            Storage::Data { settable: true } => {}
+            Storage::Data { settable: false } => return Err(Error::NotAnInput("a constant")),
+            Storage::Result { .. } => return Err(Error::NotAnInput("a result")),
+            Storage::Param { .. } => return Err(Error::NotAnInput("a parameter")),
+        }
+        self.fresh = false;
+        Ok(&mut self.buffers[storage])
     }
 
     /// A value as the last forward pass left it, row-major. Empty for a
     /// parameter, whose value is in the flat vector.
     ///
     /// # Panics
-    /// If `slot` is of another tape and out of range here.
+    /// If `slot` is of another tape.
+    #[track_caller]
     pub fn value(&self, slot: Slot) -> &[T] {
-        &self.buffers[self.vars[slot.0].storage]
+        &self.buffers[self.variable(slot).storage]
+    }
+
+    /// The operation that computes `slot`, if it is an `O`: the way to what an
+    /// operation keeps from step to step (see [`Op`]).
+    ///
+    /// # Panics
+    /// If `slot` is of another tape.
+    #[track_caller]
+    pub fn op_mut<O: Op<T>>(&mut self, slot: Slot) -> Option<&mut O> {
+        let storage = self.variable(slot).storage;
+        let node = self.nodes.binary_search_by_key(&storage, |n| n.output);
+        let op: &mut dyn Any = &mut *self.nodes[node.ok()?].op;
+        op.downcast_mut()
+    }
+
+    fn known(&self, slot: Slot) -> Option<Variable> {
+        let index = slot.index.filter(|_| slot.recording == self.root.recording);
+        index.map(|i| self.vars[i])
+    }
+
+    #[track_caller]
+    fn variable(&self, slot: Slot) -> Variable {
+        self.known(slot).expect("the slot is of another tape")
     }
 
     /// The root's value, if it has one element; its first element otherwise.
@@ -151,7 +190,7 @@ impl<T: Real> Tape<T> {
     pub fn forward(&mut self, params: &[T]) -> Result<(), Error> {
         self.check_params("parameters", params.len())?;
         for node in &mut self.nodes {
-            let mut y = mem::replace(&mut self.buffers[node.output], zeros(0));
+            let mut y = mem::replace(&mut self.buffers[node.output], empty());
             let x = Inputs {
                 operands: &node.operands,
                 storages: &self.storages,
@@ -161,6 +200,7 @@ impl<T: Real> Tape<T> {
             node.op.forward(&x, &mut y);
             self.buffers[node.output] = y;
         }
+        self.fresh = true;
         Ok(())
     }
 
@@ -169,11 +209,15 @@ impl<T: Real> Tape<T> {
     ///
     /// # Errors
     /// [`Error::Length`] if the slices are not as long as each other or too short,
-    /// [`Error::Root`] if the root is no scalar that depends on a parameter.
+    /// [`Error::Root`] if the root is no scalar that depends on a parameter,
+    /// [`Error::Stale`] if an input was changed after the last forward pass.
     pub fn backward(&mut self, params: &[T], grads: &mut [T]) -> Result<(), Error> {
         self.check_params("parameters", params.len())?;
         check("gradients", params.len(), grads.len())?;
         let root = self.root_storage()?;
+        if !self.fresh {
+            return Err(Error::Stale);
+        }
         self.allocate_gradients();
         self.written.fill(false);
         if self.params.overlap {
@@ -188,7 +232,7 @@ impl<T: Real> Tape<T> {
             if !self.written[node.output] {
                 continue;
             }
-            let dy = mem::replace(&mut self.gradients[node.output], zeros(0));
+            let dy = mem::replace(&mut self.gradients[node.output], empty());
             let x = Inputs {
                 operands: &node.operands,
                 storages: &self.storages,
@@ -223,33 +267,30 @@ impl<T: Real> Tape<T> {
     }
 
     fn root_storage(&self) -> Result<usize, Error> {
-        let var = self.vars.get(self.root.0);
-        let var = var.ok_or_else(|| Error::Root("a variable of another recording".to_owned()))?;
-        match self.storages[var.storage] {
-            _ if var.shape.elements() != 1 => Err(Error::Root(format!("shape {}", var.shape))),
-            Storage::Param { .. } => Err(Error::Root("a parameter itself".to_owned())),
-            Storage::Own {
-                differentiable: false,
-                ..
-            } => Err(Error::Root(
-                "a value that depends on no parameter".to_owned(),
-            )),
-            Storage::Own { .. } => Ok(var.storage),
+        let Variable { shape, storage } = self.variable(self.root);
+        if shape.elements() != 1 {
+            return Err(Error::Root(format!("shape {shape}")));
         }
+        if !self.storages[storage].differentiable() {
+            return Err(Error::Root(
+                "a value that depends on no parameter".to_owned(),
+            ));
+        }
+        Ok(storage)
     }
 
     fn allocate_gradients(&mut self) {
         if !self.gradients.is_empty() {
             return;
         }
-        let len = |storage: &Storage| match *storage {
-            Storage::Own {
-                len,
+        let values = self.storages.iter().zip(&self.buffers);
+        let gradient = |(storage, value): (&Storage, &Buffer<T>)| match storage {
+            Storage::Result {
                 differentiable: true,
-            } => len,
-            _ => 0,
+            } => zeros(value.len()),
+            _ => empty(),
         };
-        self.gradients = self.storages.iter().map(|s| zeros(len(s))).collect();
+        self.gradients = values.map(gradient).collect();
     }
 
     /// Gradients of parameters that the root does not depend on.
@@ -258,26 +299,13 @@ impl<T: Real> Tape<T> {
             return;
         }
         let mut end = 0;
-        while let Some((start, stop)) = self.next_written(end) {
-            grads[end..start].fill(T::zero());
-            end = stop;
+        for (range, storage) in &self.params.views {
+            if self.written[*storage] {
+                grads[end..range.start].fill(T::zero());
+                end = range.end;
+            }
         }
         grads[end..].fill(T::zero());
-    }
-
-    /// The first written view of the parameters at or after `from`.
-    fn next_written(&self, from: usize) -> Option<(usize, usize)> {
-        let views = self
-            .storages
-            .iter()
-            .zip(&self.written)
-            .filter_map(|(s, w)| match *s {
-                Storage::Param { offset, len } if *w && len > 0 && offset >= from => {
-                    Some((offset, offset + len))
-                }
-                _ => None,
-            });
-        views.min()
     }
 }
 
@@ -290,4 +318,276 @@ fn check(what: &'static str, expected: usize, found: usize) -> Result<(), Error>
         expected,
         found,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+    use crate::{Error, Gradients, Graph, Inputs, Op, Param, Params, Shape, Tape, Var};
+
+    /// Parameters a = [1, 2], b = [3, 4], c = [5, 6], laid out in this order.
+    fn params() -> (Params<f64>, [Param; 3]) {
+        let mut params = Params::new();
+        let mut next = 0.0;
+        let mut count = || {
+            next += 1.0;
+            next
+        };
+        let views = ["a", "b", "c"].map(|name| params.add(name, [2], &mut count).unwrap());
+        (params, views)
+    }
+
+    fn record(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> Tape<f64> {
+        let graph = Graph::new();
+        let root = f(&graph).slot();
+        graph.finish(root).unwrap()
+    }
+
+    /// The gradient of `tape`, written over rubbish.
+    fn gradient(tape: &mut Tape<f64>, params: &Params<f64>) -> Vec<f64> {
+        let mut grads = vec![f64::NAN; params.len()];
+        tape.forward(params.values()).unwrap();
+        tape.backward(params.values(), &mut grads).unwrap();
+        grads
+    }
+
+    #[test]
+    fn parameters_that_the_root_does_not_depend_on_get_zeros() {
+        let (params, [a, b, c]) = params();
+        let on_b = &mut record(|g| g.param(b).square().sum());
+        assert_eq!(gradient(on_b, &params), [0.0, 0.0, 6.0, 8.0, 0.0, 0.0]);
+        let dead_end = &mut record(|g| {
+            let [a, b, c] = [a, b, c].map(|p| g.param(p));
+            let _ = a * b;
+            c.sum()
+        });
+        assert_eq!(gradient(dead_end, &params), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn overlapping_views_add_up() {
+        let (params, [a, b, _]) = params();
+        let penalised = &mut record(|g| {
+            (g.param(a) * g.param(b)).sum() + g.all_params(&params).square().sum() * 0.5
+        });
+        assert_eq!(
+            gradient(penalised, &params),
+            [3.0 + 1.0, 4.0 + 2.0, 1.0 + 3.0, 2.0 + 4.0, 5.0, 6.0]
+        );
+    }
+
+    #[test]
+    fn every_use_of_a_parameter_counts() {
+        let (params, [a, _, c]) = params();
+        let thrice = &mut record(|g| {
+            let column = g.param(a).reshape([2, 1]);
+            (g.param(a) * column).sum() + (g.param(a) + g.param(c)).sum()
+        });
+        // (a₁ + a₂)² + a₁ + a₂ + c₁ + c₂
+        assert_eq!(gradient(thrice, &params), [7.0, 7.0, 0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn passes_leave_nothing_behind() {
+        let (mut params, [a, b, _]) = params();
+        let graph = Graph::new();
+        let x = graph.input([2]);
+        let y = (x * graph.param(a)).tanh() * graph.param(b);
+        let (x, root) = (x.slot(), y.sum().slot());
+        let mut tape = graph.finish(root).unwrap();
+        let mut at = |x_now: [f64; 2], params: &Params<f64>| {
+            tape.set(x, &x_now).unwrap();
+            gradient(&mut tape, params)
+        };
+        let first = at([0.1, -0.2], &params);
+        let other_inputs = at([0.3, 0.4], &params);
+        params.values_mut()[0] = 9.0;
+        let other_params = at([0.1, -0.2], &params);
+        params.values_mut()[0] = 1.0;
+        assert_eq!(at([0.1, -0.2], &params), first);
+        assert_ne!(first, other_inputs);
+        assert_ne!(first, other_params);
+        let mut again = vec![f64::NAN; 6];
+        tape.backward(params.values(), &mut again).unwrap();
+        assert_eq!(again, first, "backward twice after one forward");
+    }
+
+    #[test]
+    fn two_tapes_share_parameters() {
+        let (params, [a, _, c]) = params();
+        let sum = &mut record(|g| g.param(a).sum());
+        let squares = &mut record(|g| (g.param(a) * g.param(c)).sum());
+        assert_eq!(gradient(sum, &params)[..2], [1.0, 1.0]);
+        assert_eq!(gradient(squares, &params)[..2], [5.0, 6.0]);
+        assert_eq!(gradient(sum, &params)[..2], [1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_differentiated_is_an_error() {
+        let (params, [a, ..]) = params();
+        type Build<'a> = &'a dyn for<'g> Fn(&'g Graph<f64>) -> Var<'g, f64>;
+        let differentiate = |f: Build| {
+            let graph = Graph::new();
+            let root = f(&graph).slot();
+            let mut tape = graph.finish(root)?;
+            tape.forward(params.values())?;
+            tape.backward(params.values(), &mut params.zeros_like())
+        };
+        let cases: [(Build, &str); 5] = [
+            (&|g| g.param(a), "a parameter itself"),
+            (&|g| g.param(a).reshape([2, 1]), "a parameter itself"),
+            (&|g| g.param(a) * 2.0, "shape [2]"),
+            (&|g| g.input([]), "a value that depends on no parameter"),
+            (
+                &|g| g.input([3]).sum(),
+                "a value that depends on no parameter",
+            ),
+        ];
+        for (build, found) in cases {
+            assert_eq!(differentiate(build), Err(Error::Root(found.to_owned())));
+        }
+        let other = Graph::<f64>::new();
+        let stranger = other.input([]).slot();
+        let error = Graph::<f64>::new().finish(stranger).err().unwrap();
+        assert!(error.to_string().ends_with("of another graph"), "{error}");
+    }
+
+    #[test]
+    fn slices_of_the_wrong_length_are_errors() {
+        let (params, [a, ..]) = params();
+        let graph = Graph::new();
+        let x = graph.input([2]);
+        let root = (x * graph.param(a)).sum().slot();
+        let x = x.slot();
+        let mut tape = graph.finish(root).unwrap();
+        let length = |what, expected, found| {
+            Err(Error::Length {
+                what,
+                expected,
+                found,
+            })
+        };
+        assert_eq!(tape.set(x, &[1.0]), length("input", 2, 1));
+        assert_eq!(tape.forward(&[1.0]), length("parameters", 2, 1));
+        tape.forward(params.values()).unwrap();
+        let grads = &mut [0.0; 2];
+        assert_eq!(
+            tape.backward(params.values(), grads),
+            length("gradients", 6, 2)
+        );
+    }
+
+    #[test]
+    fn only_inputs_can_be_set() {
+        let (_, [a, ..]) = params();
+        let graph = Graph::new();
+        let (x, one) = (graph.input([2]), graph.constant([2], &[1.0; 2]));
+        let slots = [x, one, graph.param(a), x + one].map(|v| v.slot());
+        let stranger = Graph::<f64>::new().input([2]).slot();
+        let mut tape = graph.finish(slots[3]).unwrap();
+        let mut set = |slot| tape.set(slot, &[0.0; 2]);
+        assert_eq!(set(slots[0]), Ok(()));
+        assert_eq!(set(slots[1]), Err(Error::NotAnInput("a constant")));
+        assert_eq!(set(slots[2]), Err(Error::NotAnInput("a parameter")));
+        assert_eq!(set(slots[3]), Err(Error::NotAnInput("a result")));
+        assert_eq!(
+            set(stranger),
+            Err(Error::NotAnInput("a slot of another tape"))
+        );
+    }
+
+    #[test]
+    fn backward_wants_the_values_of_its_inputs() {
+        let (params, [a, ..]) = params();
+        let graph = Graph::new();
+        let x = graph.input([2]);
+        let root = (x * graph.param(a)).sum().slot();
+        let x = x.slot();
+        let mut tape = graph.finish(root).unwrap();
+        let mut grads = params.zeros_like();
+        let mut backward = |tape: &mut Tape<f64>| tape.backward(params.values(), &mut grads);
+        assert_eq!(backward(&mut tape), Err(Error::Stale));
+        tape.forward(params.values()).unwrap();
+        assert_eq!(backward(&mut tape), Ok(()));
+        tape.input_mut(x).fill(1.0);
+        assert_eq!(backward(&mut tape), Err(Error::Stale));
+    }
+
+    /// Passes its operand on and counts its passes.
+    struct Counter {
+        passes: usize,
+    }
+
+    impl Op<f64> for Counter {
+        fn name(&self) -> &'static str {
+            "counter"
+        }
+        fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+            Ok(inputs[0])
+        }
+        fn forward(&mut self, x: &Inputs<f64>, y: &mut [f64]) {
+            self.passes += 1;
+            y.copy_from_slice(&x[0]);
+        }
+        fn backward(&mut self, _: &Inputs<f64>, _: &[f64], dy: &[f64], dx: &mut Gradients<f64>) {
+            let Some(dx) = dx.of(0) else { return };
+            dx.add(dy.iter().copied());
+        }
+    }
+
+    #[test]
+    fn the_state_of_an_operation_can_be_reached() {
+        let graph = Graph::new();
+        let x = graph.input([2]);
+        let counted = graph.apply(Counter { passes: 5 }, &[x.exp()]);
+        let root = counted.reshape([2, 1]).sum();
+        let [x, counted, root] = [x, counted, root].map(|v| v.slot());
+        let mut tape = graph.finish(root).unwrap();
+        tape.forward(&[]).unwrap();
+        tape.forward(&[]).unwrap();
+        assert_eq!(tape.op_mut::<Counter>(counted).unwrap().passes, 7);
+        assert!(tape.op_mut::<Counter>(root).is_none(), "another operation");
+        assert!(tape.op_mut::<Counter>(x).is_none(), "no operation");
+    }
+
+    #[test]
+    fn scalars_and_six_axes_work_throughout() {
+        let six: &[usize] = &[2, 1, 3, 1, 2, 2];
+        let data = numbers(24);
+        assert_gradients(&[(six, &data), (&[], &[0.7])], |v| {
+            let x = (v[0] * v[1]).permute(&[5, 0, 2, 1, 4, 3]);
+            let x = x.slice(2, 1..3) - x.mean_keep(&[0, 2, 4]);
+            x.graph().concat(4, &[x, x.tanh()]).softmax()
+        });
+        let tower = evaluate(&[(&[], &[3.0])], |v| {
+            v[0].sum().mean().permute(&[]).square() / v[0]
+        });
+        assert_eq!(tower, [3.0]);
+    }
+
+    #[test]
+    fn empty_tensors_flow_through() {
+        let none: (&[usize], &[f64]) = (&[0, 3], &[]);
+        let row: (&[usize], &[f64]) = (&[3], &[1.0, 2.0, 3.0]);
+        assert_gradients(&[none, row], |v| {
+            let y = (v[0] * v[1]).relu().transpose().slice(0, 1..3);
+            y.graph()
+                .concat(1, &[y, v[1].slice(0, 0..2).reshape([2, 1])])
+        });
+        let matrix: (&[usize], &[f64]) = (&[3, 2], &numbers(6));
+        let bias: (&[usize], &[f64]) = (&[2], &[1.0, 2.0]);
+        assert_gradients(&[none, matrix, bias], |v| {
+            v[0].affine(v[1], v[2]).sum() + v[0].matmul_tn(v[0]).sum() + v[2].sum()
+        });
+        let sums = evaluate(&[none], |v| v[0].sum_over(&[0]));
+        assert_close(&sums, &[0.0; 3], 0.0, "sums of nothing");
+        let means = evaluate(&[(&[3, 0], &[])], |v| v[0].mean_over(&[0]));
+        assert_eq!(means, [0.0; 0]);
+    }
+
+    #[test]
+    fn a_tape_can_move_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Tape<f32>>();
+    }
 }

@@ -9,7 +9,7 @@ use crate::shape::{Walk, broadcast, stretched_strides};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 /// A differentiable function of two numbers.
-trait Function<T>: Send {
+trait Function<T>: Send + 'static {
     const NAME: &'static str;
     fn value(a: T, b: T) -> T;
     /// ∂f/∂a

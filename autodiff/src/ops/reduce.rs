@@ -25,8 +25,13 @@ impl<T: Real> Op<T> for Reduce {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let x = inputs[0];
-        if let Some(axis) = self.axes.iter().find(|&&a| a >= x.rank()) {
-            return Err(format!("there is no axis {axis}"));
+        for (i, axis) in self.axes.iter().enumerate() {
+            if *axis >= x.rank() {
+                return Err(format!("there is no axis {axis}"));
+            }
+            if self.axes[..i].contains(axis) {
+                return Err(format!("axis {axis} is named twice"));
+            }
         }
         let kept = self.axes.iter().fold(x, |shape, &axis| shape.with(axis, 1));
         let mut strides = kept.strides();
@@ -35,7 +40,7 @@ impl<T: Real> Op<T> for Reduce {
         }
         self.walk = Walk::new(x, [x.strides(), strides]);
         self.count = if self.mean {
-            x.elements() / kept.elements()
+            self.axes.iter().map(|&axis| x[axis]).product()
         } else {
             1
         };

@@ -6,6 +6,7 @@ use crate::shape::Walk;
 use crate::{Gradients, Inputs, MAX_RANK, Op, Real, Shape, Var};
 
 struct Permute {
+    name: &'static str,
     /// Axis of x that becomes each axis of y.
     order: Vec<usize>,
     // Operands: x, y, walked in the order of y.
@@ -14,7 +15,7 @@ struct Permute {
 
 impl<T: Real> Op<T> for Permute {
     fn name(&self) -> &'static str {
-        "permute"
+        self.name
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
@@ -22,11 +23,7 @@ impl<T: Real> Op<T> for Permute {
         let mut sorted = self.order.clone();
         sorted.sort_unstable();
         if sorted != (0..x.rank()).collect::<Vec<_>>() {
-            return Err(format!(
-                "{:?} is no order of its {} axes",
-                self.order,
-                x.rank()
-            ));
+            return Err(format!("{:?} is no order of {} axes", self.order, x.rank()));
         }
         let mut strides = [0; MAX_RANK];
         let mut y = x;
@@ -61,21 +58,27 @@ impl<T: Real> Op<T> for Permute {
 }
 
 impl<T: Real> Var<'_, T> {
-    /// The axes in another order: axis k of the result is axis `order[k]`.
     #[track_caller]
-    pub fn permute(self, order: &[usize]) -> Self {
+    fn reordered(self, name: &'static str, order: &[usize]) -> Self {
         let op = Permute {
+            name,
             order: order.to_vec(),
             walk: Walk::new(Shape::default(), [[0; MAX_RANK]; 2]),
         };
         self.graph().apply(op, &[self])
     }
 
+    /// The axes in another order: axis k of the result is axis `order[k]`.
+    #[track_caller]
+    pub fn permute(self, order: &[usize]) -> Self {
+        self.reordered("permute", order)
+    }
+
     /// The transpose of a matrix. A product takes a transposed operand without
     /// this: see [`Var::matmul_tn`].
     #[track_caller]
     pub fn transpose(self) -> Self {
-        self.permute(&[1, 0])
+        self.reordered("transpose", &[1, 0])
     }
 }
 

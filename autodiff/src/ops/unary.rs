@@ -5,7 +5,7 @@ use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use std::ops::Neg;
 
 /// A differentiable function of one number.
-trait Function<T>: Send {
+trait Function<T>: Send + 'static {
     const NAME: &'static str;
     fn value(&self, x: T) -> T;
     /// f′(x), given also y = f(x), through which it is often cheaper.
@@ -137,42 +137,37 @@ impl<'g, T: Real> Var<'g, T> {
     }
 }
 
+/// `x ∘ c` and `c ∘ x`, for a constant c, as the line that it is. The second has to
+/// name the type: only its own crate may implement an operator for every `T`.
 macro_rules! with_constant {
-    ($t:ty) => {
-        impl<'g> std::ops::Add<$t> for Var<'g, $t> {
+    ($trait:ident, $method:ident, |$x:ident, $c:ident| $right:expr $(, $left:expr)?) => {
+        impl<T: Real> std::ops::$trait<T> for Var<'_, T> {
             type Output = Self;
             #[track_caller]
-            fn add(self, c: $t) -> Self {
-                self.line(1.0, c)
+            fn $method(self, $c: T) -> Self {
+                let $x = self;
+                $right
             }
         }
-        impl<'g> std::ops::Sub<$t> for Var<'g, $t> {
-            type Output = Self;
-            #[track_caller]
-            fn sub(self, c: $t) -> Self {
-                self.line(1.0, -c)
-            }
-        }
-        impl<'g> std::ops::Sub<Var<'g, $t>> for $t {
+        $(with_constant! { f32: $trait, $method, |$x, $c| $left })?
+        $(with_constant! { f64: $trait, $method, |$x, $c| $left })?
+    };
+    ($t:ident: $trait:ident, $method:ident, |$x:ident, $c:ident| $left:expr) => {
+        impl<'g> std::ops::$trait<Var<'g, $t>> for $t {
             type Output = Var<'g, $t>;
             #[track_caller]
-            fn sub(self, x: Var<'g, $t>) -> Var<'g, $t> {
-                x.line(-1.0, self)
+            fn $method(self, $x: Var<'g, $t>) -> Var<'g, $t> {
+                let $c = self;
+                $left
             }
         }
     };
 }
 
-with_constant!(f32);
-with_constant!(f64);
-
-impl<T: Real> std::ops::Mul<T> for Var<'_, T> {
-    type Output = Self;
-    #[track_caller]
-    fn mul(self, c: T) -> Self {
-        self.line(c, T::zero())
-    }
-}
+with_constant! { Add, add, |x, c| x.line(T::one(), c), x + c }
+with_constant! { Sub, sub, |x, c| x.line(T::one(), -c), x.line(-1.0, c) }
+with_constant! { Mul, mul, |x, c| x.line(c, T::zero()), x * c }
+with_constant! { Div, div, |x, c| x.line(c.recip(), T::zero()) }
 
 impl<T: Real> Neg for Var<'_, T> {
     type Output = Self;
@@ -194,7 +189,7 @@ mod tests {
     #[test]
     fn values() {
         let ln2 = std::f64::consts::LN_2;
-        let cases: [(&str, F, f64, f64); 11] = [
+        let cases: [(&str, F, f64, f64); 12] = [
             ("exp", |x| x.exp(), ln2, 2.0),
             ("ln", |x| x.ln(), 2.0, ln2),
             ("sqrt", |x| x.sqrt(), 6.25, 2.5),
@@ -206,6 +201,7 @@ mod tests {
             ("softplus", |x| x.softplus(), 0.0, ln2),
             ("scale", |x| -(x * 3.0 + 1.0), 2.0, -7.0),
             ("subtract", |x| 1.0 - (x - 5.0), 2.0, 4.0),
+            ("from the left", |x| 0.5 + 3.0 * (x / 4.0), 2.0, 2.0),
         ];
         for (name, f, x, expected) in cases {
             assert_close(

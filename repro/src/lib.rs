@@ -77,6 +77,7 @@ pub mod checkpoint;
 pub mod claims;
 pub mod cli;
 pub mod conformance;
+pub mod data;
 pub mod experiment;
 pub mod experiments;
 pub mod files;

@@ -1,4 +1,5 @@
 //! The experiments, section by section: what is run, what is made of it, what is claimed.
 
+pub mod mnist;
 pub mod regression;
 pub mod section3_1;

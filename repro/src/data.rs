@@ -1,0 +1,156 @@
+//! The image data of a section: where the command line says it is, and what the results say of it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use datasets::fetch::{DATA_DIR_VARIABLE, DataError, Event, Options, Unverified};
+use datasets::images::Trust;
+use datasets::{Dataset, ImageDataset, synthetic};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::cli::Preset;
+use crate::provenance::{DataFile, DataSet};
+
+/// The options of a section that trains on images.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DataOptions {
+    /// Directory to look in for the data set first; otherwise it is looked for on this machine, and fetched
+    // Unlike clap's own parser of paths, this one lets an empty variable pass, which names none.
+    #[arg(long, value_name = "DIR", env = DATA_DIR_VARIABLE, value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    data: Option<PathBuf>,
+
+    /// Use files of that directory that are not the published ones; every result then says so
+    #[arg(long)]
+    allow_unverified: bool,
+}
+
+/// Examples of a stand-in: as many batches of 64 as make a tenth of an epoch a few steps.
+const STAND_IN: [usize; 2] = [3840, 1000];
+
+/// The data set, found or fetched and verified; for [`Preset::Smoke`] a synthetic stand-in.
+///
+/// Progress is told on standard error. Call it before the [`Runner`](crate::runner::Runner) takes over Ctrl-C, so that
+/// a slow download can be stopped.
+///
+/// # Errors
+/// If it is found nowhere, or is not what it should be.
+pub fn load(
+    dataset: Dataset,
+    preset: Preset,
+    options: &DataOptions,
+) -> Result<ImageDataset, DataError> {
+    if preset == Preset::Smoke {
+        let [train, test] = STAND_IN;
+        return Ok(synthetic::stand_in(dataset, train, test, [0; 32]));
+    }
+    let unverified = match options.allow_unverified {
+        true => Unverified::Accept { name: None },
+        false => Unverified::Refuse,
+    };
+    let options = Options {
+        data_dir: options.data.clone(),
+        unverified,
+        ..Options::default()
+    };
+    let style = ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {eta}");
+    let bar = ProgressBar::no_length().with_style(style.expect("the template is valid"));
+    let data = datasets::load(dataset, &options, &mut |event| show(&bar, event));
+    bar.finish_and_clear();
+    data
+}
+
+fn show(bar: &ProgressBar, event: Event<'_>) {
+    let note = |line: String| bar.suspend(|| eprintln!("{line}"));
+    match event {
+        Event::Trying { source } => note(format!("trying {source}")),
+        Event::PassedOver { source, reason } => note(format!("passed over {source}: {reason}")),
+        Event::Waiting { cache } => {
+            let cache = cache.display();
+            note(format!("waiting for another process to fill {cache}"));
+        }
+        Event::Received { bytes, total, .. } => {
+            if let Some(total) = total {
+                bar.set_length(total);
+            }
+            bar.set_position(bytes);
+        }
+    }
+}
+
+/// For the identity of a run: other bytes make another run.
+#[must_use]
+pub fn identity(data: &ImageDataset) -> Value {
+    json!({"name": data.name(), "sha256": data.provenance.sha256().to_string()})
+}
+
+/// For the provenance of results.
+#[must_use]
+pub fn provenance(data: &ImageDataset) -> DataSet {
+    if is_synthetic(data) {
+        return DataSet::generated(data.name());
+    }
+    let files = data.provenance.files.iter().map(|file| DataFile {
+        name: file.name.clone(),
+        sha256: file.sha256.to_string(),
+        verified: file.trust == Trust::Verified,
+    });
+    DataSet {
+        name: data.name().to_owned(),
+        files: files.collect(),
+    }
+}
+
+/// Whether nothing that is measured on the data says anything about the paper.
+#[must_use]
+pub fn is_synthetic(data: &ImageDataset) -> bool {
+    data.provenance.trust() == Trust::Synthetic
+}
+
+/// A sentence if this is not the published data set.
+#[must_use]
+pub fn deviation(data: &ImageDataset) -> Option<String> {
+    let dataset = data.dataset;
+    match data.provenance.trust() {
+        Trust::Verified => None,
+        Trust::Unverified => Some(format!(
+            "The data, {}, are not the published {dataset}: the SHA-256 differs.",
+            data.name()
+        )),
+        Trust::Synthetic => Some(format!(
+            "The data are a synthetic stand-in for {dataset} of {} training and {} test images: no number here says \
+             anything about the paper.",
+            data.train.len(),
+            data.test.len()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smoke_run_says_that_its_data_are_synthetic() {
+        let data = load(Dataset::Mnist, Preset::Smoke, &DataOptions::default()).unwrap();
+        assert!(is_synthetic(&data));
+        assert_eq!(
+            provenance(&data),
+            DataSet::generated("synthetic MNIST"),
+            "no files are named"
+        );
+        assert!(deviation(&data).unwrap().contains("synthetic stand-in"));
+        assert_eq!(identity(&data)["name"], "synthetic MNIST");
+    }
+
+    #[test]
+    fn a_directory_without_the_data_is_an_error_that_names_it() {
+        let options = DataOptions {
+            data: Some("/nowhere".into()),
+            allow_unverified: false,
+        };
+        let error = load(Dataset::Mnist, Preset::Quick, &options).unwrap_err();
+        assert!(error.to_string().contains("/nowhere"), "{error}");
+    }
+}

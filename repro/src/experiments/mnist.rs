@@ -1,0 +1,498 @@
+//! One run of section 3.2's perceptron on MNIST, at any batch size (section 3.6).
+//!
+//! | metric | logged | what it is |
+//! |---|---|---|
+//! | `loss` | ten times an epoch | mean training loss of the batches since the last row |
+//! | `learning_rate`, `…_min`, `…_max` | ten times an epoch | median and range of the effective learning rate since then |
+//! | `epoch_loss` | every epoch | mean training loss of its batches |
+//! | `largest_batch_loss`, `zero_loss_batches` | every epoch | greatest loss of a batch; batches whose loss is exactly 0 |
+//! | `zero_rate_steps` | every epoch | steps with an effective learning rate of exactly 0 |
+//! | `test_accuracy` | every epoch | percentage of the test images that are classified correctly |
+//!
+//! Training losses are those of the steps themselves, each at the weights that its step found.
+
+use anyhow::{Context, ensure};
+use autodiff::{GradientVector, Params};
+use datasets::ImageDataset;
+use datasets::batching::{Batches, Position, Shuffle};
+use l4::Optimizer;
+use models::{Classifier, Mlp};
+use rand::RngExt;
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::Checkpoint;
+use crate::data;
+use crate::experiment::{Advance, Experiment, Stop};
+use crate::experiments::regression::stop;
+use crate::methods::{Method, load_state, save_state};
+use crate::metrics::MetricLog;
+use crate::run::RunSpec;
+use crate::runner::Planned;
+use crate::streams::{Purpose, stream};
+
+/// Rows of metrics in an epoch that has at least as many steps.
+pub const WINDOWS_PER_EPOCH: u64 = 10;
+
+/// Images that are classified at once.
+const TEST_BATCH: usize = 100;
+
+/// What all runs of a comparison share.
+#[derive(Clone, Copy)]
+pub struct Setting<'d> {
+    /// MNIST, or what stands in for it.
+    pub data: &'d ImageDataset,
+    /// Examples in a minibatch.
+    pub batch: usize,
+    /// Passes over the training set, each less the examples that do not fill a batch.
+    pub epochs: u64,
+}
+
+impl<'d> Setting<'d> {
+    /// Steps in an epoch: 937 at the paper's batch size of 64.
+    #[must_use]
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.data.train.len() / self.batch) as u64
+    }
+
+    /// A method's settings with those of the task: all that is varied anywhere.
+    #[must_use]
+    pub fn hyperparameters(&self, method: Method) -> Map<String, Value> {
+        let mut hyperparameters = method.hyperparameters();
+        hyperparameters.insert("batch".to_owned(), self.batch.into());
+        hyperparameters.insert("data".to_owned(), data::identity(self.data));
+        hyperparameters
+    }
+
+    /// The run of a method with a seed. `name` is what the section's results call it.
+    #[must_use]
+    pub fn plan(self, section: &str, name: &str, method: Method, seed: u64) -> Planned<'d> {
+        let spec = RunSpec {
+            section: section.to_owned(),
+            method: name.to_owned(),
+            hyperparameters: self.hyperparameters(method),
+            seed,
+            steps: self.epochs * self.steps_per_epoch(),
+        };
+        Planned::new(spec, move |_| Training::new(self, method, seed))
+    }
+}
+
+/// The training of one network.
+pub struct Training<'d> {
+    setting: Setting<'d>,
+    classifier: Classifier<f32>,
+    test: Classifier<f32>,
+    params: Params<f32>,
+    grads: GradientVector<f32>,
+    optimizer: Box<dyn Optimizer<f32>>,
+    shuffle: Shuffle,
+    batches: Batches,
+    labels: Vec<u8>,
+    position: u64,
+    window: Window,
+    epoch: Epoch,
+}
+
+/// The steps since the last row, or up to it: what a window amounts to stays until the next begins.
+#[derive(Default)]
+struct Window {
+    loss_sum: f64,
+    rates: Vec<f32>,
+}
+
+/// The steps of the current epoch, or of the last if the next has not begun.
+#[derive(Default)]
+struct Epoch {
+    steps: u64,
+    loss_sum: f64,
+    largest_loss: f64,
+    zero_losses: u64,
+    zero_rates: u64,
+}
+
+impl<'d> Training<'d> {
+    /// The run with this seed, before its first step. Equal seeds give equal weights and equal batches to all methods.
+    ///
+    /// # Errors
+    /// If the method's settings are out of range, or the batch size does not fit the data.
+    pub fn new(setting: Setting<'d>, method: Method, seed: u64) -> anyhow::Result<Self> {
+        let Setting { data, batch, .. } = setting;
+        let order = stream(seed, Purpose::Batches).random();
+        let shuffle = Shuffle::new(order, data.train.len(), batch)?;
+        let tests = data.test.len();
+        ensure!(
+            tests > 0 && tests.is_multiple_of(TEST_BATCH),
+            "{} has {tests} test images, expected a multiple of {TEST_BATCH}",
+            data.name()
+        );
+        let mut params = Params::new();
+        let network = Mlp::new(&mut params, &mut stream(seed, Purpose::Init))?;
+        let classifier = |batch| Classifier::new([batch, Mlp::INPUTS], |x| network.logits(x));
+        Ok(Self {
+            setting,
+            classifier: classifier(batch)?,
+            test: classifier(TEST_BATCH)?,
+            grads: params.zeros_like(),
+            params,
+            optimizer: method.optimizer()?,
+            shuffle,
+            batches: Batches::new(shuffle),
+            labels: vec![0; batch],
+            position: 0,
+            window: Window::default(),
+            epoch: Epoch::default(),
+        })
+    }
+
+    fn finished(&self) -> bool {
+        self.position == self.setting.epochs * self.setting.steps_per_epoch()
+    }
+
+    fn step(&mut self, log: &mut MetricLog) -> Result<(), Stop> {
+        self.begin_periods();
+        let train = &self.setting.data.train;
+        let examples = self.batches.next_batch();
+        train.scaled(examples, self.classifier.inputs_mut());
+        train.classes(examples, &mut self.labels);
+        self.classifier.set_labels(&self.labels)?;
+        let loss = self
+            .classifier
+            .loss_and_gradient(&self.params, &mut self.grads)?;
+        let step = self
+            .optimizer
+            .step(loss, self.params.values_mut(), &mut self.grads)
+            .map_err(|error| stop(error, self.position))?;
+        self.position += 1;
+        self.window.observe(loss, step.learning_rate);
+        self.epoch.observe(loss, step.learning_rate);
+        self.log(log)
+    }
+
+    fn begin_periods(&mut self) {
+        if self.at_end_of_window() {
+            self.window = Window::default();
+        }
+        if self.at_end_of_epoch() {
+            self.epoch = Epoch::default();
+        }
+    }
+
+    fn at_end_of_epoch(&self) -> bool {
+        self.position.is_multiple_of(self.setting.steps_per_epoch())
+    }
+
+    /// Windows are a tenth of an epoch each, rounded up to whole steps, so that every epoch ends with one.
+    fn at_end_of_window(&self) -> bool {
+        let tenths = |step: u64| step * WINDOWS_PER_EPOCH / self.setting.steps_per_epoch();
+        self.position == 0 || tenths(self.position) > tenths(self.position - 1)
+    }
+
+    fn log(&mut self, log: &mut MetricLog) -> Result<(), Stop> {
+        if self.at_end_of_window() {
+            self.window.log(self.position, log)?;
+        }
+        if self.at_end_of_epoch() {
+            let accuracy = self.test_accuracy()?;
+            self.epoch.log(self.position, accuracy, log)?;
+        }
+        Ok(())
+    }
+
+    /// In per cent.
+    fn test_accuracy(&mut self) -> Result<f64, autodiff::Error> {
+        let test = &self.setting.data.test;
+        let examples: Vec<u32> = (0..test.len() as u32).collect();
+        let mut right = 0;
+        for (examples, labels) in examples
+            .chunks_exact(TEST_BATCH)
+            .zip(test.labels().chunks_exact(TEST_BATCH))
+        {
+            test.scaled(examples, self.test.inputs_mut());
+            right += self.test.evaluate(&self.params, labels)?.0;
+        }
+        Ok(100.0 * right as f64 / test.len() as f64)
+    }
+}
+
+impl Window {
+    fn observe(&mut self, loss: f32, rate: f32) {
+        self.loss_sum += f64::from(loss);
+        self.rates.push(rate);
+    }
+
+    fn log(&self, step: u64, log: &mut MetricLog) -> Result<(), Stop> {
+        let mut rates = self.rates.clone();
+        rates.sort_by(f32::total_cmp);
+        let at = |index: usize| rates.get(index).map_or(f64::NAN, |&rate| f64::from(rate));
+        let last = rates.len().saturating_sub(1);
+        let row = [
+            ("loss", self.loss_sum / self.rates.len() as f64),
+            ("learning_rate", (at(last / 2) + at(last.div_ceil(2))) / 2.0),
+            ("learning_rate_min", at(0)),
+            ("learning_rate_max", at(last)),
+        ];
+        log.push(step, &row)
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        checkpoint.put_scalar("window/loss_sum", self.loss_sum);
+        checkpoint.put("window/rates", &[self.rates.len()], &self.rates);
+    }
+
+    fn load(checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+        Ok(Self {
+            loss_sum: checkpoint.scalar("window/loss_sum")?,
+            rates: checkpoint.values("window/rates")?.to_vec(),
+        })
+    }
+}
+
+impl Epoch {
+    fn observe(&mut self, loss: f32, rate: f32) {
+        let loss = f64::from(loss);
+        self.steps += 1;
+        self.loss_sum += loss;
+        self.largest_loss = self.largest_loss.max(loss);
+        self.zero_losses += u64::from(loss == 0.0);
+        self.zero_rates += u64::from(rate == 0.0);
+    }
+
+    fn mean_loss(&self) -> f64 {
+        self.loss_sum / self.steps as f64
+    }
+
+    fn log(&self, step: u64, test_accuracy: f64, log: &mut MetricLog) -> Result<(), Stop> {
+        let row = [
+            ("epoch_loss", self.mean_loss()),
+            ("largest_batch_loss", self.largest_loss),
+            ("zero_loss_batches", self.zero_losses as f64),
+            ("zero_rate_steps", self.zero_rates as f64),
+            ("test_accuracy", test_accuracy),
+        ];
+        log.push(step, &row)
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        checkpoint.put_scalar("epoch/steps", self.steps);
+        checkpoint.put_scalar("epoch/loss_sum", self.loss_sum);
+        checkpoint.put_scalar("epoch/largest_loss", self.largest_loss);
+        checkpoint.put_scalar("epoch/zero_losses", self.zero_losses);
+        checkpoint.put_scalar("epoch/zero_rates", self.zero_rates);
+    }
+
+    fn load(checkpoint: &Checkpoint) -> anyhow::Result<Self> {
+        Ok(Self {
+            steps: checkpoint.scalar("epoch/steps")?,
+            loss_sum: checkpoint.scalar("epoch/loss_sum")?,
+            largest_loss: checkpoint.scalar("epoch/largest_loss")?,
+            zero_losses: checkpoint.scalar("epoch/zero_losses")?,
+            zero_rates: checkpoint.scalar("epoch/zero_rates")?,
+        })
+    }
+}
+
+impl Experiment for Training<'_> {
+    fn advance(&mut self, max_steps: u64, log: &mut MetricLog) -> Result<Advance, Stop> {
+        for _ in 0..max_steps {
+            if self.finished() {
+                break;
+            }
+            self.step(log)?;
+        }
+        Ok(match self.finished() {
+            true => Advance::Finished,
+            false => Advance::Running,
+        })
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The weights are there under their own names, `hidden1/kernel` and so on.
+    fn save(&self) -> Checkpoint {
+        let mut checkpoint = Checkpoint::default();
+        for (name, param) in self.params.iter() {
+            checkpoint.put(name, &param.shape(), self.params.view(param));
+        }
+        checkpoint.put_scalar("position", self.position);
+        self.window.save(&mut checkpoint);
+        self.epoch.save(&mut checkpoint);
+        save_state(&mut checkpoint, &self.optimizer.state());
+        checkpoint
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+        let places: Vec<_> = self
+            .params
+            .iter()
+            .map(|(name, param)| (name.to_owned(), param.range()))
+            .collect();
+        for (name, range) in places {
+            checkpoint.read_into(&name, &mut self.params.values_mut()[range])?;
+        }
+        self.position = checkpoint.scalar("position")?;
+        let steps_per_epoch = self.setting.steps_per_epoch();
+        let position = Position {
+            epoch: (self.position / steps_per_epoch).try_into()?,
+            batch: (self.position % steps_per_epoch).try_into()?,
+        };
+        self.batches = Batches::at(self.shuffle, position)?;
+        self.window = Window::load(checkpoint)?;
+        self.epoch = Epoch::load(checkpoint)?;
+        self.optimizer
+            .restore(load_state(checkpoint)?)
+            .context("the optimiser's state")
+    }
+
+    fn summary(&self) -> Map<String, Value> {
+        Map::from_iter([("final_loss".to_owned(), json!(self.epoch.mean_loss()))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+    use datasets::{Dataset, synthetic};
+
+    const METHODS: [Method; 5] = [
+        Method::Sgd { rate: 0.1 },
+        Method::Momentum { rate: 0.05 },
+        Method::Adam { rate: 1e-3 },
+        Method::L4Adam { alpha: 0.15 },
+        Method::L4Mom { alpha: 0.15 },
+    ];
+
+    /// 12 steps in an epoch, with 4 examples left over.
+    fn data() -> ImageDataset {
+        synthetic::stand_in(Dataset::Mnist, 100, 100, [1; 32])
+    }
+
+    fn setting(data: &ImageDataset) -> Setting<'_> {
+        Setting {
+            data,
+            batch: 8,
+            epochs: 2,
+        }
+    }
+
+    fn metrics(setting: Setting<'_>, method: Method) -> crate::metrics::Metrics {
+        let mut log = MetricLog::default();
+        let mut run = Training::new(setting, method, 3).unwrap();
+        let end = run.advance(u64::MAX, &mut log);
+        assert!(matches!(end, Ok(Advance::Finished)), "{end:?}");
+        log.metrics().clone()
+    }
+
+    #[test]
+    fn slicing_and_resuming_change_nothing() {
+        let data = data();
+        for method in METHODS {
+            conformance::check(|| Training::new(setting(&data), method, 3)).unwrap();
+        }
+    }
+
+    #[test]
+    fn windows_tile_every_epoch() {
+        let data = data();
+        let metrics = metrics(setting(&data), METHODS[3]);
+        let windows = &metrics.get("loss").unwrap().steps;
+        assert_eq!(windows[..10], [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]);
+        assert_eq!(windows.len(), 20);
+        assert_eq!(metrics.get("test_accuracy").unwrap().steps, [12, 24]);
+    }
+
+    #[test]
+    fn what_is_logged_fits_together() {
+        let data = data();
+        let metrics = metrics(setting(&data), METHODS[3]);
+        let column = |name| &metrics.get(name).unwrap().values;
+        // Of the 12 steps, those of the windows that end at 2 and 8 are two each.
+        let losses = &column("loss")[..10];
+        let sum: f64 = losses.iter().sum::<f64>() + losses[0] + losses[5];
+        assert!((sum / 12.0 - column("epoch_loss")[0]).abs() < 1e-9);
+        assert!(column("largest_batch_loss")[0] > column("epoch_loss")[0]);
+        let rates = ["learning_rate_min", "learning_rate", "learning_rate_max"].map(column);
+        assert!((0..20).all(|i| rates[0][i] <= rates[1][i] && rates[1][i] <= rates[2][i]));
+        assert_eq!(column("zero_loss_batches")[0], 0.0);
+    }
+
+    #[test]
+    fn a_window_has_its_median_and_its_range() {
+        let mut window = Window::default();
+        for (loss, rate) in [(1.0, 8.0), (2.0, 1.0), (3.0, 0.0), (6.0, 2.0)] {
+            window.observe(loss, rate);
+        }
+        let mut log = MetricLog::default();
+        window.log(4, &mut log).unwrap();
+        let value = |name| log.metrics().get(name).unwrap().values[0];
+        let logged = [
+            "loss",
+            "learning_rate",
+            "learning_rate_min",
+            "learning_rate_max",
+        ]
+        .map(value);
+        assert_eq!(logged, [3.0, 1.5, 0.0, 8.0]);
+    }
+
+    #[test]
+    fn exact_zeros_are_counted_and_nothing_else() {
+        let mut epoch = Epoch::default();
+        for (loss, rate) in [(0.0, 0.0), (f32::MIN_POSITIVE / 8.0, 0.0), (2.0, 1e-30)] {
+            epoch.observe(loss, rate);
+        }
+        assert_eq!((epoch.zero_losses, epoch.zero_rates), (1, 2));
+        assert_eq!(epoch.largest_loss, 2.0);
+    }
+
+    #[test]
+    fn a_stand_in_is_learned() {
+        let data = data();
+        let setting = Setting {
+            epochs: 10,
+            ..setting(&data)
+        };
+        for method in METHODS {
+            let accuracy = *metrics(setting, method)
+                .get("test_accuracy")
+                .unwrap()
+                .values
+                .last()
+                .unwrap();
+            assert!(accuracy > 90.0, "{method:?}: {accuracy}");
+        }
+    }
+
+    #[test]
+    fn every_method_starts_at_the_same_weights_and_sees_the_same_batches() {
+        let data = data();
+        let first = |method| {
+            let mut run = Training::new(setting(&data), method, 3).unwrap();
+            run.advance(1, &mut MetricLog::default()).unwrap();
+            (run.epoch.loss_sum, run.labels)
+        };
+        // The output weights start at zero, so every class has the probability 1/10.
+        let (loss, labels) = first(METHODS[0]);
+        assert!((loss - 10f64.ln()).abs() < 1e-6, "{loss}");
+        for method in METHODS {
+            assert_eq!(first(method), (loss, labels.clone()), "{method:?}");
+        }
+    }
+
+    #[test]
+    fn weights_are_stored_under_their_names() {
+        let data = data();
+        let run = Training::new(setting(&data), METHODS[4], 3).unwrap();
+        let checkpoint = run.save();
+        let shape = |name| {
+            checkpoint
+                .arrays()
+                .find(|(other, _)| *other == name)
+                .map(|(_, array)| array.shape().to_vec())
+        };
+        assert_eq!(shape("hidden1/kernel"), Some(vec![784, 300]));
+        assert_eq!(shape("output/bias"), Some(vec![10]));
+    }
+}

@@ -17,6 +17,14 @@ pub(crate) fn zeros<T: Real>(len: usize) -> Buffer<T> {
     AVec::from_iter(64, std::iter::repeat_n(T::zero(), len))
 }
 
+/// A flat vector of gradients.
+///
+/// Its alignment differs from that of the parameters, so that large vectors of both
+/// do not lie a multiple of 4 KiB apart: an optimiser that walks them side by side
+/// would have each load wait for an unrelated store ("4K aliasing" in Agner Fog's
+/// *Microarchitecture*).
+pub type GradientVector<T> = AVec<T, ConstAlign<128>>;
+
 /// Where one parameter lies in the flat vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param {
@@ -129,8 +137,8 @@ impl<T: Real> Params<T> {
     }
 
     /// A vector of zeros in the layout of the parameters, for their gradients.
-    pub fn zeros_like(&self) -> Vec<T> {
-        vec![T::zero(); self.len()]
+    pub fn zeros_like(&self) -> GradientVector<T> {
+        AVec::from_iter(128, std::iter::repeat_n(T::zero(), self.len()))
     }
 }
 

@@ -4,8 +4,8 @@ use crate::config::{decay, non_negative};
 use crate::simd::dispatch;
 use crate::transform::filled;
 use crate::{
-    ConfigError, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs,
-    fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
+    check_inputs, fit_moments,
 };
 
 /// Adam (Kingma and Ba, 2015) with TensorFlow's placement of ε and the paper's ε = 1e-4:
@@ -25,8 +25,8 @@ pub struct Adam<T> {
     beta2: f64,
     epsilon: T,
     step: u64,
-    first_moment: Vec<T>,
-    second_moment: Vec<T>,
+    first_moment: MomentBuffer<T, 256>,
+    second_moment: MomentBuffer<T, 512>,
 }
 
 impl<T: Real> Adam<T> {
@@ -38,8 +38,8 @@ impl<T: Real> Adam<T> {
             beta2: 0.999,
             epsilon: T::of(1e-4),
             step: 0,
-            first_moment: Vec::new(),
-            second_moment: Vec::new(),
+            first_moment: MomentBuffer::new(),
+            second_moment: MomentBuffer::new(),
         }
     }
 
@@ -109,8 +109,8 @@ impl<T: Real> Optimizer<T> for Adam<T> {
 
     fn state(&self) -> State<T> {
         State::new(self.step)
-            .with_vector("first_moment", self.first_moment.clone())
-            .with_vector("second_moment", self.second_moment.clone())
+            .with_vector("first_moment", self.first_moment.to_vec())
+            .with_vector("second_moment", self.second_moment.to_vec())
     }
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
@@ -120,7 +120,7 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         let second_moment = reader.squares("second_moment")?;
         reader.finish()?;
         self.step = step;
-        (self.first_moment, self.second_moment) = (first_moment, second_moment);
+        (self.first_moment, self.second_moment) = (first_moment.into(), second_moment.into());
         Ok(())
     }
 }

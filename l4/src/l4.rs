@@ -5,8 +5,8 @@ use crate::optimizer::require_finite;
 use crate::simd::{BLOCK, LANES, dispatch, sum_lanes};
 use crate::{
     AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, GradientEstimate,
-    Moments, Optimizer, Outcome, Real, State, StateError, StateReader, Step, StepError,
-    check_inputs, fit_moments, stepsize,
+    MomentBuffer, Moments, Optimizer, Outcome, Real, State, StateError, StateReader, Step,
+    StepError, check_inputs, fit_moments, stepsize,
 };
 
 /// L4Mom: g = v = momentum, Eq. (7).
@@ -78,8 +78,8 @@ where
     step: u64,
     /// After forgetting; `None` before the first step.
     l_min: Option<T>,
-    estimate_moments: Vec<G::Moments>,
-    direction_moments: Vec<D::Moments>,
+    estimate_moments: MomentBuffer<G::Moments, 256>,
+    direction_moments: MomentBuffer<D::Moments, 512>,
 }
 
 impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> L4<G, D, T> {
@@ -103,8 +103,8 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> L4<G, D, T> {
             direction,
             step: 0,
             l_min: None,
-            estimate_moments: Vec::new(),
-            direction_moments: Vec::new(),
+            estimate_moments: MomentBuffer::new(),
+            direction_moments: MomentBuffer::new(),
         }
     }
 
@@ -253,8 +253,8 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
         let direction_moments = read_moments(&mut reader, "v", D::NAMES)?;
         reader.finish()?;
         (self.step, self.l_min) = (step, l_min);
-        self.estimate_moments = estimate_moments;
-        self.direction_moments = direction_moments;
+        self.estimate_moments = estimate_moments.into();
+        self.direction_moments = direction_moments.into();
         Ok(())
     }
 }

@@ -104,14 +104,14 @@
 //!
 //! ```
 //! use l4::{
-//!     Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs, fit_moments,
+//!     MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs, fit_moments,
 //! };
 //!
 //! /// s ← s + ∇L²; θ ← θ − lr·∇L/√s
 //! struct AdaGrad<T> {
 //!     schedule: Schedule<T>,
 //!     step: u64,
-//!     squares: Vec<T>,
+//!     squares: MomentBuffer<T>,
 //! }
 //!
 //! impl<T: Real> Optimizer<T> for AdaGrad<T> {
@@ -125,7 +125,7 @@
 //!         fit_moments(&mut self.squares, T::of(0.1), self.step, theta.len())?;
 //!         let rate = self.schedule.rate(self.step);
 //!         self.step += 1;
-//!         for ((theta, &grad), square) in theta.iter_mut().zip(&*grads).zip(&mut self.squares) {
+//!         for ((theta, &grad), square) in theta.iter_mut().zip(&*grads).zip(&mut *self.squares) {
 //!             *square = *square + grad * grad;
 //!             *theta = *theta - rate * grad / square.sqrt();
 //!         }
@@ -133,20 +133,20 @@
 //!     }
 //!
 //!     fn state(&self) -> State<T> {
-//!         State::new(self.step).with_vector("squares", self.squares.clone())
+//!         State::new(self.step).with_vector("squares", self.squares.to_vec())
 //!     }
 //!
 //!     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
 //!         let mut reader = state.into_reader()?;
 //!         let (step, squares) = (reader.step(), reader.squares("squares")?);
 //!         reader.finish()?;
-//!         (self.step, self.squares) = (step, squares);
+//!         (self.step, self.squares) = (step, squares.into());
 //!         Ok(())
 //!     }
 //! }
 //!
 //! let schedule = Schedule::constant(0.5)?;
-//! let mut optimizer = AdaGrad { schedule, step: 0, squares: Vec::new() };
+//! let mut optimizer = AdaGrad { schedule, step: 0, squares: MomentBuffer::new() };
 //! let mut theta = [1.0];
 //! // s = 0.1 + 0.8² = 0.74
 //! optimizer.step(0.32, &mut theta, &mut [0.8])?;
@@ -163,6 +163,7 @@
 #![forbid(unsafe_code)]
 
 mod adam;
+mod buffer;
 mod clip;
 mod config;
 mod error;
@@ -180,6 +181,7 @@ mod stepsize;
 mod transform;
 
 pub use adam::Adam;
+pub use buffer::MomentBuffer;
 pub use clip::ClipByGlobalNorm;
 pub use error::{ConfigError, StateError, StepError};
 pub use l4::{L4, L4Adam, L4Mom};

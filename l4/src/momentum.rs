@@ -3,8 +3,8 @@
 use crate::config::decay;
 use crate::simd::dispatch;
 use crate::{
-    ConfigError, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs,
-    fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
+    check_inputs, fit_moments,
 };
 
 /// Gradient descent with heavy-ball momentum, as TensorFlow has it and the paper calls mSGD:
@@ -18,7 +18,7 @@ pub struct Momentum<T> {
     schedule: Schedule<T>,
     momentum: T,
     step: u64,
-    accumulator: Vec<T>,
+    accumulator: MomentBuffer<T>,
 }
 
 impl<T: Real> Momentum<T> {
@@ -28,7 +28,7 @@ impl<T: Real> Momentum<T> {
             schedule,
             momentum: T::of(0.9),
             step: 0,
-            accumulator: Vec::new(),
+            accumulator: MomentBuffer::new(),
         }
     }
 
@@ -62,14 +62,14 @@ impl<T: Real> Optimizer<T> for Momentum<T> {
     }
 
     fn state(&self) -> State<T> {
-        State::new(self.step).with_vector("accumulator", self.accumulator.clone())
+        State::new(self.step).with_vector("accumulator", self.accumulator.to_vec())
     }
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         let mut reader = state.into_reader()?;
         let (step, accumulator) = (reader.step(), reader.vector("accumulator")?);
         reader.finish()?;
-        (self.step, self.accumulator) = (step, accumulator);
+        (self.step, self.accumulator) = (step, accumulator.into());
         Ok(())
     }
 }

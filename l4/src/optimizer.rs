@@ -1,7 +1,7 @@
 //! The trait that all optimisers share, and the checks that all of them make.
 
 use crate::simd::first_unusable;
-use crate::{Real, State, StateError, StepError};
+use crate::{MomentBuffer, Real, State, StateError, StepError};
 
 /// A first-order optimiser over one flat parameter vector.
 ///
@@ -125,8 +125,8 @@ pub fn check_inputs<T: Real>(loss: T, params: &[T], grads: &[T]) -> Result<(), S
 /// # Errors
 ///
 /// [`StepError::ParameterCount`] when `moments` belong to another number of parameters.
-pub fn fit_moments<M: Copy>(
-    moments: &mut Vec<M>,
+pub fn fit_moments<M: Copy, const ALIGN: usize>(
+    moments: &mut MomentBuffer<M, ALIGN>,
     start: M,
     steps: u64,
     params: usize,

@@ -3,8 +3,8 @@
 use crate::config::{decay, positive};
 use crate::simd::dispatch;
 use crate::{
-    ConfigError, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs,
-    fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
+    check_inputs, fit_moments,
 };
 
 /// RMSProp (Tieleman and Hinton, 2012), as TensorFlow has it:
@@ -15,7 +15,7 @@ pub struct RmsProp<T> {
     decay: f64,
     epsilon: T,
     step: u64,
-    mean_square: Vec<T>,
+    mean_square: MomentBuffer<T>,
 }
 
 impl<T: Real> RmsProp<T> {
@@ -26,7 +26,7 @@ impl<T: Real> RmsProp<T> {
             decay: 0.9,
             epsilon: T::of(1e-10),
             step: 0,
-            mean_square: Vec::new(),
+            mean_square: MomentBuffer::new(),
         }
     }
 
@@ -76,14 +76,14 @@ impl<T: Real> Optimizer<T> for RmsProp<T> {
     }
 
     fn state(&self) -> State<T> {
-        State::new(self.step).with_vector("mean_square", self.mean_square.clone())
+        State::new(self.step).with_vector("mean_square", self.mean_square.to_vec())
     }
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         let mut reader = state.into_reader()?;
         let (step, mean_square) = (reader.step(), reader.squares("mean_square")?);
         reader.finish()?;
-        (self.step, self.mean_square) = (step, mean_square);
+        (self.step, self.mean_square) = (step, mean_square.into());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! One run on the badly conditioned regression of section 3.1, by a first-order method or by Levenberg–Marquardt.
 
 use anyhow::Context;
-use autodiff::Params;
+use autodiff::{GradientVector, Params};
 use datasets::regression::{RegressionError, RegressionProblem, RegressionSpec};
 use l4::{LeastSquares, LevenbergMarquardt, LevenbergMarquardtOutcome, Optimizer, StepError};
 use models::{Regression, TwoLayerLinear, TwoLayerShape};
@@ -124,7 +124,7 @@ pub enum Until {
 pub struct FirstOrder {
     regression: Regression<f64>,
     params: Params<f64>,
-    grads: Vec<f64>,
+    grads: GradientVector<f64>,
     optimizer: Box<dyn Optimizer<f64>>,
     position: u64,
     total: u64,

@@ -17,7 +17,7 @@ pub use error::Error;
 pub use gradcheck::{GradcheckError, gradcheck};
 pub use graph::{Graph, Slot, Var};
 pub use op::{Gradient, Gradients, Inputs, Op};
-pub use params::{Param, Params};
+pub use params::{GradientVector, Param, Params};
 pub use real::Real;
 pub use shape::{MAX_RANK, Shape};
 pub use tape::Tape;

@@ -1,8 +1,9 @@
 //! The paper's claims as this project numbers them, and how verdicts are put into words.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::results::{Cell, Claim, Claims, Verdict};
+use crate::run::RunResult;
 use crate::table::number;
 
 /// What the paper says, by number.
@@ -100,6 +101,43 @@ pub fn verdict<const N: usize>(parts: [bool; N]) -> Verdict {
         0 => Verdict::NotReproduced,
         held if held == N => Verdict::Reproduced,
         _ => Verdict::Partly,
+    }
+}
+
+/// C1 on one task: for each pair, the final training losses of L4 at its default α and of its base method at the best
+/// constant rate. A method is higher than any other if a run of it diverged.
+#[must_use]
+pub fn lower_loss<const N: usize>(task: &str, pairs: [[(&str, &[RunResult]); 2]; N]) -> Finding {
+    let cells = pairs.map(|pair| {
+        pair.map(|(_, results)| {
+            Cell::over(results, |result| result.summary.get("final_loss")?.as_f64())
+        })
+    });
+    let height = |cell: &Cell| match cell.mean {
+        Some(mean) if cell.diverged.is_empty() => mean,
+        _ => f64::INFINITY,
+    };
+    let lower = cells.each_ref().map(|[l4, base]| height(l4) < height(base));
+    let named = pairs
+        .iter()
+        .zip(&cells)
+        .flat_map(|(pair, cells)| pair.iter().zip(cells));
+    let described: Vec<String> = named
+        .clone()
+        .map(|((name, _), cell)| format!("{name} {}", mean(cell)))
+        .collect();
+    let losses: Map<String, Value> = named
+        .map(|((name, _), cell)| ((*name).to_owned(), json!(cell)))
+        .collect();
+    Finding {
+        id: "C1",
+        verdict: verdict(lower),
+        evidence: format!(
+            "{task}. Mean final training loss: {}. Reproduced would be a lower one for each L4 method than for its base \
+             method, partly for one of them.",
+            described.join(", ")
+        ),
+        measured: json!({"final_loss": losses}),
     }
 }
 

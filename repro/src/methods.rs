@@ -38,6 +38,24 @@ pub enum Method {
 /// L4's default α.
 pub const ALPHA: f64 = 0.15;
 
+/// The best α on the regression task and on MNIST, according to Table 1.
+pub const BEST_ALPHA: f64 = 0.25;
+
+/// Plain gradient descent, in the paper's legends.
+pub const SGD: &str = "SGD";
+/// Heavy ball, in the paper's legends.
+pub const M_SGD: &str = "mSGD";
+/// Adam, in the paper's legends.
+pub const ADAM: &str = "Adam";
+/// L4Adam at the default α, in the paper's legends.
+pub const L4_ADAM: &str = "L4Adam";
+/// L4Adam at the best α, in the paper's legends.
+pub const L4_ADAM_BEST: &str = "L4Adam*";
+/// L4Mom at the default α, in the paper's legends.
+pub const L4_MOM: &str = "L4Mom";
+/// L4Mom at the best α, in the paper's legends.
+pub const L4_MOM_BEST: &str = "L4Mom*";
+
 impl Method {
     /// Every setting, by the names of the paper, for a run's identity and for the results.
     #[must_use]

@@ -356,6 +356,24 @@ impl Series {
             diverged: diverged.collect(),
         })
     }
+
+    /// One run, point by point what a few steps amount to: a middle value, and the least and greatest.
+    #[must_use]
+    pub fn short_term(panel: &str, method: &str, [middle, low, high]: [Curve; 3]) -> Self {
+        let seed = middle.seed;
+        let diverged = middle.diverged.map(|step| Divergence { seed, step });
+        Self {
+            panel: panel.to_owned(),
+            method: method.to_owned(),
+            x: middle.x,
+            mean: middle.y,
+            low: low.y,
+            high: high.y,
+            n: 1,
+            band: BandKind::ShortTermRange,
+            diverged: diverged.into_iter().collect(),
+        }
+    }
 }
 
 impl Curve {
@@ -369,6 +387,13 @@ impl Curve {
             y: column.values,
             diverged: result.diverged_at(),
         }
+    }
+
+    /// The same over another measure of progress, as epochs.
+    #[must_use]
+    pub fn over(mut self, x_of_step: impl Fn(f64) -> f64) -> Self {
+        self.x.iter_mut().for_each(|x| *x = x_of_step(*x));
+        self
     }
 }
 

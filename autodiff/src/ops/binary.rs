@@ -3,7 +3,7 @@
 //! y = f(a, b), so da += dy · ∂f/∂a, summed over the axes that `a` was stretched
 //! along, and likewise for b.
 
-use crate::kernels::dispatch;
+use crate::kernels::{Into, dispatch, sum};
 use crate::op::Gradient;
 use crate::shape::{Walk, broadcast, stretched_strides};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
@@ -53,24 +53,12 @@ impl<T: Real, F: Function<T>> Op<T> for Broadcast<F> {
                     #[inline(always)]
                     |[y_at, a_at, b_at]| {
                         let y = &mut y[y_at..][..len];
-                        match (by_a, by_b) {
-                            (0, 0) => y.fill(F::value(a[a_at], b[b_at])),
-                            (0, _) => {
-                                for (y, &b) in y.iter_mut().zip(&b[b_at..]) {
-                                    *y = F::value(a[a_at], b);
-                                }
+                        with_constant_strides!(by_a, by_b, |A, B| {
+                            let (a, b) = (row::<A, T>(a, a_at, len), row::<B, T>(b, b_at, len));
+                            for (i, y) in y.iter_mut().enumerate() {
+                                *y = F::value(a[i * A], b[i * B]);
                             }
-                            (_, 0) => {
-                                for (y, &a) in y.iter_mut().zip(&a[a_at..]) {
-                                    *y = F::value(a, b[b_at]);
-                                }
-                            }
-                            _ => {
-                                for ((y, &a), &b) in y.iter_mut().zip(&a[a_at..]).zip(&b[b_at..]) {
-                                    *y = F::value(a, b);
-                                }
-                            }
-                        }
+                        })
                     },
                 )
             },
@@ -78,73 +66,103 @@ impl<T: Real, F: Function<T>> Op<T> for Broadcast<F> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let (a, b) = (&x[0], &x[1]);
-        let walk = self.walk;
+        let operands = (&x[0], &x[1]);
         if let Some(da) = dx.of(0) {
-            accumulate(
-                walk,
-                da,
-                1,
-                dy,
-                (a, b),
-                #[inline(always)]
-                |a, b| F::by_a(a, b),
-            );
+            accumulate(&self.walk, 1, da, dy, operands, F::by_a);
         }
         if let Some(db) = dx.of(1) {
-            accumulate(
-                walk,
-                db,
-                2,
-                dy,
-                (a, b),
-                #[inline(always)]
-                |a, b| F::by_b(a, b),
-            );
+            accumulate(&self.walk, 2, db, dy, operands, F::by_b);
         }
     }
 }
 
-/// Adds dy · derivative(a, b) to the gradient of operand `which`.
+/// Runs `$body` with the strides along a row as constants, for the compiler to
+/// vectorise. They are 0 (stretched) or 1: all axes after a row's have extent 1.
+macro_rules! with_constant_strides {
+    ($by_a:expr, $by_b:expr, |$A:ident, $B:ident| $body:block) => {
+        with_constant_strides! { ($by_a, $by_b), $A, $B, $body, (0, 0) (0, 1) (1, 0) (1, 1) }
+    };
+    ($strides:expr, $A:ident, $B:ident, $body:block, $(($a:literal, $b:literal))*) => {
+        match $strides {
+            $(($a, $b) => {
+                const $A: usize = $a;
+                const $B: usize = $b;
+                $body
+            })*
+            _ => unreachable!("a stride along a row is 0 or 1"),
+        }
+    };
+}
+use with_constant_strides;
+
+/// The elements of an operand in one row: one if it is stretched along it.
+#[inline(always)]
+fn row<const STRIDE: usize, T>(x: &[T], at: usize, len: usize) -> &[T] {
+    &x[at..][..if STRIDE == 0 { 1 } else { len }]
+}
+
+/// Adds dy · derivative(a, b) to the gradient of operand `which` of the walk.
 #[inline(always)]
 fn accumulate<T: Real>(
-    walk: Walk<3>,
-    gradient: Gradient<T>,
+    walk: &Walk<3>,
     which: usize,
+    gradient: Gradient<T>,
     dy: &[T],
     (a, b): (&[T], &[T]),
     derivative: impl Fn(T, T) -> T,
 ) {
     let (len, strides @ [_, by_a, by_b]) = walk.row();
-    if strides == [1; 3] && len == dy.len() {
-        let terms = a.iter().zip(b).zip(dy);
-        return gradient.add(terms.map(
-            #[inline(always)]
-            |((&a, &b), &dy)| dy * derivative(a, b),
-        ));
-    }
-    let g = gradient.zeroed();
+    // An operand that is not stretched gets one term for each element.
+    let overwrite = gradient.values.len() == dy.len() && gradient.into == Into::Overwrite;
+    let g = if overwrite {
+        gradient.values
+    } else {
+        gradient.zeroed()
+    };
     dispatch(
         #[inline(always)]
         || {
             walk.rows(
                 #[inline(always)]
-                |at| {
-                    let [y_at, a_at, b_at] = at;
-                    let term = |i: usize| {
-                        dy[y_at + i] * derivative(a[a_at + i * by_a], b[b_at + i * by_b])
-                    };
-                    if strides[which] == 0 {
-                        g[at[which]] += (0..len).map(term).sum();
-                    } else {
-                        for (i, g) in g[at[which]..][..len].iter_mut().enumerate() {
-                            *g += term(i);
+                |at @ [y_at, a_at, b_at]| {
+                    let dy = &dy[y_at..][..len];
+                    with_constant_strides!(by_a, by_b, |A, B| {
+                        let (a, b) = (row::<A, T>(a, a_at, len), row::<B, T>(b, b_at, len));
+                        let terms = dy.iter().enumerate().map(
+                            #[inline(always)]
+                            |(i, &dy)| dy * derivative(a[i * A], b[i * B]),
+                        );
+                        if strides[which] == 0 {
+                            g[at[which]] += sum_of(terms);
+                            return;
                         }
-                    }
+                        let g = g[at[which]..][..len].iter_mut().zip(terms);
+                        if overwrite {
+                            g.for_each(|(g, term)| *g = term);
+                        } else {
+                            g.for_each(|(g, term)| *g += term);
+                        }
+                    })
                 },
             )
         },
     );
+}
+
+/// Σ terms, through blocks that the compiler vectorises, in an order fixed by
+/// their number alone.
+#[inline(always)]
+fn sum_of<T: Real>(mut terms: impl ExactSizeIterator<Item = T>) -> T {
+    let mut total = T::zero();
+    let mut block = [T::zero(); 64];
+    while terms.len() > 0 {
+        let n = terms.len().min(block.len());
+        for (place, term) in block.iter_mut().zip(terms.by_ref().take(n)) {
+            *place = term;
+        }
+        total += sum(&block[..n]);
+    }
+    total
 }
 
 macro_rules! function {

@@ -95,8 +95,12 @@ impl<T: Real> Op<T> for Reduce {
                 self.walk.rows(
                     #[inline(always)]
                     |[x_at, y_at]| {
-                        for (i, dx) in dx[x_at..][..len].iter_mut().enumerate() {
-                            *dx += scale * dy[y_at + i * along];
+                        let row = dx[x_at..][..len].iter_mut();
+                        if along == 0 {
+                            let dy = scale * dy[y_at];
+                            row.for_each(|dx| *dx += dy);
+                        } else {
+                            row.zip(&dy[y_at..]).for_each(|(dx, &dy)| *dx += scale * dy);
                         }
                     },
                 )

@@ -1,0 +1,84 @@
+//! An operation of your own: the Huber loss, Σ h(xᵢ), quadratic near zero and
+//! linear far out, so that outliers do not dominate (Huber, *Robust Estimation of a
+//! Location Parameter*, 1964):
+//!
+//! ```text
+//! h(x)  = ½x²  if |x| <= δ,  else δ·(|x| − ½δ)
+//! h′(x) = x    if |x| <= δ,  else δ·sign x
+//! ```
+//!
+//! ```text
+//! cargo run -p autodiff --example custom_op
+//! ```
+//!
+//! checks the derivative, then shows what the checker says to a wrong one.
+
+use autodiff::{Gradients, Graph, Inputs, Op, Params, Shape, Var, gradcheck};
+
+struct Huber {
+    delta: f64,
+    /// The slope far out: `delta`, unless somebody made a mistake.
+    far_slope: f64,
+}
+
+impl Op<f64> for Huber {
+    fn name(&self) -> &'static str {
+        "huber"
+    }
+
+    /// Any shape goes in, a scalar comes out.
+    fn infer(&mut self, _: &[Shape]) -> Result<Shape, String> {
+        Ok(Shape::from([]))
+    }
+
+    fn forward(&mut self, x: &Inputs<f64>, y: &mut [f64]) {
+        let loss = |x: f64| match x.abs() {
+            near if near <= self.delta => 0.5 * near * near,
+            far => self.delta * (far - 0.5 * self.delta),
+        };
+        y[0] = x[0].iter().copied().map(loss).sum();
+    }
+
+    /// dxᵢ += dy·h′(xᵢ)
+    fn backward(&mut self, x: &Inputs<f64>, _: &[f64], dy: &[f64], dx: &mut Gradients<f64>) {
+        let slope = |x: f64| match x.abs() {
+            near if near <= self.delta => x,
+            _ => self.far_slope * x.signum(),
+        };
+        let Some(dx) = dx.of(0) else { return };
+        dx.add(x[0].iter().map(|&x| dy[0] * slope(x)));
+    }
+}
+
+fn huber<'g>(x: Var<'g, f64>, far_slope: f64) -> Var<'g, f64> {
+    let delta = 1.0;
+    x.graph().apply(Huber { delta, far_slope }, &[x])
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let residuals = [0.5, -0.25, 3.0];
+    let mut params = Params::new();
+    let mut values = residuals.into_iter();
+    let x = params.add("residuals", [3], || values.next().unwrap_or(0.0))?;
+
+    let graph = Graph::new();
+    let loss = huber(graph.param(x), 1.0).slot();
+    let mut tape = graph.finish(loss)?;
+    let mut grads = params.zeros_like();
+    tape.forward(params.values())?;
+    tape.backward(params.values(), &mut grads)?;
+    println!("residuals  {residuals:?}");
+    println!("loss       {}", tape.value(loss)[0]);
+    println!(
+        "gradient   {:?}: the outlier pulls no harder than 1",
+        &grads[..]
+    );
+
+    gradcheck(&params, |g| huber(g.param(x), 1.0))?;
+    println!("\ngradcheck of the right derivative: passed");
+    match gradcheck(&params, |g| huber(g.param(x), 1.1)) {
+        Ok(()) => println!("gradcheck of a wrong derivative: passed, which is a bug"),
+        Err(error) => println!("gradcheck of a wrong derivative:\n  {error}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! After the first step, a step allocates nothing: the allocator counts.
+#![forbid(unsafe_code)]
+
+use autodiff::kernels::simd_level;
+use autodiff::{Graph, Params, Real, Var};
+
+/// Every operation but products, on data x and a parameter w, both 4×6.
+fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
+    let half = T::of(0.5);
+    let positive = w.square() + half;
+    let row = w.sum_over(&[0]);
+    vec![
+        // Elementwise, on equal and on broadcast shapes.
+        x + w - x * w / positive + row - row * x / row.tanh().exp(),
+        (-(w * half + half - half) / T::of(3.0)).sigmoid(),
+        positive.ln() + positive.sqrt(),
+        w.tanh() + w.relu() + w.softplus(),
+        // Reductions.
+        w.sum() + w.mean(),
+        w.mean_over(&[1]),
+        x - w.sum_keep(&[0]) * w.mean_keep(&[1]),
+        // Rearrangements.
+        w.reshape([2, 2, 6]).permute(&[2, 0, 1]),
+        w.transpose().slice(0, 1..5),
+        w.graph().concat(1, &[w, x, w]),
+        // Probabilities and losses.
+        w.softmax(),
+        w.softmax_cross_entropy(x.softmax()),
+        w.squared_error(x),
+    ]
+}
+
+/// Products in all transpositions.
+fn products<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
+    vec![
+        x.matmul(w.transpose()),
+        x.matmul_tn(w),
+        w.matmul_nt(x),
+        w.matmul_tt(x.transpose()),
+        x.affine(w.transpose(), w.sum_over(&[1])),
+    ]
+}
+
+/// Counts the allocations of three steps of gradient descent on the sum of all
+/// results, after one to warm up.
+fn allocations<T: Real>(record: impl for<'g> Fn(Var<'g, T>, Var<'g, T>) -> Vec<Var<'g, T>>) -> u64 {
+    let mut params = Params::<T>::new();
+    let mut n = 0.0;
+    let mut next = || {
+        n += 1.0;
+        T::of(f64::sin(n))
+    };
+    let w = params.add("w", [4, 6], &mut next).unwrap();
+    let data: Vec<T> = std::iter::repeat_with(next).take(24).collect();
+    let mut grads = params.zeros_like();
+
+    let graph = Graph::new();
+    let x = graph.input([4, 6]);
+    let results = record(x, graph.param(w));
+    let root = results.into_iter().map(|y| y.sum()).reduce(|a, b| a + b);
+    let (x, root) = (x.slot(), root.unwrap().slot());
+    let mut tape = graph.finish(root).unwrap();
+
+    let mut step = || {
+        tape.set(x, &data).unwrap();
+        tape.forward(params.values()).unwrap();
+        tape.backward(params.values(), &mut grads).unwrap();
+        for (w, g) in params.values_mut().iter_mut().zip(grads.iter()) {
+            *w -= T::of(1e-3) * *g;
+        }
+    };
+    step();
+    let counted = allocation_counter::measure(|| (0..3).for_each(|_| step())).count_total;
+    assert!(
+        grads.iter().all(|g| g.is_finite() && !g.is_zero()),
+        "{grads:?}"
+    );
+    counted
+}
+
+#[test]
+fn operations_allocate_nothing() {
+    assert_eq!(allocations::<f32>(operations), 0);
+    assert_eq!(allocations::<f64>(operations), 0);
+}
+
+/// Without SIMD kernels products are `matrixmultiply`'s, which allocates a buffer
+/// for each.
+#[test]
+fn products_allocate_nothing_where_the_kernels_are_ours() {
+    if simd_level() != "portable" {
+        assert_eq!(allocations::<f32>(products), 0);
+        assert_eq!(allocations::<f64>(products), 0);
+    }
+}
+
+#[test]
+fn the_allocator_counts() {
+    let counted = allocation_counter::measure(|| drop(std::hint::black_box(vec![1; 8])));
+    assert_eq!(counted.count_total, 1);
+}

@@ -57,7 +57,8 @@ impl From<Error> for GradcheckError {
 /// `build` may return any shape: the check runs on a fixed combination of its
 /// elements, with coefficients that are all different, so that an error in any
 /// one shows. Keep parameters away from kinks (relu at 0), where the derivative
-/// does not exist.
+/// does not exist, and gradients near 1 in size: a difference of 1e-6, relative to
+/// the gradient or to 1 if that is larger, passes as rounding.
 ///
 /// ```
 /// use autodiff::{Params, gradcheck};

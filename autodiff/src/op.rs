@@ -8,11 +8,25 @@ use std::ops::Index;
 
 /// An operation: a function, its shape rule and its derivative in one place.
 ///
-/// An `Op` value belongs to one node of one tape. It may keep what its shape rule
-/// or its forward pass found out (extents, a mask, probabilities) for later: the
-/// tape calls `infer` once, then `forward` and `backward` in turn, step after
-/// step. Whatever it keeps is allocated in `infer`, so that steps allocate
-/// nothing.
+/// An `Op` value belongs to one entry of one tape. The tape calls `infer` once, then
+/// `forward` and `backward` step after step; a step may leave `backward` out.
+///
+/// # State
+///
+/// What an operation keeps is a field of its type:
+///
+/// * extents and strides: found by `infer`;
+/// * what `forward` leaves for `backward` (probabilities, a mask, an argmax): a
+///   buffer, allocated by `infer` so that steps allocate nothing;
+/// * what lasts from step to step: running statistics that `forward` updates, the
+///   random generator that it draws from, a mode such as training or evaluation.
+///   [`Tape::op_mut`](crate::Tape::op_mut) reaches them between steps, to set the
+///   mode, to save and to restore.
+///
+/// `backward` changes none of it: after one `forward` it gives the same gradients as
+/// often as it is asked. [`gradcheck`](crate::gradcheck()) runs `forward` many times
+/// and needs a function of the operands alone: check an operation that draws random
+/// numbers with its mask held fixed.
 pub trait Op<T: Real>: Any + Send {
     /// The name that errors show.
     fn name(&self) -> &'static str;

@@ -1,7 +1,9 @@
 //! The element types.
 
 use crate::kernels::{Kernel, Lanes};
+use crate::params::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
+use std::cell::RefCell;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
@@ -25,6 +27,10 @@ pub trait Real:
         instructions: I,
         kernel: K,
     ) -> K::Output;
+
+    /// Calls `f` with a buffer that the thread keeps from call to call.
+    #[doc(hidden)]
+    fn with_scratch<R>(f: impl FnOnce(&mut Buffer<Self>) -> R) -> R;
 
     /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
     ///
@@ -65,6 +71,14 @@ macro_rules! real {
                 kernel: K,
             ) -> K::Output {
                 Lanes::<$t>::call(instructions, kernel)
+            }
+
+            #[inline(always)]
+            fn with_scratch<R>(f: impl FnOnce(&mut Buffer<Self>) -> R) -> R {
+                thread_local! {
+                    static SCRATCH: RefCell<Buffer<$t>> = RefCell::new(zeros(0));
+                }
+                SCRATCH.with_borrow_mut(f)
             }
 
             unsafe fn matrixmultiply(

@@ -151,6 +151,22 @@ impl<T: Real> Tape<T> {
         &self.buffers[self.variable(slot).storage]
     }
 
+    /// The gradient of the root by a result, as the last backward pass left it, in
+    /// the result's shape. `None` where that pass wrote none: for values that the
+    /// root does not depend on or that depend on no parameter, and for parameters,
+    /// whose gradients are in the flat vector.
+    ///
+    /// # Panics
+    /// If `slot` is of another tape.
+    #[track_caller]
+    pub fn gradient(&self, slot: Slot) -> Option<&[T]> {
+        let storage = self.variable(slot).storage;
+        match self.storages[storage] {
+            Storage::Param { .. } => None,
+            _ => self.written[storage].then(|| &self.gradients[storage][..]),
+        }
+    }
+
     /// The operation that computes `slot`, if it is an `O`: the way to what an
     /// operation keeps from step to step (see [`Op`]).
     ///
@@ -362,6 +378,25 @@ mod tests {
             c.sum()
         });
         assert_eq!(gradient(dead_end, &params), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn gradients_of_results_can_be_read() {
+        let (params, [a, b, _]) = params();
+        let graph = Graph::new();
+        let (x, a, b) = (graph.input([2]), graph.param(a), graph.param(b));
+        let (product, dead_end) = (x + a * b, (a - b).exp());
+        let root = product.square().sum();
+        let slots = [a * b, dead_end, x, a].map(|v| v.slot());
+        let (product, root) = (product.slot(), root.slot());
+        let mut tape = graph.finish(root).unwrap();
+        assert_eq!(tape.gradient(product), None, "before the first pass");
+        gradient(&mut tape, &params);
+        assert_eq!(tape.gradient(product), Some(&[6.0, 16.0][..]));
+        assert_eq!(tape.gradient(root), Some(&[1.0][..]));
+        for slot in slots {
+            assert_eq!(tape.gradient(slot), None);
+        }
     }
 
     #[test]

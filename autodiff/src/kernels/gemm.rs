@@ -6,18 +6,21 @@
 //!
 //! ```text
 //! for p in 0..k by KC            loop 4: a block of the inner dimension
-//!   for j in 0..n by NR          loop 2: a panel of B, KC × NR, packed: stays in L1
-//!     for i in 0..m by MR        loop 1: a strip of A, MR × KC, read in place
-//!       tile                     MR × NR of C in registers, KC rank-1 updates
+//!   for j in 0..n by NC          loop 5: of B, KC × NC is packed: stays in L2
+//!     for j in NC by NR          loop 2: a panel of it, KC × NR: stays in L1
+//!       for i in 0..m by MR      loop 1: a strip of A, MR × KC, read in place
+//!         tile                   MR × NR of C in registers, KC rank-1 updates
 //! ```
 //!
-//! Three departures from the paper, each measured:
+//! Four departures from the paper, each measured:
 //! * **A is not packed.** A rank-1 update broadcasts MR single elements of A; a
 //!   broadcast from memory costs a load port either way, and the MR rows (or,
 //!   transposed, one row) stay in L1 for the whole strip.
-//! * **B is packed only when it is read again**, that is for more than
+//! * **Loop 5 is inside loop 4**, so that packing streams along whole rows of B,
+//!   which the hardware prefetches.
+//! * **B is packed only when it is read again**, that is for at least
 //!   [`PACK_FROM`] strips of A, or when it is transposed. The regression task
-//!   (6×6 by 6×1000) reads B once: packing would cost as much as the product.
+//!   (10×6 by 6×1000) reads B twice: packing would cost as much as the product.
 //! * **Long dot products have a kernel of their own.** Where A is plain, B is
 //!   transposed and C is small (weight gradients of the regression task: 10×1000
 //!   by 1000×6) both operands are contiguous along k, and vectors run along k.
@@ -27,14 +30,16 @@
 
 use super::lanes::{self, Kernel, Lanes};
 use crate::Real;
+use crate::params::Buffer;
+use std::ops::Range;
 
-/// Inner dimension of a block: the packed panel, KC × 3 registers, fills three
-/// quarters of a 32 KiB L1.
-const KC: usize = 128;
+/// Most rows of a block of B: a packed panel of KC × 3 registers, 30 KiB, is of the
+/// size of L1, and the next one arrives while it is used.
+const KC: usize = 160;
 /// Registers across a tile.
 const NV: usize = 3;
-/// Widest register in elements: 16 f32 of AVX-512.
-const WIDEST: usize = 16;
+/// Size of a packed block of B: half of a 1 MiB L2.
+const NC_BYTES: usize = 512 << 10;
 /// Strips of A from which on packing a panel of B pays.
 const PACK_FROM: usize = 3;
 /// Shortest inner dimension for the dot-product kernel.
@@ -143,10 +148,13 @@ impl<T: Real> Kernel<T> for Gemm<'_, T> {
             && self.m * self.n <= DOT_UP_TO
         {
             self.dots(lanes);
-        } else if L::REGISTERS >= 32 {
-            self.blocks::<L, 8>(lanes);
         } else {
-            self.blocks::<L, 4>(lanes);
+            match (L::REGISTERS >= 32, L::WIDTH) {
+                (true, 16) => self.blocks::<L, 8, 48>(lanes),
+                (true, _) => self.blocks::<L, 8, 24>(lanes),
+                (false, 8) => self.blocks::<L, 4, 24>(lanes),
+                (false, _) => self.blocks::<L, 4, 12>(lanes),
+            }
         }
     }
 }
@@ -175,61 +183,96 @@ impl<T: Real> Gemm<'_, T> {
         }
     }
 
-    /// Loops 4, 2 and 1 of the module's drawing.
+    /// Loops 4 to 1 of the module's drawing, B packed or, where it is read too seldom
+    /// for that to pay, in place.
     #[inline(always)]
-    fn blocks<L: Lanes<T>, const MR: usize>(self, lanes: L) {
-        let Gemm {
-            m,
-            k,
-            n,
-            a,
-            b,
-            c,
-            into,
-        } = self;
-        let strips = m.div_ceil(MR);
-        let rows_of_strip = m.div_ceil(strips);
-        let packed = b.transposed || strips >= PACK_FROM;
-        let (rsa, csa) = a.strides(m, k);
-        let mut panel = Panel([T::zero(); KC * NV * WIDEST]);
-        let mut into = into;
-        for p in (0..k.max(1)).step_by(KC) {
-            let kc = KC.min(k - p);
-            for j in (0..n).step_by(NV * L::WIDTH) {
-                let columns = (NV * L::WIDTH).min(n - j);
-                let (b_start, b_stride) = if packed {
-                    panel.pack(
-                        &b,
-                        (k, n),
-                        p..p + kc,
-                        j..j + columns,
-                        columns.next_multiple_of(L::WIDTH),
-                    );
-                    (panel.0.as_ptr(), columns.next_multiple_of(L::WIDTH))
-                } else {
-                    (b.data[p * n + j..].as_ptr(), n)
-                };
-                for i in (0..m).step_by(rows_of_strip) {
-                    let rows = rows_of_strip.min(m - i);
-                    let tile = Tile {
-                        k: kc,
-                        a: a.data[i * rsa + p * csa..].as_ptr(),
-                        row_stride_a: rsa,
-                        column_stride_a: csa,
-                        b: b_start,
-                        row_stride_b: b_stride,
-                        c: c[i * n + j..].as_mut_ptr(),
-                        row_stride_c: n,
-                        columns,
-                        into,
+    fn blocks<L: Lanes<T>, const MR: usize, const NR: usize>(mut self, lanes: L) {
+        debug_assert_eq!(NR, NV * L::WIDTH);
+        if self.b.transposed || self.m.div_ceil(MR) >= PACK_FROM {
+            return T::with_scratch(
+                #[inline(always)]
+                |scratch| self.packed::<L, MR, NR>(lanes, scratch),
+            );
+        }
+        for j in (0..self.n).step_by(NR) {
+            let panel = Panel {
+                // Not sliced: with k = 0 there is no row to point into.
+                start: self.b.data.as_ptr().wrapping_add(j),
+                stride: self.n,
+                columns: j..self.n.min(j + NR),
+                inner: 0..self.k,
+            };
+            self.strips::<L, MR>(lanes, panel);
+        }
+    }
+
+    #[inline(always)]
+    fn packed<L: Lanes<T>, const MR: usize, const NR: usize>(
+        &mut self,
+        lanes: L,
+        scratch: &mut Buffer<T>,
+    ) {
+        let (k, n) = (self.k, self.n);
+        let nc = (NC_BYTES / (KC * size_of::<T>()) / NR * NR).min(n.next_multiple_of(NR));
+        // Blocks of equal size, lest the last be a sliver.
+        let block = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
+        if scratch.len() < block * nc {
+            scratch.resize(block * nc, T::zero());
+        }
+        for p in (0..k.max(1)).step_by(block) {
+            let inner = p..k.min(p + block);
+            let kc = inner.len();
+            for j in (0..n).step_by(nc) {
+                let columns = j..n.min(j + nc);
+                pack::<T, NR>(
+                    &mut scratch[..kc * nc],
+                    &self.b,
+                    (k, n),
+                    inner.clone(),
+                    columns.clone(),
+                );
+                for (i, panel) in (0..columns.len()).step_by(NR).enumerate() {
+                    let panel = Panel {
+                        start: scratch[i * kc * NR..].as_ptr(),
+                        stride: NR,
+                        columns: j + panel..columns.end.min(j + panel + NR),
+                        inner: inner.clone(),
                     };
-                    // SAFETY: the tile covers rows i..i+rows, columns j..j+columns and
-                    // inner p..p+kc, all inside the matrices whose lengths `gemm`
-                    // checked; a packed panel holds kc rows of `b_stride` elements.
-                    unsafe { tile.product(lanes, rows) }
+                    self.strips::<L, MR>(lanes, panel);
                 }
             }
-            into = Into::Add;
+            self.into = Into::Add;
+        }
+    }
+
+    /// Loop 1: all strips of A against one panel of B.
+    #[inline(always)]
+    fn strips<L: Lanes<T>, const MR: usize>(&mut self, lanes: L, panel: Panel<T>) {
+        let (m, n) = (self.m, self.n);
+        let (rsa, csa) = self.a.strides(m, self.k);
+        let rows_of_strip = m.div_ceil(m.div_ceil(MR));
+        for i in (0..m).step_by(rows_of_strip) {
+            let tile = Tile {
+                k: panel.inner.len(),
+                // Not sliced: with k = 0 there is no column to point into.
+                a: self
+                    .a
+                    .data
+                    .as_ptr()
+                    .wrapping_add(i * rsa + panel.inner.start * csa),
+                row_stride_a: rsa,
+                column_stride_a: csa,
+                b: panel.start,
+                row_stride_b: panel.stride,
+                c: self.c[i * n + panel.columns.start..].as_mut_ptr(),
+                row_stride_c: n,
+                columns: panel.columns.len(),
+                into: self.into,
+            };
+            // SAFETY: the tile's rows i.., the panel's columns and its inner range lie inside
+            // the matrices whose lengths `gemm` checked; a packed panel holds a row of NR
+            // elements for each inner index.
+            unsafe { tile.product(lanes, rows_of_strip.min(m - i)) }
         }
     }
 
@@ -265,36 +308,45 @@ impl<T: Real> Gemm<'_, T> {
     }
 }
 
-/// KC × NR of B, row after row, short rows padded with zeros to full registers.
-#[repr(align(64))]
-struct Panel<T>([T; KC * NV * WIDEST]);
+/// NR columns of B, in place or packed.
+struct Panel<T> {
+    start: *const T,
+    /// From one row to the next.
+    stride: usize,
+    /// Which columns of B, at most NR.
+    columns: Range<usize>,
+    /// Which rows of B.
+    inner: Range<usize>,
+}
 
-impl<T: Real> Panel<T> {
-    #[inline(always)]
-    fn pack(
-        &mut self,
-        b: &Matrix<T>,
-        (k, n): (usize, usize),
-        inner: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
-        stride: usize,
-    ) {
-        let width = columns.len();
-        if !b.transposed {
-            for (row, p) in self.0.chunks_exact_mut(stride).zip(inner) {
-                row[..width].copy_from_slice(&b.data[p * n + columns.start..][..width]);
-                row[width..].fill(T::zero());
-            }
-            return;
-        }
-        if width < stride {
-            self.0[..inner.len() * stride].fill(T::zero());
-        }
+/// Packs a block of B, `inner` × `columns`, into panels of NR columns, row after row; the
+/// last panel is padded to NR columns, with whatever was there.
+#[inline(always)]
+fn pack<T: Real, const NR: usize>(
+    panels: &mut [T],
+    b: &Matrix<T>,
+    (k, n): (usize, usize),
+    inner: Range<usize>,
+    columns: Range<usize>,
+) {
+    let kc = inner.len();
+    if b.transposed {
         for (j, column) in columns.enumerate() {
-            let source = &b.data[column * k + inner.start..][..inner.len()];
-            for (row, &x) in self.0.chunks_exact_mut(stride).zip(source) {
-                row[j] = x;
+            let panel = &mut panels[j / NR * NR * kc..];
+            let column = &b.data[column * k..][inner.clone()];
+            for (row, &x) in panel.chunks_exact_mut(NR).zip(column) {
+                row[j % NR] = x;
             }
+        }
+        return;
+    }
+    for (row, p) in inner.enumerate() {
+        let (whole, rest) = b.data[p * n..][columns.clone()].as_chunks::<NR>();
+        for (panel, elements) in panels.chunks_exact_mut(NR * kc).zip(whole) {
+            panel[row * NR..][..NR].copy_from_slice(elements);
+        }
+        if let Some(last) = panels.chunks_exact_mut(NR * kc).nth(whole.len()) {
+            last[row * NR..][..rest.len()].copy_from_slice(rest);
         }
     }
 }
@@ -498,7 +550,7 @@ mod tests {
     }
 
     /// Sizes around every edge: tiles, registers, blocks of k, the dot kernel.
-    const SIZES: [(usize, usize, usize); 17] = [
+    const SIZES: [(usize, usize, usize); 20] = [
         (1, 1, 1),
         (2, 3, 4),
         (5, 7, 3),
@@ -516,6 +568,9 @@ mod tests {
         (0, 4, 5),
         (4, 5, 0),
         (31, 300, 10),
+        (24, 161, 48),
+        (25, 320, 96),
+        (26, 3, 1200),
     ];
 
     fn check<T: Real>() {

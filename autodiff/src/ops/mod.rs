@@ -3,7 +3,7 @@
 //! test against central differences and a value worked out by hand.
 //!
 //! To add an operation, add a file. [`squared_error`] is the shortest complete
-//! example; the [crate's front page](crate) builds one step by step.
+//! example; the [crate's front page](crate) has one that stands on its own.
 
 mod affine;
 mod binary;

@@ -90,7 +90,7 @@ impl<T: Real> Op<T> for Affine {
 }
 
 impl<T: Real> Var<'_, T> {
-    /// x·W + b for x: [batch, inputs], W: [inputs, outputs], b: [outputs].
+    /// x·W + b for x: \[batch, inputs\], W: \[inputs, outputs\], b: \[outputs\].
     #[track_caller]
     pub fn affine(self, w: Self, b: Self) -> Self {
         self.graph().apply(Affine::default(), &[self, w, b])

@@ -7,7 +7,7 @@ use repro::experiments::section3_2;
 
 fn main() -> ExitCode {
     cli::main(|| {
-        let (common, more) = cli::parse(&section3_2::SECTION)?;
-        section3_2::run(&common, &more)
+        let (common, options) = cli::parse(&section3_2::SECTION)?;
+        section3_2::run(&common, &options)
     })
 }

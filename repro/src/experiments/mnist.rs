@@ -13,6 +13,7 @@
 
 use anyhow::{Context, ensure};
 use autodiff::{GradientVector, Params};
+use clap::Args;
 use datasets::ImageDataset;
 use datasets::batching::{Batches, Position, Shuffle};
 use l4::Optimizer;
@@ -21,7 +22,7 @@ use rand::RngExt;
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::Checkpoint;
-use crate::data;
+use crate::data::{self, DataOptions};
 use crate::experiment::{Advance, Experiment, Stop};
 use crate::experiments::regression::stop;
 use crate::methods::{Method, load_state, save_state};
@@ -35,6 +36,27 @@ pub const WINDOWS_PER_EPOCH: u64 = 10;
 
 /// Images that are classified at once.
 const TEST_BATCH: usize = 100;
+
+/// The options of a section on MNIST.
+#[derive(Args, Clone, Debug)]
+pub struct MnistOptions {
+    /// Where the data are.
+    #[command(flatten)]
+    pub data: DataOptions,
+
+    /// Epochs of each run [default: as the preset has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub epochs: Option<u64>,
+}
+
+/// How training on these data departs from the paper's.
+#[must_use]
+pub fn deviations(data: &ImageDataset) -> Vec<String> {
+    let split = "Trained on all 60,000 training images. The authors' notebook drew from 55,000, as TensorFlow's loader held \
+                 5,000 back, and still counted 937 steps of 64 as an epoch.";
+    let split = (!data::is_synthetic(data)).then(|| split.to_owned());
+    split.into_iter().chain(data::deviation(data)).collect()
+}
 
 /// What all runs of a comparison share.
 #[derive(Clone, Copy)]

@@ -4,3 +4,4 @@ pub mod mnist;
 pub mod regression;
 pub mod section3_1;
 pub mod section3_2;
+pub mod section3_6;

@@ -78,6 +78,13 @@ struct Arguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true)]
     methods: Vec<String>,
 
+    #[command(flatten)]
+    execution: Execution,
+}
+
+/// How runs are computed and where they are kept: options of every binary.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Execution {
     /// Directory for results and for what is needed to resume [default: repro/out/ and the section's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -89,6 +96,20 @@ struct Arguments {
     /// Compute everything again, instead of keeping finished runs and resuming the others
     #[arg(long)]
     fresh: bool,
+}
+
+impl Execution {
+    /// For [`Runner::open`](crate::runner::Runner::open). `name` is that of the directory below `repro/out`, unless another
+    /// directory was asked for.
+    #[must_use]
+    pub fn runner_options(&self, name: impl AsRef<Path>) -> Options {
+        let out = self.out.clone();
+        Options {
+            jobs: self.jobs.map_or_else(cores, usize::from),
+            fresh: self.fresh,
+            ..Options::new(out.unwrap_or_else(|| default_out(name.as_ref())))
+        }
+    }
 }
 
 /// The options of every section, checked and with the defaults filled in.
@@ -179,10 +200,11 @@ fn common(section: &Section, arguments: Arguments) -> Common {
         preset,
         seeds,
         methods,
-        out,
-        jobs,
-        fresh,
+        execution,
     } = arguments;
+    let Options {
+        out, jobs, fresh, ..
+    } = execution.runner_options(section.binary);
     let asked = |method: &&str| {
         methods.is_empty() || methods.iter().any(|name| name.eq_ignore_ascii_case(method))
     };
@@ -195,8 +217,8 @@ fn common(section: &Section, arguments: Arguments) -> Common {
         preset: known.unwrap_or(section.default_preset),
         seeds,
         methods: section.methods.iter().copied().filter(asked).collect(),
-        out: out.unwrap_or_else(|| default_out(section.binary)),
-        jobs: jobs.map_or_else(cores, usize::from),
+        out,
+        jobs,
         fresh,
     }
 }
@@ -206,14 +228,14 @@ fn cores() -> usize {
 }
 
 /// In the checkout that the program was built in, if that is still there; otherwise where one is.
-fn default_out(binary: &str) -> PathBuf {
+fn default_out(name: &Path) -> PathBuf {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     let base = if checkout.is_dir() {
         checkout
     } else {
         Path::new(".")
     };
-    base.join("out").join(binary)
+    base.join("out").join(name)
 }
 
 /// The `main` of every binary.

@@ -96,6 +96,7 @@ pub mod search;
 pub mod stats;
 pub mod streams;
 pub mod table;
+pub mod tune;
 
 pub use lock::LockError;
 pub use run_directory::RunDirectoryError;

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use crate::results::Cell;
 use crate::runner::{Planned, Runner, RunnerError};
 
+/// The first seed of a search's restarts, apart from those of the reported runs.
+pub const FIRST_SEED: u64 = 1_000_000;
+
 /// Rates to try, and the seeds to try each with. Keep these seeds apart from those of the reported runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateGrid {
@@ -66,6 +69,11 @@ impl Search {
         scored
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
             .map_or(f64::NAN, |(rate, _)| rate)
+    }
+
+    /// Every rate with its final losses.
+    pub fn scores(&self) -> impl Iterator<Item = (f64, &Cell)> {
+        self.grid.rates.iter().copied().zip(&self.scores)
     }
 
     /// The final losses at a rate of the grid.

@@ -1,0 +1,10 @@
+//! Grid searches for the best constant rates of the baselines.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use repro::{cli, tune};
+
+fn main() -> ExitCode {
+    cli::main(|| tune::run(&tune::Arguments::try_parse()?))
+}

@@ -1,0 +1,410 @@
+//! Grid searches for the constant rates of a section's baselines: what the paper calls their best rates.
+//!
+//! `tune` runs every rate of a grid around Table 1's with several seeds and writes every score. A section takes part by a
+//! function that makes its [`Task`], and an arm in [`run`].
+
+use std::ops::RangeInclusive;
+
+use anyhow::Context;
+use autodiff::kernels::simd_level;
+use clap::Parser;
+use datasets::{Dataset, ImageDataset};
+use indexmap::IndexMap;
+use models::TwoLayerShape;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{self, Execution, Preset};
+use crate::data::{self, DataOptions};
+use crate::experiments::mnist::{self, Setting};
+use crate::experiments::regression::{self, FirstOrder, Until};
+use crate::experiments::section3_2;
+use crate::methods::{ADAM, M_SGD, Method, SGD};
+use crate::provenance::DataSet;
+use crate::results::{self, Column, Entry, Header, Protocol, Table};
+use crate::run::RunSpec;
+use crate::runner::{Planned, Runner};
+use crate::search::{FIRST_SEED, RateGrid, Search};
+use crate::table;
+
+/// Searches a grid of constant learning rates for each baseline of a section, with restarts.
+///
+/// Every score goes to search.json: the mean training loss at the end of each run. The best rate is the one with the
+/// lowest mean over the restarts. The seeds are not those of the sections' own runs.
+///
+/// Ctrl-C keeps every run's last step; the same command again resumes. With other options it keeps the runs that still
+/// apply.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "tune", version)]
+pub struct Arguments {
+    /// Section of the paper whose task is trained on
+    #[arg(long, value_parser = ["3.1", "3.2"])]
+    section: String,
+
+    /// How long each run is: as in the section's own preset of that name; smoke is on synthetic data
+    #[arg(long, value_enum, default_value = "quick")]
+    preset: Preset,
+
+    /// Methods whose rate is searched for, separated by commas [default: all baselines of the section]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true, value_parser = [M_SGD, ADAM, SGD])]
+    methods: Vec<String>,
+
+    /// Rates to try with each method, separated by commas [default: powers of two times Table 1's rate]
+    #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = rate)]
+    rates: Vec<f64>,
+
+    /// Runs for each rate, with seeds of their own [default: 3, or 1 for smoke and quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    restarts: Option<u64>,
+
+    #[command(flatten)]
+    data: DataOptions,
+
+    #[command(flatten)]
+    execution: Execution,
+}
+
+fn rate(word: &str) -> Result<f64, String> {
+    let rate: f64 = word.parse().map_err(|_| "expected a number".to_owned())?;
+    if rate > 0.0 && rate.is_finite() {
+        Ok(rate)
+    } else {
+        Err("expected a number above 0".to_owned())
+    }
+}
+
+/// A method whose constant rate is searched for.
+struct Baseline {
+    name: &'static str,
+    /// The best rate according to the paper.
+    paper: f64,
+    /// By which powers of two the default grid multiplies it.
+    powers: RangeInclusive<i32>,
+    method: fn(f64) -> Method,
+}
+
+impl Baseline {
+    fn grid(&self, rates: &[f64], restarts: u64) -> RateGrid {
+        let default = || self.powers.clone().map(|k| self.paper * 2f64.powi(k));
+        let mut rates = match rates {
+            [] => default().collect(),
+            rates => rates.to_vec(),
+        };
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        RateGrid {
+            rates,
+            seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
+        }
+    }
+}
+
+/// What rates are searched for on.
+struct Task<'d> {
+    baselines: &'static [Baseline],
+    /// The run of a method with a seed; its summary holds `final_loss`.
+    plan: Box<dyn Fn(&str, Method, u64) -> Planned<'d> + 'd>,
+    /// Steps, epochs, batch: what results say of a run's length.
+    protocol: Protocol,
+    deviations: Vec<String>,
+    data: DataSet,
+}
+
+/// Section 3.1: the regression task at the paper's size.
+fn regression(section: &'static str, preset: Preset) -> Task<'static> {
+    const BASELINES: &[Baseline] = &[
+        Baseline {
+            name: M_SGD,
+            paper: 0.0005,
+            powers: -1..=6,
+            method: |rate| Method::Momentum { rate },
+        },
+        Baseline {
+            name: ADAM,
+            paper: 0.001,
+            powers: -3..=3,
+            method: |rate| Method::Adam { rate },
+        },
+    ];
+    let steps = match preset {
+        Preset::Smoke => 300,
+        Preset::Quick => 10_000,
+        Preset::Paper => 30_000,
+    };
+    let shape = TwoLayerShape::PAPER;
+    let plan = move |name: &str, method: Method, seed| {
+        let mut hyperparameters = method.hyperparameters();
+        hyperparameters.insert("size".to_owned(), Value::Object(regression::size(shape)));
+        let spec = RunSpec {
+            section: section.to_owned(),
+            method: name.to_owned(),
+            hyperparameters,
+            seed,
+            steps,
+        };
+        let until = Until::Steps { log_every: 100 };
+        Planned::new(spec, move |_| {
+            FirstOrder::new(seed, shape, method, steps, until)
+        })
+    };
+    Task {
+        baselines: BASELINES,
+        plan: Box::new(plan),
+        protocol: Protocol {
+            steps: Some(steps),
+            ..Protocol::default()
+        },
+        deviations: Vec::new(),
+        data: DataSet::generated("badly conditioned regression, drawn anew for each seed"),
+    }
+}
+
+/// Section 3.2: MNIST.
+fn mnist<'d>(section: &'static str, preset: Preset, data: &'d ImageDataset) -> Task<'d> {
+    const BASELINES: &[Baseline] = &[
+        Baseline {
+            name: M_SGD,
+            paper: 0.05,
+            powers: -3..=3,
+            method: |rate| Method::Momentum { rate },
+        },
+        Baseline {
+            name: ADAM,
+            paper: 0.001,
+            powers: -3..=3,
+            method: |rate| Method::Adam { rate },
+        },
+        Baseline {
+            name: SGD,
+            paper: 0.7,
+            powers: -4..=1,
+            method: |rate| Method::Sgd { rate },
+        },
+    ];
+    let setting = Setting {
+        data,
+        batch: section3_2::BATCH,
+        epochs: match preset {
+            Preset::Smoke => 1,
+            Preset::Quick => 3,
+            Preset::Paper => section3_2::EPOCHS,
+        },
+    };
+    Task {
+        baselines: BASELINES,
+        plan: Box::new(move |name, method, seed| setting.plan(section, name, method, seed)),
+        protocol: Protocol {
+            epochs: Some(setting.epochs),
+            batch: Some(section3_2::BATCH as u64),
+            ..Protocol::default()
+        },
+        deviations: mnist::deviations(data),
+        data: data::provenance(data),
+    }
+}
+
+/// Searches as the command line says and writes `search.json`.
+///
+/// # Errors
+/// If the section has no such method, the data cannot be had, a run fails or the file cannot be written.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let preset = arguments.preset;
+    match arguments.section.as_str() {
+        "3.2" => {
+            let data = data::load(Dataset::Mnist, preset, &arguments.data)?;
+            search(arguments, "3.2", mnist("3.2", preset, &data))
+        }
+        _ => search(arguments, "3.1", regression("3.1", preset)),
+    }
+}
+
+fn search(arguments: &Arguments, section: &str, task: Task<'_>) -> anyhow::Result<()> {
+    let restarts = arguments.restarts.unwrap_or(match arguments.preset {
+        Preset::Smoke | Preset::Quick => 1,
+        Preset::Paper => 3,
+    });
+    let baselines = selected(task.baselines, &arguments.methods)
+        .with_context(|| format!("section {section} has no such method"))?;
+    let directory = format!("tune/section{}", section.replace('.', "_"));
+    let runner = Runner::open(arguments.execution.runner_options(directory))?;
+    let mut searches: Searches = IndexMap::new();
+    for baseline in baselines {
+        let grid = baseline.grid(&arguments.rates, restarts);
+        let search = grid.search(&runner, |rate, seed| {
+            (task.plan)(baseline.name, (baseline.method)(rate), seed)
+        })?;
+        searches.insert(baseline.name, (baseline, search));
+    }
+    let header = Header {
+        id: "search".to_owned(),
+        title: format!("Grid search for constant rates, section {section}"),
+        section: section.to_owned(),
+        protocol: Protocol {
+            preset: arguments.preset.name().to_owned(),
+            seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
+            hyperparameters: searches
+                .iter()
+                .map(|(name, searched)| ((*name).to_owned(), hyperparameters(searched)))
+                .collect(),
+            search: searches
+                .iter()
+                .map(|(name, (_, search))| ((*name).to_owned(), search.to_json()))
+                .collect(),
+            ..task.protocol
+        },
+        deviations: task.deviations,
+        provenance: runner.provenance(simd_level(), task.data),
+        paper: Some(json!({"best_rates": paper_rates(&searches)})),
+    };
+    let table = scores(header, &searches);
+    let path = results::write(runner.out(), &table)?;
+    let text = format!(
+        "{}\n\n{}\nwrote {}\n",
+        table.header.title,
+        table::render(&table),
+        path.display()
+    );
+    cli::print(&text).context("standard output")
+}
+
+/// The searches, by method.
+type Searches = IndexMap<&'static str, (&'static Baseline, Search)>;
+
+/// The baselines of these names, or all if none is named; none if the section lacks one.
+fn selected(baselines: &'static [Baseline], names: &[String]) -> Option<Vec<&'static Baseline>> {
+    let find = |name: &String| {
+        baselines
+            .iter()
+            .find(|baseline| baseline.name.eq_ignore_ascii_case(name))
+    };
+    match names {
+        [] => Some(baselines.iter().collect()),
+        names => names.iter().map(find).collect(),
+    }
+}
+
+/// A method's settings, with all the rates that were tried.
+fn hyperparameters((baseline, search): &(&Baseline, Search)) -> Map<String, Value> {
+    let mut settings = (baseline.method)(baseline.paper).hyperparameters();
+    let rates: Vec<f64> = search.scores().map(|(rate, _)| rate).collect();
+    settings.insert("rate".to_owned(), json!(rates));
+    settings
+}
+
+fn paper_rates(searches: &Searches) -> Map<String, Value> {
+    searches
+        .iter()
+        .map(|(name, (baseline, _))| ((*name).to_owned(), json!(baseline.paper)))
+        .collect()
+}
+
+/// A row for each method and rate.
+fn scores(header: Header, searches: &Searches) -> Table {
+    let columns = vec![
+        Column::new("method", "Method"),
+        Column::new("rate", "Rate"),
+        Column::new("final_loss", "Final training loss"),
+        Column::new("note", ""),
+    ];
+    let rows = searches.values().flat_map(|(baseline, search)| {
+        search.scores().map(|(rate, cell)| {
+            let mut notes = Vec::new();
+            if rate == search.best() {
+                notes.push(if search.at_edge() {
+                    "best, at the edge"
+                } else {
+                    "best"
+                });
+            }
+            if rate == baseline.paper {
+                notes.push("the paper's");
+            }
+            IndexMap::from([
+                ("method".to_owned(), Entry::from(baseline.name)),
+                ("rate".to_owned(), rate.into()),
+                ("final_loss".to_owned(), cell.clone().into()),
+                ("note".to_owned(), notes.join("; ").as_str().into()),
+            ])
+        })
+    });
+    Table {
+        rows: rows.collect(),
+        header,
+        columns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(["tune"].into_iter().chain(words.split_whitespace()))
+    }
+
+    #[test]
+    fn rates_are_tried_in_order_and_once() {
+        let arguments = parse("--section 3.1 --rates 0.5,1e-3,0.5").unwrap();
+        let task = regression("3.1", Preset::Smoke);
+        let grid = task.baselines[0].grid(&arguments.rates, 2);
+        assert_eq!(grid.rates, [1e-3, 0.5]);
+        assert_eq!(grid.seeds, [FIRST_SEED, FIRST_SEED + 1]);
+    }
+
+    #[test]
+    fn the_default_grid_holds_the_papers_rate_exactly() {
+        let data = data::load(Dataset::Mnist, Preset::Smoke, &DataOptions::default()).unwrap();
+        let all = [
+            regression("3.1", Preset::Paper).baselines,
+            mnist("3.2", Preset::Paper, &data).baselines,
+        ];
+        for baseline in all.into_iter().flatten() {
+            let grid = baseline.grid(&[], 1);
+            assert!(grid.rates.contains(&baseline.paper), "{}", baseline.name);
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for words in [
+            "",
+            "--section 9.9",
+            "--section 3.1 --rates 0.1,-1",
+            "--section 3.1 --rates inf",
+            "--section 3.1 --restarts 0",
+            "--section 3.2 --methods L4Adam",
+        ] {
+            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_search_is_written_with_every_score_and_is_not_computed_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
+        let words = format!(
+            "--section 3.1 --preset smoke --methods msgd --rates 1e-4,1e3 --restarts 2 --out {}",
+            out.display()
+        );
+        let arguments = parse(&words).unwrap();
+        let read = || -> Table {
+            run(&arguments).unwrap();
+            serde_json::from_slice(&std::fs::read(out.join("search.json")).unwrap()).unwrap()
+        };
+        let first = read();
+        let search = &first.header.protocol.search[M_SGD];
+        assert_eq!(search["best"], 1e-4);
+        // At the second rate both restarts diverge, which is a score too.
+        let diverged = search["scores"][1]["final_loss"]["diverged"].as_array();
+        assert_eq!(diverged.map(Vec::len), Some(2));
+        assert_eq!(first.rows, read().rows);
+        let runs = out.join("runs").read_dir().unwrap().count();
+        assert_eq!(runs, 4);
+    }
+
+    #[test]
+    fn a_method_that_the_section_lacks_is_an_error() {
+        let arguments = parse("--section 3.1 --methods SGD").unwrap();
+        let error = run(&arguments).unwrap_err();
+        assert!(error.to_string().contains("no such method"), "{error}");
+    }
+}

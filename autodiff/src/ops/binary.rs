@@ -220,7 +220,7 @@ function! {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_close, assert_gradients, evaluate};
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
 
     const A: (&[usize], &[f64]) = (&[2, 3], &[1.0, -2.0, 3.0, 0.5, 4.0, -1.0]);
     const ROW: (&[usize], &[f64]) = (&[3], &[2.0, 4.0, -8.0]);
@@ -271,6 +271,13 @@ mod tests {
             assert_gradients(&[a, b], |v| v[0] * v[1]);
             assert_gradients(&[a, b], |v| v[0] / v[1]);
         }
+    }
+
+    #[test]
+    fn long_rows_are_summed_whole() {
+        let (x, scalar) = (numbers(150), (&[][..], &[1.5][..]));
+        assert_gradients(&[(&[150], &x), scalar], |v| v[0] * v[1]);
+        assert_gradients(&[(&[2, 75], &x), (&[2, 1], &[0.5, 2.0])], |v| v[0] / v[1]);
     }
 
     #[test]

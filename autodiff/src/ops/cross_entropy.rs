@@ -121,6 +121,16 @@ mod tests {
         assert_eq!(loss, [0.0]);
     }
 
+    /// ln(1 + e⁻³⁵) beside logits of 100, to which adding it would change nothing.
+    #[test]
+    fn large_logits_do_not_round_a_small_loss_away() {
+        let logits: (&[usize], &[f64]) = (&[1, 2], &[100.0, 65.0]);
+        let loss = evaluate(&[logits, (&[1, 2], &[1.0, 0.0])], |v| {
+            v[0].softmax_cross_entropy(v[1])
+        });
+        assert!(loss[0] > 0.0 && loss[0] < 1e-15, "{loss:?}");
+    }
+
     #[test]
     fn huge_logits_do_not_overflow() {
         let logits: (&[usize], &[f64]) = (&[1, 2], &[-1e300, 1e300]);

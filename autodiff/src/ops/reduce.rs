@@ -230,13 +230,23 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_that_is_not_there_is_an_error() {
+    fn axes_that_are_not_there_or_named_twice_are_errors() {
+        for axes in [&[2][..], &[1, 1]] {
+            let graph = Graph::<f64>::new();
+            let y = graph.input([2, 3]).sum_over(axes).slot();
+            let error = graph.finish(y).err().expect("wrong axes");
+            assert!(
+                matches!(error, Error::Shape { op: "sum_over", .. }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_mean_of_nothing_is_an_error() {
         let graph = Graph::<f64>::new();
-        let y = graph.input([2, 3]).sum_over(&[2]).slot();
-        let error = graph.finish(y).err().expect("there is no axis 2");
-        assert!(
-            matches!(error, Error::Shape { op: "sum_over", .. }),
-            "{error}"
-        );
+        let y = graph.input([0, 3]).mean_over(&[0]).slot();
+        let error = graph.finish(y).err().expect("no mean").to_string();
+        assert!(error.contains("the mean of nothing"), "{error}");
     }
 }

@@ -86,11 +86,10 @@ fn broadcasting() -> impl Strategy<Value = [Vec<usize>; 3]> {
             };
         }
         // One operand keeps all axes, so that the result has them.
-        let short = &mut operands[missing[1] % 2];
-        short.drain(..missing[0].min(short.len()));
-        for axis in 0..y.len() - short.len() {
-            y[axis] = operands[1 - missing[1] % 2][axis];
-        }
+        let [short, long] = [missing[1] % 2, 1 - missing[1] % 2];
+        let gone = missing[0].min(y.len());
+        operands[short].drain(..gone);
+        y[..gone].copy_from_slice(&operands[long][..gone]);
         let [a, b] = operands;
         [y, a, b]
     })

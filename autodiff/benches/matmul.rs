@@ -1,15 +1,12 @@
-//! Matrix products against the `matrixmultiply` crate, through `ndarray`'s safe call
-//! of it, at the shapes of the training steps of sections 3.1 and 3.2.
+//! Matrix products against the `matrixmultiply` crate, at the shapes of the training steps of sections 3.1 and 3.2.
 //!
 //! Throughput counts floating-point operations, 2·m·k·n for a product, as elements,
 //! so Gelem/s reads as GFLOP/s.
 #![forbid(unsafe_code)]
 
 use autodiff::Real;
-use autodiff::kernels::{Into, Matrix, gemm};
+use autodiff::kernels::{Matrix, Store, gemm, gemm_by_matrixmultiply};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
 
 /// C = op(A)·op(B), with C m×n and the inner dimension k.
 #[derive(Clone, Copy)]
@@ -60,27 +57,20 @@ fn ours<T: Real>(p: Product, a: &[T], b: &[T], c: &mut [T]) {
         Matrix::new(a, p.transposed[0]),
         Matrix::new(b, p.transposed[1]),
     ];
-    gemm(p.m, p.k, p.n, a, b, c, Into::Overwrite);
+    gemm(p.m, p.k, p.n, a, b, c, Store::Overwrite);
 }
 
-fn theirs<T: Real + LinalgScalar>(p: Product, a: &[T], b: &[T], c: &mut [T]) {
-    let [a, b] = [(a, p.m, p.k), (b, p.k, p.n)];
-    let (a, b) = (view(a, p.transposed[0]), view(b, p.transposed[1]));
-    let mut c = ArrayViewMut2::from_shape((p.m, p.n), c).expect("m·n elements");
-    general_mat_mul(T::one(), &a, &b, T::zero(), &mut c);
-}
-
-fn view<T>((data, rows, columns): (&[T], usize, usize), transposed: bool) -> ArrayView2<'_, T> {
-    let view = |shape| ArrayView2::from_shape(shape, data).expect("rows·columns elements");
-    match transposed {
-        false => view((rows, columns)),
-        true => view((columns, rows)).reversed_axes(),
-    }
+fn theirs<T: Real>(p: Product, a: &[T], b: &[T], c: &mut [T]) {
+    let [a, b] = [
+        Matrix::new(a, p.transposed[0]),
+        Matrix::new(b, p.transposed[1]),
+    ];
+    gemm_by_matrixmultiply(p.m, p.k, p.n, a, b, c, Store::Overwrite);
 }
 
 type Multiply<T> = fn(Product, &[T], &[T], &mut [T]);
 
-fn bench<T: Real + LinalgScalar>(criterion: &mut Criterion, products: &[Product]) {
+fn bench<T: Real>(criterion: &mut Criterion, products: &[Product]) {
     let engines: [(&str, Multiply<T>); 2] = [("autodiff", ours), ("matrixmultiply", theirs)];
     for &p in products {
         let Product {

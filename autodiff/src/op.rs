@@ -1,6 +1,6 @@
 //! What an operation is.
 
-use crate::kernels::{Into, dispatch};
+use crate::kernels::{Store, dispatch};
 use crate::params::Buffer;
 use crate::{Real, Shape};
 use std::any::Any;
@@ -120,9 +120,9 @@ impl<T: Real> Gradients<'_, T> {
             _ => &mut self.buffers[storage][..],
         };
         let into = if self.written[storage] {
-            Into::Add
+            Store::Add
         } else {
-            Into::Overwrite
+            Store::Overwrite
         };
         self.written[storage] = true;
         Some(Gradient { values, into })
@@ -137,7 +137,7 @@ pub struct Gradient<'a, T> {
     /// Flat, in the shape of the operand.
     pub values: &'a mut [T],
     /// Whether to overwrite `values` or to add to them.
-    pub into: Into,
+    pub into: Store,
 }
 
 impl<'a, T: Real> Gradient<'a, T> {
@@ -149,8 +149,8 @@ impl<'a, T: Real> Gradient<'a, T> {
     pub fn add(self, terms: impl ExactSizeIterator<Item = T>) {
         assert_eq!(terms.len(), self.values.len(), "one term for each element");
         match self.into {
-            Into::Overwrite => fill(self.values, terms),
-            Into::Add => dispatch(
+            Store::Overwrite => fill(self.values, terms),
+            Store::Add => dispatch(
                 #[inline(always)]
                 || self.values.iter_mut().zip(terms).for_each(|(g, t)| *g += t),
             ),
@@ -160,7 +160,7 @@ impl<'a, T: Real> Gradient<'a, T> {
     /// The elements, zeroed if nothing was added to them before, so that the
     /// caller can add in any order.
     pub fn zeroed(self) -> &'a mut [T] {
-        if self.into == Into::Overwrite {
+        if self.into == Store::Overwrite {
             self.values.fill(T::zero());
         }
         self.values

@@ -88,7 +88,7 @@ impl<'a, T> Matrix<'a, T> {
 
 /// What happens to the destination's old content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Into {
+pub enum Store {
     /// `C = A·B`
     Overwrite,
     /// `C += A·B`
@@ -106,23 +106,29 @@ pub fn gemm<T: Real>(
     a: Matrix<T>,
     b: Matrix<T>,
     c: &mut [T],
-    into: Into,
+    into: Store,
 ) {
-    assert_eq!(a.data.len(), m * k, "gemm: length of a ({m}×{k})");
-    assert_eq!(b.data.len(), k * n, "gemm: length of b ({k}×{n})");
-    assert_eq!(c.len(), m * n, "gemm: length of c ({m}×{n})");
-    if m == 0 || n == 0 {
-        return;
+    let product = Gemm::new(m, k, n, a, b, c, into);
+    if m > 0 && n > 0 {
+        lanes::run(product);
     }
-    lanes::run(Gemm {
-        m,
-        k,
-        n,
-        a,
-        b,
-        c,
-        into,
-    });
+}
+
+/// As [`gemm`], by `matrixmultiply`: what [`gemm`] does without SIMD, and what it is
+/// measured against.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_by_matrixmultiply<T: Real>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: &mut [T],
+    into: Store,
+) {
+    Gemm::new(m, k, n, a, b, c, into).portable();
 }
 
 struct Gemm<'a, T> {
@@ -132,7 +138,7 @@ struct Gemm<'a, T> {
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
     c: &'a mut [T],
-    into: Into,
+    into: Store,
 }
 
 impl<T: Real> Kernel<T> for Gemm<'_, T> {
@@ -159,16 +165,39 @@ impl<T: Real> Kernel<T> for Gemm<'_, T> {
     }
 }
 
-impl<T: Real> Gemm<'_, T> {
+impl<'a, T: Real> Gemm<'a, T> {
+    fn new(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: Matrix<'a, T>,
+        b: Matrix<'a, T>,
+        c: &'a mut [T],
+        into: Store,
+    ) -> Self {
+        assert_eq!(a.data.len(), m * k, "gemm: length of a ({m}×{k})");
+        assert_eq!(b.data.len(), k * n, "gemm: length of b ({k}×{n})");
+        assert_eq!(c.len(), m * n, "gemm: length of c ({m}×{n})");
+        Self {
+            m,
+            k,
+            n,
+            a,
+            b,
+            c,
+            into,
+        }
+    }
+
     fn portable(self) {
         let (rsa, csa) = self.a.strides(self.m, self.k);
         let (rsb, csb) = self.b.strides(self.k, self.n);
-        let beta = if self.into == Into::Add {
+        let beta = if self.into == Store::Add {
             T::one()
         } else {
             T::zero()
         };
-        // SAFETY: `gemm` checked the lengths that these sizes and strides reach;
+        // SAFETY: `new` checked the lengths that these sizes and strides reach;
         // `c` is borrowed mutably, so it overlaps neither operand.
         unsafe {
             T::matrixmultiply(
@@ -241,7 +270,7 @@ impl<T: Real> Gemm<'_, T> {
                     self.strips::<L, MR>(lanes, panel);
                 }
             }
-            self.into = Into::Add;
+            self.into = Store::Add;
         }
     }
 
@@ -270,7 +299,7 @@ impl<T: Real> Gemm<'_, T> {
                 into: self.into,
             };
             // SAFETY: the tile's rows i.., the panel's columns and its inner range lie inside
-            // the matrices whose lengths `gemm` checked; a packed panel holds a row of NR
+            // the matrices whose lengths `new` checked; a packed panel holds a row of NR
             // elements for each inner index.
             unsafe { tile.product(lanes, rows_of_strip.min(m - i)) }
         }
@@ -301,7 +330,7 @@ impl<T: Real> Gemm<'_, T> {
                     into,
                 };
                 // SAFETY: rows i.. of a and j.. of b (stored as n×k) exist, each of
-                // length k: `gemm` checked both lengths.
+                // length k: `new` checked both lengths.
                 unsafe { dots.product(lanes, ROWS.min(m - i), COLUMNS.min(n - j)) }
             }
         }
@@ -363,7 +392,7 @@ struct Tile<T> {
     c: *mut T,
     row_stride_c: usize,
     columns: usize,
-    into: Into,
+    into: Store,
 }
 
 impl<T: Real> Tile<T> {
@@ -434,7 +463,7 @@ impl<T: Real, const M: usize, const V: usize> Kernel<T> for Product<T, M, V> {
                 // SAFETY: row i of the tile of c, masked to its columns.
                 unsafe {
                     let p = tile.c.add(i * tile.row_stride_c + v * L::WIDTH);
-                    if tile.into == Into::Add {
+                    if tile.into == Store::Add {
                         sum = lanes.add(lanes.load_masked(mask(v), p), sum);
                     }
                     lanes.store_masked(mask(v), p, sum);
@@ -452,7 +481,7 @@ struct Dots<T> {
     b: *const T,
     c: *mut T,
     row_stride_c: usize,
-    into: Into,
+    into: Store,
 }
 
 impl<T: Real> Dots<T> {
@@ -516,7 +545,7 @@ impl<T: Real, const M: usize, const N: usize> Kernel<T> for DotProducts<T, M, N>
             for (j, sum) in row.into_iter().enumerate() {
                 // SAFETY: element (i, j) of the tile of c.
                 let c = unsafe { &mut *c.add(i * row_stride_c + j) };
-                *c = if into == Into::Add {
+                *c = if into == Store::Add {
                     *c + lanes.sum(sum)
                 } else {
                     lanes.sum(sum)
@@ -579,9 +608,9 @@ mod tests {
                 let (a, b): (Vec<T>, Vec<T>) = (integers(m * k, 1), integers(k * n, 2));
                 for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
                     let (a, b) = (Matrix::new(&a, ta), Matrix::new(&b, tb));
-                    for into in [Into::Overwrite, Into::Add] {
+                    for into in [Store::Overwrite, Store::Add] {
                         let old: Vec<T> = integers(m * n, 3);
-                        let mut expected = if into == Into::Add {
+                        let mut expected = if into == Store::Add {
                             old.clone()
                         } else {
                             vec![T::zero(); m * n]
@@ -630,7 +659,7 @@ mod tests {
                 a: Matrix::plain(&a),
                 b: Matrix::plain(&b),
                 c,
-                into: Into::Overwrite,
+                into: Store::Overwrite,
             });
             let untouched = guarded.iter().filter(|x| x.is_nan()).count();
             assert_eq!(untouched, 64, "{name}");
@@ -648,7 +677,7 @@ mod tests {
             Matrix::plain(&[0.0; 3]),
             Matrix::plain(&[0.0; 4]),
             &mut c,
-            Into::Overwrite,
+            Store::Overwrite,
         );
     }
 }

@@ -1,8 +1,9 @@
-//! The inner loops, and the only `unsafe` code of the crate.
+//! The inner loops, and, with the call of `matrixmultiply` in `real.rs` that they
+//! make, the only `unsafe` code of the crate.
 //!
 //! Every kernel exists once, written over [`Lanes`], and is compiled for each
-//! instruction set that `pulp` detects at run time (AVX-512, AVX2 + FMA, NEON,
-//! or plain scalars), so one binary runs at full speed anywhere.
+//! instruction set that `pulp` detects at run time (AVX-512, AVX2 + FMA, or
+//! plain scalars), so one binary runs at full speed anywhere.
 //!
 //! Invariants:
 //! * a kernel's result depends on its operands and the instruction set only,
@@ -15,7 +16,7 @@ mod gemm;
 mod lanes;
 
 pub use elementwise::{dispatch, squared_distance, sum};
-pub use gemm::{Into, Matrix, gemm};
+pub use gemm::{Matrix, Store, gemm, gemm_by_matrixmultiply};
 pub use lanes::{Kernel, Lanes};
 
 /// Name of the instruction set that kernels use on this machine, for the

@@ -2,7 +2,7 @@
 //! to, so y is written once.
 
 use super::axes;
-use crate::kernels::{Into, Matrix, dispatch, gemm};
+use crate::kernels::{Matrix, Store, dispatch, gemm};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl<T: Real> Op<T> for Affine {
             input,
             w,
             y,
-            Into::Add,
+            Store::Add,
         );
     }
 

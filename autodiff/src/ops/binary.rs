@@ -3,7 +3,7 @@
 //! y = f(a, b), so da += dy · ∂f/∂a, summed over the axes that `a` was stretched
 //! along, and likewise for b.
 
-use crate::kernels::{Into, dispatch, sum};
+use crate::kernels::{Store, dispatch, sum};
 use crate::op::Gradient;
 use crate::shape::{Walk, broadcast, stretched_strides};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
@@ -113,7 +113,7 @@ fn accumulate<T: Real>(
 ) {
     let (len, strides @ [_, by_a, by_b]) = walk.row();
     // An operand that is not stretched gets one term for each element.
-    let overwrite = gradient.values.len() == dy.len() && gradient.into == Into::Overwrite;
+    let overwrite = gradient.values.len() == dy.len() && gradient.into == Store::Overwrite;
     let g = if overwrite {
         gradient.values
     } else {

@@ -9,7 +9,7 @@
 //! and where an operand was taken transposed, the transpose of its line.
 
 use super::axes;
-use crate::kernels::{Into, Matrix, gemm};
+use crate::kernels::{Matrix, Store, gemm};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct MatMul {
@@ -46,7 +46,7 @@ impl<T: Real> Op<T> for MatMul {
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let a = Matrix::new(&x[0], self.transposed[0]);
         let b = Matrix::new(&x[1], self.transposed[1]);
-        gemm(self.m, self.k, self.n, a, b, y, Into::Overwrite);
+        gemm(self.m, self.k, self.n, a, b, y, Store::Overwrite);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dc: &[T], dx: &mut Gradients<T>) {

@@ -96,6 +96,10 @@ pub struct Execution {
     /// Compute everything again, instead of keeping finished runs and resuming the others
     #[arg(long)]
     fresh: bool,
+
+    /// Write each finished run's metrics as a TensorBoard event file too, below tensorboard in that directory
+    #[arg(long)]
+    tensorboard: bool,
 }
 
 impl Execution {
@@ -107,6 +111,7 @@ impl Execution {
         Options {
             jobs: self.jobs.map_or_else(cores, usize::from),
             fresh: self.fresh,
+            tensorboard: self.tensorboard,
             ..Options::new(out.unwrap_or_else(|| default_out(name.as_ref())))
         }
     }
@@ -127,6 +132,8 @@ pub struct Common {
     pub jobs: usize,
     /// Whether to discard earlier runs.
     pub fresh: bool,
+    /// Whether to write metrics for TensorBoard too.
+    pub tensorboard: bool,
 }
 
 impl Common {
@@ -136,6 +143,7 @@ impl Common {
         Options {
             jobs: self.jobs,
             fresh: self.fresh,
+            tensorboard: self.tensorboard,
             ..Options::new(&self.out)
         }
     }
@@ -203,7 +211,11 @@ fn common(section: &Section, arguments: Arguments) -> Common {
         execution,
     } = arguments;
     let Options {
-        out, jobs, fresh, ..
+        out,
+        jobs,
+        fresh,
+        tensorboard,
+        ..
     } = execution.runner_options(section.binary);
     let asked = |method: &&str| {
         methods.is_empty() || methods.iter().any(|name| name.eq_ignore_ascii_case(method))
@@ -220,6 +232,7 @@ fn common(section: &Section, arguments: Arguments) -> Common {
         out,
         jobs,
         fresh,
+        tensorboard,
     }
 }
 
@@ -321,7 +334,7 @@ mod tests {
     #[test]
     fn options_are_taken_as_given() {
         let (common, sizes) =
-            parse("--preset smoke --seeds 3 --methods l4adam*,MSGD --out x --jobs 2 --fresh --weights 192").unwrap();
+            parse("--preset smoke --seeds 3 --methods l4adam*,MSGD --out x --jobs 2 --fresh --tensorboard --weights 192").unwrap();
         let expected = Common {
             preset: Preset::Smoke,
             seeds: Some(3),
@@ -329,6 +342,7 @@ mod tests {
             out: "x".into(),
             jobs: 2,
             fresh: true,
+            tensorboard: true,
         };
         assert_eq!((common, sizes.weights), (expected, 192));
     }

@@ -96,6 +96,7 @@ pub mod search;
 pub mod stats;
 pub mod streams;
 pub mod table;
+mod tensorboard;
 pub mod tune;
 
 pub use lock::LockError;

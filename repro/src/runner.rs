@@ -4,6 +4,7 @@
 //! OUT/.lock                              held by the process that works here
 //! OUT/runs/3.1_L4Adam_..._seed=0-<hash>/  one run: see below
 //! OUT/figure2.json ...                   the section's results, written by the section
+//! OUT/tensorboard/                       if asked for: each run's metrics once more, for TensorBoard
 //! ```
 //!
 //! # What holds at any moment
@@ -41,6 +42,7 @@ use crate::progress::{Progress, RunProgress};
 use crate::provenance::{self, DataSet, GIT_COMMIT, Provenance};
 use crate::run::{Outcome, RunResult, RunSpec};
 use crate::run_directory::{self, RunDirectory, Stored};
+use crate::tensorboard;
 
 /// How a [`Runner`] works.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Options {
     pub checkpoint_period: Duration,
     /// Whether the final weights of a finished run stay on disk.
     pub keep_final_checkpoint: bool,
+    /// Whether each run's metrics are written as a TensorBoard event file too, below `tensorboard` in `out`.
+    pub tensorboard: bool,
 }
 
 impl Options {
@@ -68,6 +72,7 @@ impl Options {
             fresh: false,
             checkpoint_period,
             keep_final_checkpoint: true,
+            tensorboard: false,
         }
     }
 }
@@ -290,11 +295,16 @@ impl Runner {
 
     /// A panic is a defect of one experiment, and no reason to lose the others.
     fn compute_guarded(&self, planned: &Planned<'_>, progress: &Progress) -> End {
-        catch_unwind(AssertUnwindSafe(|| self.compute(planned, progress))).unwrap_or_else(|_| {
+        let end = catch_unwind(AssertUnwindSafe(|| self.compute(planned, progress)));
+        let result = end.unwrap_or_else(|_| {
             Err(anyhow::anyhow!(
                 "it panicked (see above): a defect of the program"
             ))
-        })
+        })?;
+        if let Some(result) = result.as_ref().filter(|_| self.options.tensorboard) {
+            tensorboard::write(self.out(), result)?;
+        }
+        Ok(result)
     }
 
     fn compute(&self, planned: &Planned<'_>, progress: &Progress) -> End {

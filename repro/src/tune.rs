@@ -1,9 +1,10 @@
 //! Grid searches for the constant rates of a section's baselines: what the paper calls their best rates.
 //!
 //! `tune` runs every rate of a grid around Table 1's with several seeds and writes every score. A section takes part by a
-//! function that makes its [`Task`], and an arm in [`run`].
+//! function that makes its `Task`, and an arm in `search`.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use autodiff::kernels::simd_level;
@@ -98,11 +99,13 @@ impl Baseline {
     }
 }
 
+type Plan<'d> = dyn Fn(&str, Method, u64) -> Planned<'d> + 'd;
+
 /// What rates are searched for on.
 struct Task<'d> {
     baselines: &'static [Baseline],
     /// The run of a method with a seed; its summary holds `final_loss`.
-    plan: Box<dyn Fn(&str, Method, u64) -> Planned<'d> + 'd>,
+    plan: Box<Plan<'d>>,
     /// Steps, epochs, batch: what results say of a run's length.
     protocol: Protocol,
     deviations: Vec<String>,
@@ -202,22 +205,37 @@ fn mnist<'d>(section: &'static str, preset: Preset, data: &'d ImageDataset) -> T
     }
 }
 
-/// Searches as the command line says and writes `search.json`.
+/// Searches as the command line says, writes `search.json` and prints it as a table.
 ///
 /// # Errors
 /// If the section has no such method, the data cannot be had, a run fails or the file cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (table, path) = search(arguments)?;
+    let text = format!(
+        "{}\n\n{}\nwrote {}\n",
+        table.header.title,
+        table::render(&table),
+        path.display()
+    );
+    cli::print(&text).context("standard output")
+}
+
+fn search(arguments: &Arguments) -> anyhow::Result<(Table, PathBuf)> {
     let preset = arguments.preset;
     match arguments.section.as_str() {
         "3.2" => {
             let data = data::load(Dataset::Mnist, preset, &arguments.data)?;
-            search(arguments, "3.2", mnist("3.2", preset, &data))
+            search_on(mnist("3.2", preset, &data), "3.2", arguments)
         }
-        _ => search(arguments, "3.1", regression("3.1", preset)),
+        _ => search_on(regression("3.1", preset), "3.1", arguments),
     }
 }
 
-fn search(arguments: &Arguments, section: &str, task: Task<'_>) -> anyhow::Result<()> {
+fn search_on(
+    task: Task<'_>,
+    section: &str,
+    arguments: &Arguments,
+) -> anyhow::Result<(Table, PathBuf)> {
     let restarts = arguments.restarts.unwrap_or(match arguments.preset {
         Preset::Smoke | Preset::Quick => 1,
         Preset::Paper => 3,
@@ -257,13 +275,7 @@ fn search(arguments: &Arguments, section: &str, task: Task<'_>) -> anyhow::Resul
     };
     let table = scores(header, &searches);
     let path = results::write(runner.out(), &table)?;
-    let text = format!(
-        "{}\n\n{}\nwrote {}\n",
-        table.header.title,
-        table::render(&table),
-        path.display()
-    );
-    cli::print(&text).context("standard output")
+    Ok((table, path))
 }
 
 /// The searches, by method.
@@ -387,8 +399,8 @@ mod tests {
         );
         let arguments = parse(&words).unwrap();
         let read = || -> Table {
-            run(&arguments).unwrap();
-            serde_json::from_slice(&std::fs::read(out.join("search.json")).unwrap()).unwrap()
+            let (_, path) = search(&arguments).unwrap();
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
         };
         let first = read();
         let search = &first.header.protocol.search[M_SGD];
@@ -404,7 +416,7 @@ mod tests {
     #[test]
     fn a_method_that_the_section_lacks_is_an_error() {
         let arguments = parse("--section 3.1 --methods SGD").unwrap();
-        let error = run(&arguments).unwrap_err();
+        let error = search(&arguments).unwrap_err();
         assert!(error.to_string().contains("no such method"), "{error}");
     }
 }

@@ -145,7 +145,8 @@ pub fn run(common: &Common, options: &MnistOptions) -> anyhow::Result<()> {
         provenance: runner.provenance(simd_level(), data::provenance(&data)),
         paper: None,
     };
-    let title = "Training on MNIST with batches of different sizes";
+    let title =
+        "Training on MNIST with batches of different sizes: mean loss over tenths of an epoch";
     let figure = figure8(header("figure8", title), &common.methods, &runs)?;
     let finding = match data::is_synthetic(&data) {
         true => None,
@@ -174,7 +175,7 @@ fn figure8(
     let panels = methods.iter().zip(["a", "b"]);
     let axes = panels.clone().map(|(method, panel)| Axes {
         panel: panel.to_owned(),
-        title: format!("{method}, means over tenths of an epoch"),
+        title: (*method).to_owned(),
         x: Axis::linear("examples processed"),
         y: Axis::log("training loss"),
     });

@@ -54,23 +54,29 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_an_event_with_its_name() {
+    fn every_value_is_an_event_with_its_step_and_name() {
         let mut log = MetricLog::default();
         log.push(10, &[("loss", 0.5), ("rate", 2.0)]).unwrap();
         log.push(20, &[("loss", 0.25)]).unwrap();
         let bytes = events(log.metrics()).unwrap();
         let records = records(&bytes);
         assert!(records[0].ends_with(b"brain.Event:2"));
-        // The tag, then the value as field 2 of 32 bits.
-        let event = |tag: &str, value: f32| {
-            let mut end = tag.as_bytes().to_vec();
-            end.push(2 << 3 | 5);
-            end.extend(value.to_le_bytes());
-            end
+        // The step as field 2, after 9 bytes for the time. At the end the tag, then the value as field 2 of 32 bits.
+        let start = |step| [2 << 3, step];
+        let end = |tag: &str, value: f32| {
+            let mut bytes = tag.as_bytes().to_vec();
+            bytes.push(2 << 3 | 5);
+            bytes.extend(value.to_le_bytes());
+            bytes
         };
-        let expected = [event("loss", 0.5), event("loss", 0.25), event("rate", 2.0)];
+        let expected = [
+            (start(10), end("loss", 0.5)),
+            (start(20), end("loss", 0.25)),
+            (start(10), end("rate", 2.0)),
+        ];
         assert_eq!(records.len(), 1 + expected.len());
-        for (record, end) in records[1..].iter().zip(expected) {
+        for (record, (start, end)) in records[1..].iter().zip(expected) {
+            assert_eq!(record[9..11], start);
             assert!(record.ends_with(&end), "{record:?}");
         }
     }

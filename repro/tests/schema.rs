@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
-use repro::cli::Preset;
+use repro::cli::{self, Preset};
+use repro::experiments::{section3_2, section3_6};
 use repro::provenance::{DataFile, DataSet};
 use repro::results::{
     Axes, Axis, Cell, Claim, Claims, Column, Figure, Header, Measured, Protocol, ResultFile,
@@ -157,6 +158,28 @@ fn what_the_program_writes_is_valid() {
     for file in [written(&table()), written(&figure()), written(&claims())] {
         valid(&schema, &file).unwrap();
     }
+}
+
+#[test]
+fn what_the_sections_on_mnist_write_is_valid() {
+    let directory = tempdir().unwrap();
+    let out = directory.path().to_str().unwrap();
+    let words = "--preset smoke --seeds 1 --epochs 1 --methods L4Adam,L4Mom --tensorboard --out";
+    let words = || ["section"].into_iter().chain(words.split(' ')).chain([out]);
+    let (common, options) = cli::parse_from(&section3_2::SECTION, words()).unwrap();
+    section3_2::run(&common, &options).unwrap();
+    let (common, options) = cli::parse_from(&section3_6::SECTION, words()).unwrap();
+    section3_6::run(&common, &options).unwrap();
+
+    let schema = schema();
+    for id in ["figure3", "table3", "figure8", "claims"] {
+        let file = read(&directory.path().join(id).with_extension("json"));
+        valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
+        assert_eq!(file["provenance"]["data"]["name"], "synthetic MNIST");
+    }
+    let events = directory.path().join("tensorboard").read_dir().unwrap();
+    // Two methods at the one batch size of 3.2, and at the four of 3.6.
+    assert_eq!(events.count(), 2 + 2 * 4);
 }
 
 #[test]

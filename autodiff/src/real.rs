@@ -1,6 +1,6 @@
 //! The element types.
 
-use crate::kernels::{Kernel, Lanes};
+use crate::kernels::{Gemm, Kernel, Lanes, lanes};
 use crate::params::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
 use std::cell::RefCell;
@@ -31,6 +31,11 @@ pub trait Real:
     /// Calls `f` with a buffer that the thread keeps from call to call.
     #[doc(hidden)]
     fn with_scratch<R>(f: impl FnOnce(&mut Buffer<Self>) -> R) -> R;
+
+    /// Runs a matrix product. Not generic in the implementations, so that its kernels
+    /// are compiled once, with this crate, and not again with every crate that uses it.
+    #[doc(hidden)]
+    fn run_gemm(product: Gemm<'_, Self>);
 
     /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
     ///
@@ -79,6 +84,10 @@ macro_rules! real {
                     static SCRATCH: RefCell<Buffer<$t>> = RefCell::new(zeros(0));
                 }
                 SCRATCH.with_borrow_mut(f)
+            }
+
+            fn run_gemm(product: Gemm<'_, Self>) {
+                lanes::run(product);
             }
 
             unsafe fn matrixmultiply(

@@ -215,6 +215,6 @@ mod tests {
     #[test]
     fn the_papers_statement_is_readable_in_any_form() {
         let value = serde_json::json!({"LMA*": {"96": 12, "192": null}, "note": "about"});
-        assert_eq!(stated(&value), "LMA*: (192: null; 96: 12); note: about");
+        assert_eq!(stated(&value), "LMA*: (96: 12; 192: null); note: about");
     }
 }

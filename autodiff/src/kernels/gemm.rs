@@ -28,7 +28,7 @@
 //! Without SIMD the product goes to `matrixmultiply`, whose portable kernel the
 //! compiler vectorises for the baseline of the target.
 
-use super::lanes::{self, Kernel, Lanes};
+use super::lanes::{Kernel, Lanes};
 use crate::Real;
 use crate::params::Buffer;
 use std::ops::Range;
@@ -110,7 +110,7 @@ pub fn gemm<T: Real>(
 ) {
     let product = Gemm::new(m, k, n, a, b, c, into);
     if m > 0 && n > 0 {
-        lanes::run(product);
+        T::run_gemm(product);
     }
 }
 
@@ -131,7 +131,8 @@ pub fn gemm_by_matrixmultiply<T: Real>(
     Gemm::new(m, k, n, a, b, c, into).portable();
 }
 
-struct Gemm<'a, T> {
+/// A product with its operands, checked.
+pub struct Gemm<'a, T> {
     m: usize,
     k: usize,
     n: usize,

@@ -13,9 +13,11 @@
 
 mod elementwise;
 mod gemm;
-mod lanes;
+pub(crate) mod lanes;
 
 pub use elementwise::{dispatch, squared_distance, sum};
+#[doc(hidden)]
+pub use gemm::Gemm;
 pub use gemm::{Matrix, Store, gemm, gemm_by_matrixmultiply};
 pub use lanes::{Kernel, Lanes};
 

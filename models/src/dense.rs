@@ -3,7 +3,7 @@
 use crate::init::{self, Fill};
 use autodiff::{Error, Graph, Param, Params, Real, Var};
 
-/// y = x·W + b, W: [inputs, outputs], b: [outputs] and zero at first.
+/// y = x·W + b, W: inputs × outputs, b of length outputs and zero at first.
 #[derive(Clone, Copy, Debug)]
 pub struct Dense {
     w: Param,

@@ -29,7 +29,7 @@ impl TwoLayerShape {
     }
 }
 
-/// x ↦ W1·W2·x, with W1: [outputs, hidden] and W2: [hidden, inputs] from N(0, 1).
+/// x ↦ W1·W2·x, with W1 (outputs × hidden) and W2 (hidden × inputs) from N(0, 1).
 #[derive(Clone, Copy, Debug)]
 pub struct TwoLayerLinear {
     w1: Param,
@@ -57,7 +57,7 @@ impl TwoLayerLinear {
         })
     }
 
-    /// Predictions [outputs, samples] for x: [inputs, samples].
+    /// Predictions, outputs × samples, for x, inputs × samples.
     ///
     /// (W1·W2)·x rather than W1·(W2·x): no layer in between is nonlinear, and with
     /// more samples than weights this order takes half the operations.
@@ -81,7 +81,7 @@ pub struct Regression<T> {
 }
 
 impl<T: Real> Regression<T> {
-    /// The problem with these samples, x: [inputs, samples] and y: [outputs, samples].
+    /// The problem with these samples, x: inputs × samples and y: outputs × samples.
     ///
     /// # Errors
     /// If x or y do not have `samples` columns of the network's lengths.
@@ -150,8 +150,8 @@ impl<T: Real> Regression<T> {
         }
     }
 
-    /// The Jacobian of [`residuals`](Self::residuals) in closed form, row-major
-    /// [residuals, parameters]:
+    /// The Jacobian of [`residuals`](Self::residuals) in closed form, row-major,
+    /// residuals × parameters:
     ///
     /// ∂r_os/∂W1_oh = (W2·x_s)_h/√samples, ∂r_os/∂W2_hi = W1_oh·x_is/√samples.
     ///

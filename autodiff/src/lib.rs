@@ -123,6 +123,8 @@
 //! | [`softplus`](Var::softplus) | ln(1 + eˣ) | dx = dy/(1 + e⁻ˣ) |
 //! | [`matmul`](Var::matmul), [`matmul_tn`](Var::matmul_tn), [`matmul_nt`](Var::matmul_nt), [`matmul_tt`](Var::matmul_tt) | A·B, Aᵀ·B, A·Bᵀ, Aᵀ·Bᵀ | dA = dY·Bᵀ, dB = Aᵀ·dY; transposed where A, B are |
 //! | [`affine`](Var::affine) | x·W + b | dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ rows of dy |
+//! | [`conv2d`](Var::conv2d) | x ∗ k, images in NHWC, kernels in HWIO | dx = dy ∗ kᵀ, dk = x ∗ dy |
+//! | [`conv2d_bias_relu`](Var::conv2d_bias_relu) | max(x ∗ k + b, 0) | as `conv2d` where y > 0, db = Σ pixels of dy |
 //! | [`sum`](Var::sum), [`sum_over`](Var::sum_over), [`sum_keep`](Var::sum_keep) | Σ x over axes | dx = dy, stretched |
 //! | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |
 //! | [`softmax`](Var::softmax) | e^xᵢ / Σⱼ e^xⱼ over the last axis | dx = y·(dy − ⟨dy, y⟩) |
@@ -235,6 +237,7 @@ pub use error::Error;
 pub use gradcheck::{GradcheckError, gradcheck};
 pub use graph::{Graph, Slot, Var};
 pub use op::{Gradient, Gradients, Inputs, Op};
+pub use ops::Padding;
 pub use params::{GradientVector, Param, Params};
 pub use real::Real;
 pub use shape::{MAX_RANK, Shape};

@@ -11,10 +11,12 @@
 //! * `unsafe` stays inside a kernel: the functions exported from here check
 //!   every length before the first pointer is formed.
 
+mod conv;
 mod elementwise;
 mod gemm;
 pub(crate) mod lanes;
 
+pub use conv::{Axis, Conv};
 pub use elementwise::{dispatch, squared_distance, sum};
 #[doc(hidden)]
 pub use gemm::Gemm;

@@ -8,6 +8,7 @@
 mod affine;
 mod binary;
 mod concat;
+mod conv2d;
 mod cross_entropy;
 mod matmul;
 mod reduce;
@@ -16,6 +17,8 @@ mod softmax;
 mod squared_error;
 mod transpose;
 mod unary;
+
+pub use conv2d::Padding;
 
 use crate::Shape;
 

@@ -1,0 +1,479 @@
+//! 2-D convolution, and 2-D convolution + bias + ReLU as one node.
+//!
+//! With s the stride and p the zeros before each axis,
+//!
+//! ```text
+//! y[n, i, j, o] = Σ x[n, i·s + a − p, j·s + b − p, c] · k[a, b, c, o]   over a, b, c
+//! ```
+//!
+//! which is the cross-correlation that deep learning calls convolution. The derivatives
+//! follow the same triples of x, k and y:
+//!
+//! ```text
+//! dx[n, i·s + a − p, j·s + b − p, c] += dy[n, i, j, o] · k[a, b, c, o]
+//! dk[a, b, c, o]                     += dy[n, i, j, o] · x[n, i·s + a − p, j·s + b − p, c]
+//! ```
+//!
+//! Layouts are NHWC for images and HWIO for kernels: the channels of a pixel are
+//! contiguous, and so are the output channels of a weight.
+
+use super::axes;
+use crate::kernels::{Axis, Conv, dispatch};
+use crate::params::{Buffer, empty, zeros};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+
+/// The zeros around an image that is convolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// As many as give ⌈input / stride⌉ outputs; where their number is odd, the extra one
+    /// comes after the image. This is TensorFlow's SAME.
+    Same,
+    /// None: outputs only where the whole kernel is inside the image.
+    Valid,
+    /// So many rows and columns.
+    #[allow(missing_docs)]
+    Explicit {
+        top: usize,
+        bottom: usize,
+        left: usize,
+        right: usize,
+    },
+}
+
+impl Padding {
+    /// Both axes of a convolution of an image with a kernel.
+    fn axes(self, image: [usize; 2], kernel: [usize; 2], s: usize) -> Result<[Axis; 2], String> {
+        let [rows, columns] = match self {
+            Padding::Same => [0, 1].map(|i| same(image[i], kernel[i], s)),
+            Padding::Valid => [(0, 0); 2],
+            Padding::Explicit {
+                top,
+                bottom,
+                left,
+                right,
+            } => [(top, bottom), (left, right)],
+        };
+        Ok([
+            axis(image[0], kernel[0], s, rows)?,
+            axis(image[1], kernel[1], s, columns)?,
+        ])
+    }
+}
+
+/// The zeros before and after an axis that give ⌈input / stride⌉ outputs.
+fn same(input: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    let last = input.div_ceil(stride).saturating_sub(1) * stride;
+    let zeros = last.saturating_add(kernel).saturating_sub(input);
+    (zeros / 2, zeros - zeros / 2)
+}
+
+fn axis(
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    (before, after): (usize, usize),
+) -> Result<Axis, String> {
+    let padded = input.checked_add(before).and_then(|n| n.checked_add(after));
+    let padded = padded.ok_or("the padding is larger than memory can hold")?;
+    let steps = padded.checked_sub(kernel).ok_or_else(|| {
+        format!("a kernel of extent {kernel} does not fit an image that has {padded} with padding")
+    })?;
+    Ok(Axis {
+        input,
+        kernel,
+        output: steps / stride + 1,
+        stride,
+        before,
+    })
+}
+
+/// What follows the convolution in the same node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    /// + bias, the third operand, then ReLU.
+    BiasRelu,
+}
+
+struct Conv2d<T> {
+    stride: usize,
+    padding: Padding,
+    then: Then,
+    conv: Conv,
+    /// dy where the ReLU let its operand through, 0 elsewhere.
+    masked: Buffer<T>,
+}
+
+impl<T: Real> Op<T> for Conv2d<T> {
+    fn name(&self) -> &'static str {
+        match self.then {
+            Then::Nothing => "conv2d",
+            Then::BiasRelu => "conv2d_bias_relu",
+        }
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        let [batch, height, width, channels] = axes(inputs[0])?;
+        let [kh, kw, ci, co] = axes(inputs[1])?;
+        if self.stride == 0 {
+            return Err("the stride must be at least 1".to_owned());
+        }
+        if kh == 0 || kw == 0 {
+            return Err("the kernel must have at least one row and one column".to_owned());
+        }
+        if channels != ci {
+            return Err(format!(
+                "expected x: [n, h, w, ci], kernel: [kh, kw, ci, co]; \
+                 x has {channels} channels, the kernel takes {ci}"
+            ));
+        }
+        if self.then == Then::BiasRelu && axes(inputs[2])? != [co] {
+            return Err(format!(
+                "expected a bias of shape [{co}], one for each output channel"
+            ));
+        }
+        let [rows, columns] = self.padding.axes([height, width], [kh, kw], self.stride)?;
+        self.conv = Conv {
+            batch,
+            rows,
+            columns,
+            ci,
+            co,
+        };
+        let y = Shape::from([batch, rows.output, columns.output, co]);
+        if self.then == Then::BiasRelu {
+            self.masked = zeros(y.elements());
+        }
+        Ok(y)
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        match self.then {
+            Then::Nothing => y.fill(T::zero()),
+            Then::BiasRelu => {
+                for pixel in y.chunks_exact_mut(self.conv.co.max(1)) {
+                    pixel.copy_from_slice(&x[2]);
+                }
+            }
+        }
+        self.conv.forward(&x[0], &x[1], y);
+        if self.then == Then::BiasRelu {
+            let relu = |y: &mut T| *y = if *y < T::zero() { T::zero() } else { *y };
+            dispatch(
+                #[inline(always)]
+                || y.iter_mut().for_each(relu),
+            );
+        }
+    }
+
+    /// The two sums at the top of this file, where the ReLU let y through; db += Σ dy over
+    /// the pixels.
+    fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let conv = self.conv;
+        let mut dy = dy;
+        if self.then == Then::BiasRelu {
+            for ((masked, &y), &dy) in self.masked.iter_mut().zip(y).zip(dy) {
+                *masked = if y > T::zero() { dy } else { T::zero() };
+            }
+            dy = &self.masked;
+            if let Some(db) = dx.of(2) {
+                let db = db.zeroed();
+                for pixel in dy.chunks_exact(conv.co.max(1)) {
+                    db.iter_mut().zip(pixel).for_each(|(db, &dy)| *db += dy);
+                }
+            }
+        }
+        if let Some(dx) = dx.of(0) {
+            conv.input_gradient(&x[1], dy, dx.zeroed());
+        }
+        if let Some(dkernel) = dx.of(1) {
+            conv.weight_gradient(&x[0], dy, dkernel.zeroed());
+        }
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    #[track_caller]
+    fn convolution(self, then: Then, operands: &[Self], stride: usize, padding: Padding) -> Self {
+        let op = Conv2d {
+            stride,
+            padding,
+            then,
+            conv: Conv::default(),
+            masked: empty(),
+        };
+        self.graph().apply(op, operands)
+    }
+
+    /// The convolution (cross-correlation) of images \[n, h, w, ci\] with a kernel
+    /// \[kh, kw, ci, co\]: \[n, oh, ow, co\]. `stride` is in pixels, along both axes.
+    #[track_caller]
+    pub fn conv2d(self, kernel: Self, stride: usize, padding: Padding) -> Self {
+        self.convolution(Then::Nothing, &[self, kernel], stride, padding)
+    }
+
+    /// max(`conv2d` + bias, 0) in one pass, for a bias \[co\].
+    #[track_caller]
+    pub fn conv2d_bias_relu(
+        self,
+        kernel: Self,
+        bias: Self,
+        stride: usize,
+        padding: Padding,
+    ) -> Self {
+        self.convolution(Then::BiasRelu, &[self, kernel, bias], stride, padding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Padding;
+    use crate::testing::{Operand, assert_close, assert_gradients, evaluate, numbers};
+    use crate::{Graph, Var};
+
+    const EXPLICIT: Padding = Padding::Explicit {
+        top: 2,
+        bottom: 0,
+        left: 1,
+        right: 3,
+    };
+
+    #[test]
+    fn value() {
+        // 1·10 + 2·20 + 4·30 + 5·40 and so on: the kernel is not flipped.
+        let x: Operand = (&[1, 2, 3, 1], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let kernel: Operand = (&[2, 2, 1, 1], &[10.0, 20.0, 30.0, 40.0]);
+        let y = evaluate(&[x, kernel], |v| v[0].conv2d(v[1], 1, Padding::Valid));
+        assert_close(&y, &[370.0, 470.0], 0.0, "x ∗ kernel");
+        let bias: Operand = (&[1], &[-400.0]);
+        let y = evaluate(&[x, kernel, bias], |v| {
+            v[0].conv2d_bias_relu(v[1], v[2], 1, Padding::Valid)
+        });
+        assert_close(&y, &[0.0, 70.0], 0.0, "max(x ∗ kernel + b, 0)");
+    }
+
+    /// The extents of `x.conv2d(kernel)`, or what is wrong with it.
+    fn shape(
+        x: [usize; 4],
+        kernel: [usize; 4],
+        stride: usize,
+        padding: Padding,
+    ) -> Result<Vec<usize>, String> {
+        let graph = Graph::<f64>::new();
+        let y = graph.input(x).conv2d(graph.input(kernel), stride, padding);
+        let (shape, y) = (y.shape(), y.slot());
+        match graph.finish(y) {
+            Ok(_) => Ok(shape.to_vec()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn shapes() {
+        use Padding::{Same, Valid};
+        let cases = [
+            ([2, 32, 32, 3], [3, 3, 3, 16], 1, Same, [2, 32, 32, 16]),
+            ([2, 32, 32, 3], [3, 3, 3, 16], 2, Same, [2, 16, 16, 16]),
+            ([2, 33, 31, 3], [1, 1, 3, 16], 2, Same, [2, 17, 16, 16]),
+            ([2, 7, 9, 3], [3, 2, 3, 1], 3, Valid, [2, 2, 3, 1]),
+            ([1, 3, 2, 1], [9, 9, 1, 1], 1, Same, [1, 3, 2, 1]),
+            ([1, 5, 5, 1], [3, 3, 1, 1], 2, EXPLICIT, [1, 3, 4, 1]),
+            ([0, 4, 4, 2], [3, 3, 2, 5], 1, Same, [0, 4, 4, 5]),
+        ];
+        for (x, kernel, stride, padding, expected) in cases {
+            assert_eq!(
+                shape(x, kernel, stride, padding).as_deref(),
+                Ok(&expected[..]),
+                "{x:?} {kernel:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_shapes_are_named() {
+        use Padding::{Same, Valid};
+        let huge = Padding::Explicit {
+            top: usize::MAX,
+            bottom: 1,
+            left: 0,
+            right: 0,
+        };
+        let cases = [
+            (
+                [1, 4, 4, 2],
+                [3, 3, 3, 5],
+                1,
+                Same,
+                "x has 2 channels, the kernel takes 3",
+            ),
+            (
+                [1, 4, 4, 2],
+                [3, 3, 2, 5],
+                0,
+                Same,
+                "stride must be at least 1",
+            ),
+            (
+                [1, 4, 4, 2],
+                [3, 0, 2, 5],
+                1,
+                Same,
+                "at least one row and one column",
+            ),
+            (
+                [1, 4, 4, 2],
+                [3, 5, 2, 5],
+                1,
+                Valid,
+                "extent 5 does not fit an image that has 4",
+            ),
+            ([1, 4, 4, 2], [3, 3, 2, 5], 1, huge, "larger than memory"),
+        ];
+        for (x, kernel, stride, padding, expected) in cases {
+            let error = shape(x, kernel, stride, padding).unwrap_err();
+            assert!(error.starts_with("conv2d of ["), "{error}");
+            assert!(error.contains(expected), "{error}");
+        }
+        let graph = Graph::<f64>::new();
+        let x = graph.input([1, 4, 4, 2]);
+        let y = x.conv2d_bias_relu(graph.input([3, 3, 2, 5]), graph.input([4]), 1, Same);
+        let y = y.slot();
+        let error = graph.finish(y).err().expect("4 is not 5").to_string();
+        assert!(error.contains("a bias of shape [5]"), "{error}");
+    }
+
+    type Case = ([usize; 4], [usize; 4], usize, Padding);
+
+    const CASES: [Case; 8] = [
+        ([2, 5, 4, 3], [3, 3, 3, 2], 1, Padding::Same),
+        ([1, 5, 6, 2], [3, 3, 2, 3], 2, Padding::Same),
+        ([2, 6, 5, 2], [2, 4, 2, 1], 1, Padding::Valid),
+        ([1, 7, 8, 1], [3, 2, 1, 3], 3, Padding::Valid),
+        ([1, 5, 4, 2], [3, 3, 2, 2], 2, EXPLICIT),
+        ([2, 5, 5, 3], [1, 1, 3, 2], 2, Padding::Same),
+        ([1, 3, 2, 1], [5, 5, 1, 2], 1, Padding::Same),
+        ([1, 4, 5, 2], [2, 1, 2, 2], 3, EXPLICIT),
+    ];
+
+    /// Calls `f` with the operands x, kernel and bias of every case.
+    fn each(f: impl Fn(&[Operand; 3], usize, Padding)) {
+        for (x, kernel, stride, padding) in CASES {
+            let data = numbers(500);
+            let (nx, nk) = (x.iter().product::<usize>(), kernel.iter().product());
+            let (data_x, rest) = data.split_at(nx);
+            let (data_kernel, rest) = rest.split_at(nk);
+            let co = [kernel[3]];
+            f(
+                &[
+                    (&x, data_x),
+                    (&kernel, data_kernel),
+                    (&co, &rest[..kernel[3]]),
+                ],
+                stride,
+                padding,
+            );
+        }
+    }
+
+    /// The convolution as a sum over taps of shifted slices of zero-padded images: other
+    /// operations only.
+    fn composed<'g>(
+        x: Var<'g, f64>,
+        kernel: Var<'g, f64>,
+        stride: usize,
+        padding: Padding,
+    ) -> Var<'g, f64> {
+        let g = x.graph();
+        let [n, h, w, ci] = (*x.shape()).try_into().unwrap();
+        let [kh, kw, _, co] = (*kernel.shape()).try_into().unwrap();
+        let [rows, columns] = padding.axes([h, w], [kh, kw], stride).unwrap();
+        let zeros =
+            |shape: [usize; 4]| g.constant(shape, &vec![0.0; shape.iter().product::<usize>()]);
+        // More zeros after than any padding here has.
+        let x = g.concat(
+            1,
+            &[zeros([n, rows.before, w, ci]), x, zeros([n, 9, w, ci])],
+        );
+        let h = h + rows.before + 9;
+        let x = g.concat(
+            2,
+            &[zeros([n, h, columns.before, ci]), x, zeros([n, h, 9, ci])],
+        );
+        let mut y = zeros([n, rows.output, columns.output, co]);
+        for i in 0..rows.output {
+            for j in 0..columns.output {
+                let patch = x
+                    .slice(1, i * stride..i * stride + kh)
+                    .slice(2, j * stride..j * stride + kw)
+                    .reshape([n, kh * kw * ci]);
+                let pixel = patch.matmul(kernel.reshape([kh * kw * ci, co]));
+                let one_hot: Vec<f64> = (0..rows.output * columns.output)
+                    .map(|at| f64::from(at == i * columns.output + j))
+                    .collect();
+                let place = g.constant([1, rows.output, columns.output, 1], &one_hot);
+                y = y + place * pixel.reshape([n, 1, 1, co]);
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn agrees_with_slices_and_products() {
+        each(|operands, stride, padding| {
+            let found = evaluate(operands, |v| v[0].conv2d(v[1], stride, padding));
+            let expected = evaluate(operands, |v| composed(v[0], v[1], stride, padding));
+            assert_close(&found, &expected, 1e-14, "conv2d");
+            let found = evaluate(operands, |v| {
+                v[0].conv2d_bias_relu(v[1], v[2], stride, padding)
+            });
+            let expected = evaluate(operands, |v| {
+                (composed(v[0], v[1], stride, padding) + v[2]).relu()
+            });
+            assert_close(&found, &expected, 1e-14, "conv2d_bias_relu");
+        });
+    }
+
+    #[test]
+    fn gradients() {
+        each(|operands, stride, padding| {
+            assert_gradients(operands, |v| v[0].conv2d(v[1], stride, padding) + v[2]);
+            assert_gradients(operands, |v| {
+                v[0].conv2d_bias_relu(v[1], v[2], stride, padding)
+            });
+        });
+    }
+
+    #[test]
+    fn gradients_are_added_to_what_is_there() {
+        let (x, kernel, bias) = (numbers(50), numbers(9 * 4), numbers(2));
+        let operands: [Operand; 3] = [(&[1, 5, 5, 2], &x), (&[3, 3, 2, 2], &kernel), (&[2], &bias)];
+        assert_gradients(&operands, |v| {
+            let y = v[0].conv2d(v[1], 1, Padding::Same).tanh();
+            let y = y.conv2d_bias_relu(v[1], v[2], 1, Padding::Same);
+            y + v[0] + v[2] + v[1].sum()
+        });
+    }
+
+    #[test]
+    fn images_without_pixels_or_channels() {
+        let none: &[f64] = &[];
+        let (x, bias) = (numbers(18), numbers(2));
+        let operands: [Operand; 3] = [
+            (&[0, 3, 3, 2], none),
+            (&[1, 1, 2, 2], &x[..4]),
+            (&[2], &bias),
+        ];
+        assert_gradients(&operands, |v| {
+            v[0].conv2d_bias_relu(v[1], v[2], 1, Padding::Same).sum() + v[1].sum() + v[2].sum()
+        });
+        let operands: [Operand; 3] = [(&[1, 3, 3, 0], none), (&[2, 2, 0, 2], none), (&[2], &bias)];
+        let y = evaluate(&operands, |v| {
+            v[0].conv2d_bias_relu(v[1], v[2], 1, Padding::Valid)
+        });
+        let relu = bias.iter().map(|b| b.max(0.0));
+        assert_close(&y, &relu.collect::<Vec<_>>().repeat(4), 0.0, "relu(b)");
+        let operands: [Operand; 2] = [(&[1, 3, 3, 2], &x), (&[2, 2, 2, 0], none)];
+        let y = evaluate(&operands, |v| v[0].conv2d(v[1], 1, Padding::Valid));
+        assert!(y.is_empty());
+    }
+}

@@ -49,6 +49,9 @@ pub enum Error {
     /// The values on the tape are not those of its inputs.
     #[error("backward follows forward: run forward first, and again after changing an input")]
     Stale,
+    /// Threads could not be started.
+    #[error("no threads to share the work of a step among: {0}; ask for fewer")]
+    Threads(String),
 }
 
 struct Shapes<'a>(&'a [Shape]);

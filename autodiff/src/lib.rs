@@ -193,6 +193,7 @@
 //! | `tape.rs` | running: [`Tape`], the two sweeps |
 //! | `op.rs` | what an operation is: [`Op`], its [`Inputs`] and [`Gradients`] |
 //! | `ops/` | the operations, one a file: function, derivative, test |
+//! | `parallel.rs` | [`parallel`]: fixed chunks of work on the threads of a tape |
 //! | `params.rs` | [`Params`]: the flat vector and its named views |
 //! | `shape.rs` | [`Shape`], broadcasting, walks over strided data |
 //! | `gradcheck.rs` | [`gradcheck()`]: derivatives against central differences |
@@ -202,8 +203,8 @@
 //! # What you can rely on
 //!
 //! * **Determinism.** The same recording, parameters and inputs give the same bits, run
-//!   after run, on one instruction set: a tape runs on one thread and sums in a fixed
-//!   order. Another instruction set may round matrix products differently.
+//!   after run, on one instruction set and with any number of [threads](Tape::set_threads):
+//!   work is cut into chunks that depend on shapes only, and sums are in a fixed order. Another instruction set may round matrix products differently.
 //! * **Allocation.** Buffers of values are allocated while recording and those of
 //!   gradients by the first backward pass. After that a step allocates nothing, which
 //!   `tests/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512,
@@ -225,6 +226,7 @@ mod graph;
 pub mod kernels;
 mod op;
 mod ops;
+pub mod parallel;
 mod params;
 #[allow(unsafe_code)]
 mod real;

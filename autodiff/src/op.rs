@@ -2,6 +2,7 @@
 
 use crate::kernels::{Store, dispatch};
 use crate::params::Buffer;
+use crate::tape::Place;
 use crate::{Real, Shape};
 use std::any::Any;
 use std::ops::Index;
@@ -102,6 +103,8 @@ pub struct Gradients<'a, T> {
     pub(crate) operands: &'a [usize],
     pub(crate) storages: &'a [Storage],
     pub(crate) buffers: &'a mut [Buffer<T>],
+    /// By storage: where its gradient is among `buffers`.
+    pub(crate) places: &'a [Place],
     pub(crate) params: &'a mut [T],
     /// By storage: whether this backward pass has written to its gradient.
     pub(crate) written: &'a mut [bool],
@@ -117,7 +120,10 @@ impl<T: Real> Gradients<'_, T> {
         }
         let values = match self.storages[storage] {
             Storage::Param { offset, len } => &mut self.params[offset..offset + len],
-            _ => &mut self.buffers[storage][..],
+            _ => {
+                let Place { buffer, len } = self.places[storage];
+                &mut self.buffers[buffer][..len]
+            }
         };
         let into = if self.written[storage] {
             Store::Add

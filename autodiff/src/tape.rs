@@ -4,15 +4,19 @@
 //! * nodes are in the order of recording, so every operand of a node is an input,
 //!   a parameter or the result of an earlier node;
 //! * each node owns its result's buffer: forward never reads what it writes;
-//! * after the first backward pass nothing is allocated.
+//! * after the first backward pass nothing is allocated;
+//! * gradients that share a buffer are never live at the same time: that of a result
+//!   lives from the backward step of its last user to that of its own operation.
 
 use crate::graph::{Slot, Variable};
 use crate::op::{Gradients, Inputs, Op, Storage};
 use crate::params::{Buffer, empty, zeros};
 use crate::{Error, Real, Shape};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
 use std::mem;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// One operation, the storages it reads and the storage it writes.
 pub(crate) struct Node<T> {
@@ -35,14 +39,27 @@ pub struct Tape<T> {
     storages: Vec<Storage>,
     /// By storage: its elements; empty for parameters.
     buffers: Vec<Buffer<T>>,
-    /// By storage: its gradient; empty until the first backward pass.
+    /// The gradients of results; empty until the first backward pass.
     gradients: Vec<Buffer<T>>,
+    /// By storage: where its gradient is among `gradients`.
+    places: Vec<Place>,
+    /// Whether gradients share buffers.
+    sharing: bool,
+    /// The threads that operations share their work out among, if more than one.
+    threads: Option<Arc<ThreadPool>>,
     /// By storage: whether the current backward pass has written its gradient.
     written: Vec<bool>,
     /// Whether the values are those of the inputs.
     fresh: bool,
     root: Slot,
     params: ParamUse,
+}
+
+/// Where a gradient is kept: the first `len` elements of a buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) buffer: usize,
+    pub(crate) len: usize,
 }
 
 /// How the recording uses the flat parameter vector.
@@ -84,6 +101,9 @@ impl<T: Real> Tape<T> {
             written: vec![false; storages.len()],
             params: ParamUse::of(&storages),
             gradients: Vec::new(),
+            places: Vec::new(),
+            sharing: false,
+            threads: None,
             fresh: false,
             nodes,
             vars,
@@ -91,6 +111,31 @@ impl<T: Real> Tape<T> {
             buffers,
             root,
         }
+    }
+
+    /// Lets gradients of results share memory, as soon as one is no longer needed for
+    /// another. [`gradient`](Tape::gradient) then has none to show. A deep network
+    /// needs about half the memory.
+    pub fn share_gradients(&mut self) {
+        self.sharing = true;
+        self.gradients.clear();
+        self.written.fill(false);
+    }
+
+    /// Shares the work of large operations out among `threads`; the bits of the
+    /// results stay the same. A new tape works on the thread that calls it.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system does not start them.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
+        self.threads = None;
+        if threads > 1 {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            self.threads = Some(Arc::new(
+                pool.map_err(|why| Error::Threads(why.to_string()))?,
+            ));
+        }
+        Ok(())
     }
 
     /// Shape of a value.
@@ -153,8 +198,9 @@ impl<T: Real> Tape<T> {
 
     /// The gradient of the root by a result, as the last backward pass left it, in
     /// the result's shape. `None` where that pass wrote none: for values that the
-    /// root does not depend on or that depend on no parameter, and for parameters,
-    /// whose gradients are in the flat vector.
+    /// root does not depend on or that depend on no parameter, for parameters,
+    /// whose gradients are in the flat vector, and where gradients
+    /// [share memory](Tape::share_gradients).
     ///
     /// # Panics
     /// If `slot` is of another tape.
@@ -162,8 +208,11 @@ impl<T: Real> Tape<T> {
     pub fn gradient(&self, slot: Slot) -> Option<&[T]> {
         let storage = self.variable(slot).storage;
         match self.storages[storage] {
-            Storage::Param { .. } => None,
-            _ => self.written[storage].then(|| &self.gradients[storage][..]),
+            Storage::Result { .. } if self.written[storage] && !self.sharing => {
+                let Place { buffer, len } = self.places[storage];
+                Some(&self.gradients[buffer][..len])
+            }
+            _ => None,
         }
     }
 
@@ -205,6 +254,15 @@ impl<T: Real> Tape<T> {
     /// [`Error::Length`] if `params` is too short.
     pub fn forward(&mut self, params: &[T]) -> Result<(), Error> {
         self.check_params("parameters", params.len())?;
+        match self.threads.clone() {
+            Some(threads) => threads.install(|| self.run_forward(params)),
+            None => self.run_forward(params),
+        }
+        self.fresh = true;
+        Ok(())
+    }
+
+    fn run_forward(&mut self, params: &[T]) {
         for node in &mut self.nodes {
             let mut y = mem::replace(&mut self.buffers[node.output], empty());
             let x = Inputs {
@@ -216,8 +274,6 @@ impl<T: Real> Tape<T> {
             node.op.forward(&x, &mut y);
             self.buffers[node.output] = y;
         }
-        self.fresh = true;
-        Ok(())
     }
 
     /// Writes the gradient of the root by `params` to `grads`, for the values of
@@ -242,13 +298,23 @@ impl<T: Real> Tape<T> {
                 *written = matches!(storage, Storage::Param { .. });
             }
         }
-        self.gradients[root].fill(T::one());
+        self.gradients[self.places[root].buffer][0] = T::one();
         self.written[root] = true;
+        match self.threads.clone() {
+            Some(threads) => threads.install(|| self.run_backward(params, grads)),
+            None => self.run_backward(params, grads),
+        }
+        self.zero_unwritten(grads);
+        Ok(())
+    }
+
+    fn run_backward(&mut self, params: &[T], grads: &mut [T]) {
         for node in self.nodes.iter_mut().rev() {
             if !self.written[node.output] {
                 continue;
             }
-            let dy = mem::replace(&mut self.gradients[node.output], empty());
+            let Place { buffer, len } = self.places[node.output];
+            let dy = mem::replace(&mut self.gradients[buffer], empty());
             let x = Inputs {
                 operands: &node.operands,
                 storages: &self.storages,
@@ -259,15 +325,14 @@ impl<T: Real> Tape<T> {
                 operands: &node.operands,
                 storages: &self.storages,
                 buffers: &mut self.gradients,
+                places: &self.places,
                 params: grads,
                 written: &mut self.written,
             };
-            node.op
-                .backward(&x, &self.buffers[node.output], &dy, &mut dx);
-            self.gradients[node.output] = dy;
+            let y = &self.buffers[node.output];
+            node.op.backward(&x, y, &dy[..len], &mut dx);
+            self.gradients[buffer] = dy;
         }
-        self.zero_unwritten(grads);
-        Ok(())
     }
 
     fn check_params(&self, what: &'static str, found: usize) -> Result<(), Error> {
@@ -299,14 +364,20 @@ impl<T: Real> Tape<T> {
         if !self.gradients.is_empty() {
             return;
         }
-        let values = self.storages.iter().zip(&self.buffers);
-        let gradient = |(storage, value): (&Storage, &Buffer<T>)| match storage {
-            Storage::Result {
-                differentiable: true,
-            } => zeros(value.len()),
-            _ => empty(),
-        };
-        self.gradients = values.map(gradient).collect();
+        let mut plan = Plan::new(&self.storages, &self.buffers);
+        plan.place(self.variable(self.root).storage);
+        for node in self.nodes.iter().rev() {
+            if plan.placed[node.output] {
+                node.operands
+                    .iter()
+                    .for_each(|&operand| plan.place(operand));
+                if self.sharing {
+                    plan.free.push(plan.places[node.output].buffer);
+                }
+            }
+        }
+        self.gradients = plan.lens.into_iter().map(zeros).collect();
+        self.places = plan.places;
     }
 
     /// Gradients of parameters that the root does not depend on.
@@ -322,6 +393,60 @@ impl<T: Real> Tape<T> {
             }
         }
         grads[end..].fill(T::zero());
+    }
+}
+
+/// Which gradient goes to which buffer, found by going through the backward sweep.
+struct Plan<'a, T> {
+    storages: &'a [Storage],
+    values: &'a [Buffer<T>],
+    /// By storage.
+    places: Vec<Place>,
+    /// By storage: whether it has a place.
+    placed: Vec<bool>,
+    /// By buffer: its length.
+    lens: Vec<usize>,
+    /// Buffers whose gradients are no longer needed.
+    free: Vec<usize>,
+}
+
+impl<'a, T: Real> Plan<'a, T> {
+    fn new(storages: &'a [Storage], values: &'a [Buffer<T>]) -> Self {
+        Self {
+            storages,
+            values,
+            places: vec![Place::default(); storages.len()],
+            placed: vec![false; storages.len()],
+            lens: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// Finds a place for the gradient of `storage`, if it has one and none was found.
+    fn place(&mut self, storage: usize) {
+        let differentiable = self.storages[storage].differentiable();
+        let is_param = matches!(self.storages[storage], Storage::Param { .. });
+        if is_param || !differentiable || self.placed[storage] {
+            return;
+        }
+        let len = self.values[storage].len();
+        let buffer = self.free_buffer(len).unwrap_or_else(|| {
+            self.lens.push(0);
+            self.lens.len() - 1
+        });
+        self.lens[buffer] = self.lens[buffer].max(len);
+        self.places[storage] = Place { buffer, len };
+        self.placed[storage] = true;
+    }
+
+    /// The smallest free buffer that is long enough, or else the longest.
+    fn free_buffer(&mut self, len: usize) -> Option<usize> {
+        let cost = |&i: &usize| {
+            let found = self.lens[self.free[i]];
+            (found < len, found.abs_diff(len))
+        };
+        let best = (0..self.free.len()).min_by_key(cost)?;
+        Some(self.free.swap_remove(best))
     }
 }
 
@@ -397,6 +522,75 @@ mod tests {
         for slot in slots {
             assert_eq!(tape.gradient(slot), None);
         }
+    }
+
+    /// Five layers of tanh(a·x + b), with a short cut from each to the sum.
+    fn deep(sharing: bool) -> (Tape<f64>, Params<f64>) {
+        let (params, [a, b, _]) = params();
+        let mut tape = record(|g| {
+            let (a, b) = (g.param(a), g.param(b));
+            let layers: Vec<_> = std::iter::successors(Some(a * b), |x| Some((a * *x + b).tanh()))
+                .take(6)
+                .collect();
+            let short_cuts = layers.into_iter().map(|x| x.sum() * 0.5);
+            short_cuts.reduce(|sum, x| sum + x).unwrap()
+        });
+        if sharing {
+            tape.share_gradients();
+        }
+        (tape, params)
+    }
+
+    #[test]
+    fn gradients_that_share_memory_are_the_same() {
+        let [(mut alone, params), (mut sharing, _)] = [false, true].map(deep);
+        let expected = gradient(&mut alone, &params);
+        for _ in 0..2 {
+            assert_eq!(gradient(&mut sharing, &params), expected);
+        }
+        let elements = |tape: &Tape<f64>| tape.gradients.iter().map(|g| g.len()).sum::<usize>();
+        assert!(elements(&sharing) * 2 < elements(&alone));
+        assert_eq!(sharing.gradient(sharing.root), None);
+        alone.share_gradients();
+        assert_eq!(gradient(&mut alone, &params), expected, "asked for later");
+    }
+
+    /// 2x, in chunks of two elements, one of which waits for another thread.
+    struct Together(std::sync::Barrier);
+
+    impl Op<f64> for Together {
+        fn name(&self) -> &'static str {
+            "together"
+        }
+        fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+            Ok(inputs[0])
+        }
+        fn forward(&mut self, x: &Inputs<f64>, y: &mut [f64]) {
+            use crate::parallel::{chunks_of, for_each};
+            for_each(2, chunks_of(y, 1), |i, y| {
+                self.0.wait();
+                y[0] = 2.0 * x[0][i];
+            });
+        }
+        fn backward(&mut self, _: &Inputs<f64>, _: &[f64], dy: &[f64], dx: &mut Gradients<f64>) {
+            let Some(dx) = dx.of(0) else { return };
+            dx.add(dy.iter().map(|dy| 2.0 * dy));
+        }
+    }
+
+    #[test]
+    fn operations_have_the_threads_of_their_tape() {
+        let (params, [a, ..]) = params();
+        let together = Together(std::sync::Barrier::new(2));
+        let graph = Graph::new();
+        let y = graph.apply(together, &[graph.param(a)]);
+        let (y, root) = (y.slot(), y.sum().slot());
+        let mut tape = graph.finish(root).unwrap();
+        tape.set_threads(2).unwrap();
+        tape.forward(params.values()).unwrap();
+        assert_eq!(tape.value(y), [2.0, 4.0]);
+        tape.set_threads(1).unwrap();
+        assert!(tape.threads.is_none());
     }
 
     #[test]

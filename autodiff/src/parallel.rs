@@ -1,0 +1,170 @@
+//! Work in fixed chunks, on the threads of a tape.
+//!
+//! An operation that is worth several threads cuts its work into chunks and hands
+//! them to [`for_each`]. Within [`Tape::forward`](crate::Tape::forward) and
+//! [`Tape::backward`](crate::Tape::backward) of a tape that
+//! [has threads](crate::Tape::set_threads) they are shared out among these; anywhere
+//! else they run one after another.
+//!
+//! Invariant: **the bits of a result do not depend on the number of threads.** What a
+//! chunk computes depends on its index only, the chunks' extents depend on shapes
+//! only, and a sum over chunks is the caller's to take, in the order of their index,
+//! after `for_each` has returned.
+//!
+//! Nothing is allocated.
+
+/// What can be cut into chunks that different threads may work on.
+pub trait Chunks: Send + Sized {
+    /// What the work on one chunk is given.
+    type Item;
+
+    /// The first `chunks` of them, and the rest.
+    fn split_at(self, chunks: usize) -> (Self, Self);
+
+    /// The one chunk that is left.
+    fn only(self) -> Self::Item;
+}
+
+/// A slice in chunks of `len` elements; the last may be shorter.
+#[derive(Debug)]
+pub struct ChunksOf<'a, T> {
+    slice: &'a mut [T],
+    len: usize,
+}
+
+/// Cuts a slice into chunks of `len` elements; the last may be shorter.
+pub fn chunks_of<T>(slice: &mut [T], len: usize) -> ChunksOf<'_, T> {
+    ChunksOf { slice, len }
+}
+
+impl<'a, T: Send> Chunks for ChunksOf<'a, T> {
+    type Item = &'a mut [T];
+
+    fn split_at(self, chunks: usize) -> (Self, Self) {
+        let middle = (chunks * self.len).min(self.slice.len());
+        let (first, rest) = self.slice.split_at_mut(middle);
+        (chunks_of(first, self.len), chunks_of(rest, self.len))
+    }
+
+    fn only(self) -> &'a mut [T] {
+        self.slice
+    }
+}
+
+/// No data: for work that needs the index only.
+impl Chunks for () {
+    type Item = ();
+
+    fn split_at(self, _: usize) -> ((), ()) {
+        ((), ())
+    }
+
+    fn only(self) {}
+}
+
+impl<A: Chunks, B: Chunks> Chunks for (A, B) {
+    type Item = (A::Item, B::Item);
+
+    fn split_at(self, chunks: usize) -> (Self, Self) {
+        let ((a, a_rest), (b, b_rest)) = (self.0.split_at(chunks), self.1.split_at(chunks));
+        ((a, b), (a_rest, b_rest))
+    }
+
+    fn only(self) -> Self::Item {
+        (self.0.only(), self.1.only())
+    }
+}
+
+/// Does `work(i, chunk i)` for the `count` chunks of `chunks`.
+pub fn for_each<C: Chunks>(count: usize, chunks: C, work: impl Fn(usize, C::Item) + Sync) {
+    match threads() {
+        1 => in_turn(0..count, chunks, &work),
+        _ => shared_out(0..count, chunks, &work),
+    }
+}
+
+/// Threads that [`for_each`] would use if it were called here.
+pub fn threads() -> usize {
+    match rayon::current_thread_index() {
+        Some(_) => rayon::current_num_threads(),
+        None => 1,
+    }
+}
+
+fn in_turn<C: Chunks>(
+    mut range: std::ops::Range<usize>,
+    mut chunks: C,
+    work: &(impl Fn(usize, C::Item) + Sync),
+) {
+    while let Some(i) = range.next() {
+        let (first, rest) = chunks.split_at(1);
+        work(i, first.only());
+        chunks = rest;
+    }
+}
+
+/// Halves the range until one chunk is left; an idle thread steals the other half.
+fn shared_out<C: Chunks>(
+    range: std::ops::Range<usize>,
+    chunks: C,
+    work: &(impl Fn(usize, C::Item) + Sync),
+) {
+    match range.len() {
+        0 => {}
+        1 => work(range.start, chunks.only()),
+        n => {
+            let middle = range.start + n.div_ceil(2);
+            let (first, rest) = chunks.split_at(n.div_ceil(2));
+            rayon::join(
+                || shared_out(range.start..middle, first, work),
+                || shared_out(middle..range.end, rest, work),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every chunk is given, written down by the chunk itself.
+    fn trace() -> (Vec<usize>, Vec<usize>) {
+        let (mut places, mut lengths) = (vec![0; 11], vec![0; 4]);
+        let chunks = (chunks_of(&mut places, 3), chunks_of(&mut lengths, 1));
+        for_each(4, chunks, |i, (places, length)| {
+            length[0] = places.len();
+            places.fill(i + 1);
+        });
+        (places, lengths)
+    }
+
+    #[test]
+    fn chunks_tile_the_slices() {
+        let alone = trace();
+        assert_eq!(alone.0, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4]);
+        assert_eq!(alone.1, [3, 3, 3, 2]);
+        for threads in [2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            assert_eq!(pool.build().unwrap().install(trace), alone);
+        }
+    }
+
+    #[test]
+    fn no_chunks_no_work() {
+        for_each(0, (), |_, ()| unreachable!());
+    }
+
+    #[test]
+    fn work_is_shared_among_threads() {
+        use std::sync::Barrier;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let both_are_here = Barrier::new(2);
+        pool.unwrap().install(|| {
+            assert_eq!(threads(), 2);
+            for_each(2, (), |_, ()| {
+                both_are_here.wait();
+            });
+        });
+        assert_eq!(threads(), 1);
+    }
+}

@@ -92,11 +92,11 @@ pub fn threads() -> usize {
 }
 
 fn in_turn<C: Chunks>(
-    mut range: std::ops::Range<usize>,
+    range: std::ops::Range<usize>,
     mut chunks: C,
     work: &(impl Fn(usize, C::Item) + Sync),
 ) {
-    while let Some(i) = range.next() {
+    for i in range {
         let (first, rest) = chunks.split_at(1);
         work(i, first.only());
         chunks = rest;

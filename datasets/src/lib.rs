@@ -72,6 +72,7 @@ mod digest;
 pub mod fetch;
 pub mod formats;
 pub mod images;
+pub mod progress;
 mod random;
 pub mod regression;
 pub mod synthetic;

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use crate::results::{Cell, Claim, Claims, Verdict};
-use crate::run::RunResult;
 use crate::table::number;
 
 /// What the paper says, by number.
@@ -105,29 +104,18 @@ pub fn verdict<const N: usize>(parts: [bool; N]) -> Verdict {
 }
 
 /// C1 on one task: for each pair, the final training losses of L4 at its default α and of its base method at the best
-/// constant rate. A method is higher than any other if a run of it diverged.
+/// constant rate, compared by [`Cell::height`].
 #[must_use]
-pub fn lower_loss<const N: usize>(task: &str, pairs: [[(&str, &[RunResult]); 2]; N]) -> Finding {
-    let cells = pairs.map(|pair| {
-        pair.map(|(_, results)| {
-            Cell::over(results, |result| result.summary.get("final_loss")?.as_f64())
-        })
-    });
-    let height = |cell: &Cell| match cell.mean {
-        Some(mean) if cell.diverged.is_empty() => mean,
-        _ => f64::INFINITY,
-    };
-    let lower = cells.each_ref().map(|[l4, base]| height(l4) < height(base));
-    let named = pairs
-        .iter()
-        .zip(&cells)
-        .flat_map(|(pair, cells)| pair.iter().zip(cells));
-    let described: Vec<String> = named
-        .clone()
-        .map(|((name, _), cell)| format!("{name} {}", mean(cell)))
+pub fn lower_loss<const N: usize>(task: &str, pairs: [[(&str, Cell); 2]; N]) -> Finding {
+    let lower = pairs
+        .each_ref()
+        .map(|[(_, l4), (_, base)]| l4.height() < base.height());
+    let named = || pairs.iter().flatten();
+    let described: Vec<String> = named()
+        .map(|(name, cell)| format!("{name} {}", mean(cell)))
         .collect();
-    let losses: Map<String, Value> = named
-        .map(|((name, _), cell)| ((*name).to_owned(), json!(cell)))
+    let losses: Map<String, Value> = named()
+        .map(|(name, cell)| ((*name).to_owned(), json!(cell)))
         .collect();
     Finding {
         id: "C1",
@@ -172,6 +160,23 @@ pub fn render(claims: &Claims) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_diverged_makes_a_loss_higher_than_any_other() {
+        use crate::results::Measured::{Diverged, Value};
+        let cell = |runs: [_; 2]| Cell::from_runs((0..).zip(runs));
+        let verdict = |l4, base| {
+            let pair = [("L4Adam", cell(l4)), ("Adam", cell(base))];
+            lower_loss("A task", [pair]).verdict
+        };
+        let (low, high) = ([Value(1.0), Value(1.0)], [Value(2.0), Value(2.0)]);
+        let diverged = [Value(0.0), Diverged(7)];
+        assert_eq!(verdict(low, high), Verdict::Reproduced);
+        assert_eq!(verdict(high, low), Verdict::NotReproduced);
+        assert_eq!(verdict(low, diverged), Verdict::Reproduced);
+        assert_eq!(verdict(diverged, low), Verdict::NotReproduced);
+        assert_eq!(verdict(diverged, diverged), Verdict::NotReproduced);
+    }
 
     #[test]
     fn a_verdict_needs_all_parts() {

@@ -18,6 +18,8 @@ pub enum Preset {
     Smoke,
     /// Minutes: enough to see the effects.
     Quick,
+    /// Hours: the most that a machine with two cores gets through. Only where that is not the whole.
+    Reduced,
     /// What the paper ran.
     Paper,
 }
@@ -29,6 +31,7 @@ impl Preset {
         match self {
             Preset::Smoke => "smoke",
             Preset::Quick => "quick",
+            Preset::Reduced => "reduced",
             Preset::Paper => "paper",
         }
     }
@@ -36,7 +39,7 @@ impl Preset {
 
 impl ValueEnum for Preset {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Preset::Smoke, Preset::Quick, Preset::Paper]
+        &[Preset::Smoke, Preset::Quick, Preset::Reduced, Preset::Paper]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -53,12 +56,33 @@ pub struct Section {
     pub binary: &'static str,
     /// What is run and what is written: the head of `--help`.
     pub about: &'static str,
-    /// The presets that the section has, and what each means: size, how it departs from the paper, how long it takes.
-    pub presets: &'static [(Preset, &'static str)],
+    /// The presets that the section has.
+    pub presets: &'static [Size],
     /// The preset that is run unless another is asked for.
     pub default_preset: Preset,
     /// The methods, as the paper's legends call them.
     pub methods: &'static [&'static str],
+}
+
+/// What a preset means in a section.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// The preset.
+    pub preset: Preset,
+    /// Runs of each method.
+    pub seeds: u64,
+    /// Steps or epochs of a run.
+    pub length: u64,
+    /// The size in words, how it departs from the paper, how long it takes.
+    pub about: &'static str,
+}
+
+impl Section {
+    /// What a preset means here; `None` if the section does not have it.
+    #[must_use]
+    pub fn size(&self, preset: Preset) -> Option<&'static Size> {
+        self.presets.iter().find(|size| size.preset == preset)
+    }
 }
 
 /// The options of every section, as typed.
@@ -83,15 +107,19 @@ struct Arguments {
 }
 
 /// How runs are computed and where they are kept: options of every binary.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug)]
 pub struct Execution {
     /// Directory for results and for what is needed to resume [default: repro/out/ and the section's name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Runs to compute at once, each on one thread; results do not depend on it [default: the number of cores]
+    /// Runs to compute at once; results do not depend on it [default: the number of cores, divided by --threads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+
+    /// Threads to split each step of a convolutional network among; results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
 
     /// Compute everything again, instead of keeping finished runs and resuming the others
     #[arg(long)]
@@ -108,8 +136,12 @@ impl Execution {
     #[must_use]
     pub fn runner_options(&self, name: impl AsRef<Path>) -> Options {
         let out = self.out.clone();
+        let threads = usize::from(self.threads);
         Options {
-            jobs: self.jobs.map_or_else(cores, usize::from),
+            jobs: self
+                .jobs
+                .map_or_else(|| (cores() / threads).max(1), usize::from),
+            threads,
             fresh: self.fresh,
             tensorboard: self.tensorboard,
             ..Options::new(out.unwrap_or_else(|| default_out(name.as_ref())))
@@ -122,31 +154,14 @@ impl Execution {
 pub struct Common {
     /// How much to run.
     pub preset: Preset,
-    /// Runs of each method, at least 1; `None` leaves it to the preset.
-    pub seeds: Option<u64>,
+    /// Runs of each method, at least 1.
+    pub seeds: u64,
+    /// Steps or epochs of a run, as the preset has it.
+    pub length: u64,
     /// Methods to run, in the section's order and spelling.
     pub methods: Vec<&'static str>,
-    /// The output directory.
-    pub out: PathBuf,
-    /// Runs computed at once, at least 1.
-    pub jobs: usize,
-    /// Whether to discard earlier runs.
-    pub fresh: bool,
-    /// Whether to write metrics for TensorBoard too.
-    pub tensorboard: bool,
-}
-
-impl Common {
     /// For [`Runner::open`](crate::runner::Runner::open).
-    #[must_use]
-    pub fn runner_options(&self) -> Options {
-        Options {
-            jobs: self.jobs,
-            fresh: self.fresh,
-            tensorboard: self.tensorboard,
-            ..Options::new(&self.out)
-        }
-    }
+    pub runner_options: Options,
 }
 
 /// For a section without options of its own.
@@ -178,7 +193,7 @@ fn command<A: Args>(section: &Section) -> Command {
     let presets = section
         .presets
         .iter()
-        .map(|(preset, text)| PossibleValue::new(preset.name()).help(*text));
+        .map(|size| PossibleValue::new(size.preset.name()).help(size.about));
     let presets: Vec<PossibleValue> = presets.collect();
     let default_preset = section.default_preset.name();
     // The section's description comes last, as a derived `Args` brings its own doc comment along.
@@ -210,29 +225,20 @@ fn common(section: &Section, arguments: Arguments) -> Common {
         methods,
         execution,
     } = arguments;
-    let Options {
-        out,
-        jobs,
-        fresh,
-        tensorboard,
-        ..
-    } = execution.runner_options(section.binary);
     let asked = |method: &&str| {
         methods.is_empty() || methods.iter().any(|name| name.eq_ignore_ascii_case(method))
     };
-    let known = section
+    let size = section
         .presets
         .iter()
-        .map(|(known, _)| *known)
-        .find(|known| known.name() == preset);
+        .find(|size| size.preset.name() == preset)
+        .expect("clap has checked it");
     Common {
-        preset: known.unwrap_or(section.default_preset),
-        seeds,
+        preset: size.preset,
+        seeds: seeds.unwrap_or(size.seeds),
+        length: size.length,
         methods: section.methods.iter().copied().filter(asked).collect(),
-        out,
-        jobs,
-        fresh,
-        tensorboard,
+        runner_options: execution.runner_options(section.binary),
     }
 }
 
@@ -293,8 +299,18 @@ mod tests {
         binary: "section3_1",
         about: "Badly conditioned regression.",
         presets: &[
-            (Preset::Smoke, "one short run each"),
-            (Preset::Paper, "the whole"),
+            Size {
+                preset: Preset::Smoke,
+                seeds: 1,
+                length: 10,
+                about: "one short run each",
+            },
+            Size {
+                preset: Preset::Paper,
+                seeds: 5,
+                length: 1000,
+                about: "the whole",
+            },
         ],
         default_preset: Preset::Paper,
         methods: &["mSGD", "L4Adam", "L4Adam*"],
@@ -323,11 +339,13 @@ mod tests {
     fn without_options_all_is_run_as_the_section_has_it() {
         let (common, sizes) = parse("").unwrap();
         assert_eq!(
-            (common.preset, common.seeds, common.fresh),
-            (Preset::Paper, None, false)
+            (common.preset, common.seeds, common.length),
+            (Preset::Paper, 5, 1000)
         );
         assert_eq!(common.methods, SECTION.methods);
-        assert!(common.out.ends_with("repro/out/section3_1") && common.jobs >= 1);
+        let options = common.runner_options;
+        assert!(options.out.ends_with("repro/out/section3_1") && options.jobs >= 1);
+        assert!(!options.fresh);
         assert_eq!(sizes.weights, 96);
     }
 
@@ -337,14 +355,26 @@ mod tests {
             parse("--preset smoke --seeds 3 --methods l4adam*,MSGD --out x --jobs 2 --fresh --tensorboard --weights 192").unwrap();
         let expected = Common {
             preset: Preset::Smoke,
-            seeds: Some(3),
+            seeds: 3,
+            length: 10,
             methods: vec!["mSGD", "L4Adam*"],
-            out: "x".into(),
-            jobs: 2,
-            fresh: true,
-            tensorboard: true,
+            runner_options: Options {
+                jobs: 2,
+                fresh: true,
+                tensorboard: true,
+                ..Options::new("x")
+            },
         };
         assert_eq!((common, sizes.weights), (expected, 192));
+    }
+
+    #[test]
+    fn jobs_and_threads_share_the_cores() {
+        let options = |words| parse(words).unwrap().0.runner_options;
+        let many = options("--threads 1000");
+        assert_eq!((many.jobs, many.threads), (1, 1000));
+        let both = options("--threads 2 --jobs 3");
+        assert_eq!((both.jobs, both.threads), (3, 2));
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use datasets::fetch::{DATA_DIR_VARIABLE, DataError, Event, Options, Unverified};
+use datasets::fetch::{DATA_DIR_VARIABLE, DataError, Options, Unverified};
 use datasets::images::Trust;
 use datasets::{Dataset, ImageDataset, synthetic};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::Preset;
@@ -24,6 +23,38 @@ pub struct DataOptions {
     /// Use files of that directory that are not the published ones; every result then says so
     #[arg(long)]
     allow_unverified: bool,
+
+    /// What results are to call such data [default: the data set's name and "(unverified)"]
+    #[arg(long, value_name = "NAME", requires = "allow_unverified")]
+    data_name: Option<String>,
+
+    /// A sentence on such data for the deviations in every result: how they differ from the published ones
+    #[arg(long, value_name = "TEXT", requires = "allow_unverified")]
+    data_note: Option<String>,
+}
+
+impl DataOptions {
+    /// What is to be said of data that are not the published ones.
+    #[must_use]
+    pub fn deviation(&self, data: &ImageDataset) -> Option<String> {
+        let dataset = data.dataset;
+        match data.provenance.trust() {
+            Trust::Verified => None,
+            Trust::Unverified => Some(format!(
+                "The data, {}, are not the published {dataset}: the SHA-256 differs. {}",
+                data.name(),
+                self.data_note.as_deref().unwrap_or(
+                    "How they differ is not known to the program (--data-note was not given)."
+                )
+            )),
+            Trust::Synthetic => Some(format!(
+                "The data are a synthetic stand-in for {dataset} of {} training and {} test images: no number here says \
+                 anything about the paper.",
+                data.train.len(),
+                data.test.len()
+            )),
+        }
+    }
 }
 
 /// Examples of a stand-in: as many batches of 64 as make a tenth of an epoch a few steps.
@@ -46,7 +77,9 @@ pub fn load(
         return Ok(synthetic::stand_in(dataset, train, test, [0; 32]));
     }
     let unverified = match options.allow_unverified {
-        true => Unverified::Accept { name: None },
+        true => Unverified::Accept {
+            name: options.data_name.clone(),
+        },
         false => Unverified::Refuse,
     };
     let options = Options {
@@ -54,29 +87,7 @@ pub fn load(
         unverified,
         ..Options::default()
     };
-    let style = ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {eta}");
-    let bar = ProgressBar::no_length().with_style(style.expect("the template is valid"));
-    let data = datasets::load(dataset, &options, &mut |event| show(&bar, event));
-    bar.finish_and_clear();
-    data
-}
-
-fn show(bar: &ProgressBar, event: Event<'_>) {
-    let note = |line: String| bar.suspend(|| eprintln!("{line}"));
-    match event {
-        Event::Trying { source } => note(format!("trying {source}")),
-        Event::PassedOver { source, reason } => note(format!("passed over {source}: {reason}")),
-        Event::Waiting { cache } => {
-            let cache = cache.display();
-            note(format!("waiting for another process to fill {cache}"));
-        }
-        Event::Received { bytes, total, .. } => {
-            if let Some(total) = total {
-                bar.set_length(total);
-            }
-            bar.set_position(bytes);
-        }
-    }
+    datasets::progress::load(dataset, &options)
 }
 
 /// For the identity of a run: other bytes make another run.
@@ -108,39 +119,22 @@ pub fn is_synthetic(data: &ImageDataset) -> bool {
     data.provenance.trust() == Trust::Synthetic
 }
 
-/// A sentence if this is not the published data set.
-#[must_use]
-pub fn deviation(data: &ImageDataset) -> Option<String> {
-    let dataset = data.dataset;
-    match data.provenance.trust() {
-        Trust::Verified => None,
-        Trust::Unverified => Some(format!(
-            "The data, {}, are not the published {dataset}: the SHA-256 differs.",
-            data.name()
-        )),
-        Trust::Synthetic => Some(format!(
-            "The data are a synthetic stand-in for {dataset} of {} training and {} test images: no number here says \
-             anything about the paper.",
-            data.train.len(),
-            data.test.len()
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_smoke_run_says_that_its_data_are_synthetic() {
-        let data = load(Dataset::Mnist, Preset::Smoke, &DataOptions::default()).unwrap();
+        let options = DataOptions::default();
+        let data = load(Dataset::Mnist, Preset::Smoke, &options).unwrap();
         assert!(is_synthetic(&data));
         assert_eq!(
             provenance(&data),
             DataSet::generated("synthetic MNIST"),
             "no files are named"
         );
-        assert!(deviation(&data).unwrap().contains("synthetic stand-in"));
+        let deviation = options.deviation(&data).unwrap();
+        assert!(deviation.contains("synthetic stand-in"), "{deviation}");
         assert_eq!(identity(&data)["name"], "synthetic MNIST");
     }
 
@@ -148,7 +142,7 @@ mod tests {
     fn a_directory_without_the_data_is_an_error_that_names_it() {
         let options = DataOptions {
             data: Some("/nowhere".into()),
-            allow_unverified: false,
+            ..DataOptions::default()
         };
         let error = load(Dataset::Mnist, Preset::Quick, &options).unwrap_err();
         assert!(error.to_string().contains("/nowhere"), "{error}");

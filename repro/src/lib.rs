@@ -88,6 +88,7 @@ pub mod methods;
 pub mod metrics;
 mod progress;
 pub mod provenance;
+pub mod report;
 pub mod results;
 pub mod run;
 mod run_directory;

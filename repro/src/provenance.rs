@@ -26,8 +26,11 @@ pub struct Provenance {
     pub cpu: String,
     /// The vector instructions used.
     pub simd: String,
-    /// Runs computed at once, each on one thread.
+    /// Runs computed at once.
     pub jobs: usize,
+    /// Threads of each run.
+    #[serde(default = "one")]
+    pub threads: usize,
     /// What was trained on.
     pub data: DataSet,
     /// When the command started: RFC 3339, UTC.
@@ -36,6 +39,11 @@ pub struct Provenance {
     pub wall_seconds: f64,
     /// Time spent training, summed over all runs, with the runs that this command found finished or begun.
     pub run_seconds: f64,
+}
+
+/// Files from before there was a choice do not say it.
+fn one() -> usize {
+    1
 }
 
 /// A data set, down to its bytes.
@@ -82,6 +90,7 @@ pub(crate) fn of_this_program(simd: &str, started: SystemTime, data: DataSet) ->
         cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         simd: simd.to_owned(),
         jobs: 1,
+        threads: 1,
         data,
         started: timestamp(started),
         wall_seconds: 0.0,

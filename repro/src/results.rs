@@ -42,7 +42,7 @@ pub struct Header {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {
-    /// `smoke`, `quick` or `paper`.
+    /// The [`Preset`](crate::cli::Preset)'s name.
     pub preset: String,
     /// The seeds of each method's runs.
     pub seeds: Vec<u64>,
@@ -202,19 +202,34 @@ impl Cell {
         cell
     }
 
-    /// From results: `measure` is asked of each run that did not diverge, and answers `None` where the run did not reach
-    /// what is measured.
+    /// From results. `measure` answers `None` where a run did not get to what is measured; whatever a run got to before it
+    /// diverged counts.
     pub fn over<'a>(
         results: impl IntoIterator<Item = &'a RunResult>,
         measure: impl Fn(&RunResult) -> Option<f64>,
     ) -> Self {
         Self::from_runs(results.into_iter().map(|result| {
-            let measured = match result.diverged_at() {
-                Some(step) => Measured::Diverged(step),
-                None => measure(result).map_or(Measured::NotReached, Measured::Value),
+            let measured = match (measure(result), result.diverged_at()) {
+                (Some(value), _) => Measured::Value(value),
+                (None, Some(step)) => Measured::Diverged(step),
+                (None, None) => Measured::NotReached,
             };
             (result.spec.seed, measured)
         }))
+    }
+
+    /// The training losses at the end.
+    pub fn final_losses<'a>(results: impl IntoIterator<Item = &'a RunResult>) -> Self {
+        Self::over(results, RunResult::final_loss)
+    }
+
+    /// The mean, for comparing what should be low: infinite if a run diverged or there is no value.
+    #[must_use]
+    pub fn height(&self) -> f64 {
+        match self.mean {
+            Some(mean) if self.diverged.is_empty() => mean,
+            _ => f64::INFINITY,
+        }
     }
 }
 

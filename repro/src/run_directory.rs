@@ -105,6 +105,11 @@ pub(crate) fn open(runs: &Path, spec: &RunSpec) -> Result<Stored, RunDirectoryEr
     }
 }
 
+/// Whether the run that this directory is for is finished.
+pub(crate) fn is_finished(directory: &Path) -> bool {
+    directory.join("result.json").exists()
+}
+
 /// The commit under which the run was started: this one's, if it starts now.
 fn open_config(file: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError> {
     let Some(config) = read_json::<Config>(file)? else {

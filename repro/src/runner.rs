@@ -18,9 +18,9 @@
 //!
 //! # What makes runs deterministic
 //!
-//! A run is one thread of one [`Experiment`], which keeps the three promises made there. The runner adds no choice that a
-//! run could see: how long its slices are, when it checkpoints, which thread it is on. Results come back in the order in
-//! which the runs were given. So nothing but times depends on `jobs`, on the machine's speed or on interruptions.
+//! A run is one [`Experiment`], which keeps the three promises made there. The runner adds no choice that a run could see:
+//! how long its slices are, when it checkpoints, which thread it is on. Results come back in the order in which the runs
+//! were given. So nothing but times depends on `jobs`, on the machine's speed or on interruptions.
 
 use std::collections::HashSet;
 use std::fs;
@@ -45,12 +45,14 @@ use crate::run_directory::{self, RunDirectory, Stored};
 use crate::tensorboard;
 
 /// How a [`Runner`] works.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The output directory. It is created if need be.
     pub out: PathBuf,
     /// Runs computed at once.
     pub jobs: usize,
+    /// Threads of each run, for experiments that can use more than one.
+    pub threads: usize,
     /// Computes all runs anew, discarding what earlier commands left of them.
     pub fresh: bool,
     /// At least this long between two checkpoints of a run.
@@ -62,13 +64,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// One job, a checkpoint every 30 s, final weights kept.
+    /// One job of one thread, a checkpoint every 30 s, final weights kept.
     #[must_use]
     pub fn new(out: impl Into<PathBuf>) -> Self {
         let checkpoint_period = Duration::from_secs(30);
         Self {
             out: out.into(),
             jobs: 1,
+            threads: 1,
             fresh: false,
             checkpoint_period,
             keep_final_checkpoint: true,
@@ -253,11 +256,19 @@ impl Runner {
         let account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         Provenance {
             jobs: self.options.jobs,
+            threads: self.options.threads,
             wall_seconds: self.clock.elapsed().as_secs_f64(),
             run_seconds: account.seconds,
             other_commits: account.other_commits.clone(),
             ..provenance::of_this_program(simd, self.started, data)
         }
+    }
+
+    /// Whether this run's result is there already, and will be read back.
+    #[must_use]
+    pub fn is_finished(&self, planned: &Planned<'_>) -> bool {
+        let directory = self.out().join("runs").join(planned.spec.directory_name());
+        !self.options.fresh && run_directory::is_finished(&directory)
     }
 
     fn collect(

@@ -1,12 +1,37 @@
 //! Grid search for a constant learning rate, with restarts: what the paper calls the best rate of a method.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 
+use crate::methods::Method;
 use crate::results::Cell;
 use crate::runner::{Planned, Runner, RunnerError};
 
 /// The first seed of a search's restarts, apart from those of the reported runs.
 pub const FIRST_SEED: u64 = 1_000_000;
+
+/// A method whose best constant rate is searched for.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// The method, as the paper's legends call it.
+    pub name: &'static str,
+    /// The best rate according to the paper.
+    pub paper: f64,
+    /// By which powers of two the default grid multiplies it.
+    pub powers: RangeInclusive<i32>,
+    /// The method at a rate.
+    pub method: fn(f64) -> Method,
+}
+
+impl Baseline {
+    /// The default grid, in increasing order.
+    #[must_use]
+    pub fn rates(&self) -> Vec<f64> {
+        let powers = self.powers.clone();
+        powers.map(|k| self.paper * 2f64.powi(k)).collect()
+    }
+}
 
 /// Rates to try, and the seeds to try each with. Keep these seeds apart from those of the reported runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +51,17 @@ pub struct Search {
 }
 
 impl RateGrid {
+    /// A grid with this many restarts of each rate, from [`FIRST_SEED`] on.
+    #[must_use]
+    pub fn new(mut rates: Vec<f64>, restarts: u64) -> Self {
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        Self {
+            rates,
+            seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
+        }
+    }
+
     /// Runs every rate with every seed. `plan` makes the run; its summary has to hold `final_loss`.
     ///
     /// # Errors
@@ -42,9 +78,7 @@ impl RateGrid {
         let planned: Vec<Planned> = pairs.map(|(rate, seed)| plan(rate, seed)).collect();
         let results = runner.run(&planned)?;
         let scores = results.chunks(self.seeds.len().max(1));
-        let scores = scores.map(|results| {
-            Cell::over(results, |result| result.summary.get("final_loss")?.as_f64())
-        });
+        let scores = scores.map(|results| Cell::final_losses(results));
         Ok(Search {
             scores: scores.collect(),
             grid: self,
@@ -56,16 +90,12 @@ impl Search {
     /// The rate with the lowest mean final training loss among those that never diverged; the lowest rate if all did.
     #[must_use]
     pub fn best(&self) -> f64 {
-        let score = |cell: &Cell| match cell.mean {
-            Some(mean) if cell.diverged.is_empty() => mean,
-            _ => f64::INFINITY,
-        };
         let scored = self
             .grid
             .rates
             .iter()
             .zip(&self.scores)
-            .map(|(&rate, cell)| (rate, score(cell)));
+            .map(|(&rate, cell)| (rate, cell.height()));
         scored
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
             .map_or(f64::NAN, |(rate, _)| rate)
@@ -126,6 +156,13 @@ mod tests {
             grid,
             scores: scores.map(cell).to_vec(),
         }
+    }
+
+    #[test]
+    fn rates_are_tried_in_order_and_once() {
+        let grid = RateGrid::new(vec![0.5, 1e-3, 0.5], 2);
+        assert_eq!(grid.rates, [1e-3, 0.5]);
+        assert_eq!(grid.seeds, [FIRST_SEED, FIRST_SEED + 1]);
     }
 
     #[test]

@@ -3,29 +3,23 @@
 //! `tune` runs every rate of a grid around Table 1's with several seeds and writes every score. A section takes part by a
 //! function that makes its `Task`, and an arm in `search`.
 
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-
 use anyhow::Context;
-use autodiff::kernels::simd_level;
-use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
 use datasets::{Dataset, ImageDataset};
 use indexmap::IndexMap;
-use models::TwoLayerShape;
 use serde_json::{Map, Value, json};
 
-use crate::cli::{self, Execution, Preset};
+use crate::cli::{Execution, Preset};
 use crate::data::{self, DataOptions};
-use crate::experiments::mnist::{self, Setting};
-use crate::experiments::regression::{self, FirstOrder, Until};
-use crate::experiments::section3_2;
+use crate::experiments::images::{self, Network, Setting};
+use crate::experiments::{section3_1, section3_2};
 use crate::methods::{ADAM, M_SGD, Method, SGD};
 use crate::provenance::DataSet;
-use crate::results::{self, Column, Entry, Header, Protocol, Table};
-use crate::run::RunSpec;
+use crate::report::Report;
+use crate::results::{Column, Entry, Header, Protocol, Table};
 use crate::runner::{Planned, Runner};
-use crate::search::{FIRST_SEED, RateGrid, Search};
-use crate::table;
+use crate::search::{Baseline, FIRST_SEED, RateGrid, Search};
 
 /// Searches a grid of constant learning rates for each baseline of a section, with restarts.
 ///
@@ -43,7 +37,7 @@ pub struct Arguments {
 
     /// How long each run is, as smoke, quick and paper: on 3.1 300, 10,000 and 30,000 steps; on 3.2 1 epoch of synthetic
     /// data, 3 and 30 epochs of MNIST
-    #[arg(long, value_enum, default_value = "quick")]
+    #[arg(long, default_value = "quick", value_parser = preset())]
     preset: Preset,
 
     /// Methods whose rate is searched for, separated by commas [default: all baselines of the section]
@@ -65,6 +59,13 @@ pub struct Arguments {
     execution: Execution,
 }
 
+/// The presets of a search.
+fn preset() -> impl TypedValueParser<Value = Preset> {
+    let presets = [Preset::Smoke, Preset::Quick, Preset::Paper];
+    let names = PossibleValuesParser::new(presets.map(Preset::name));
+    names.try_map(|name| Preset::from_str(&name, false))
+}
+
 fn rate(word: &str) -> Result<f64, String> {
     let rate: f64 = word.parse().map_err(|_| "expected a number".to_owned())?;
     if rate > 0.0 && rate.is_finite() {
@@ -74,33 +75,7 @@ fn rate(word: &str) -> Result<f64, String> {
     }
 }
 
-/// A method whose constant rate is searched for.
-struct Baseline {
-    name: &'static str,
-    /// The best rate according to the paper.
-    paper: f64,
-    /// By which powers of two the default grid multiplies it.
-    powers: RangeInclusive<i32>,
-    method: fn(f64) -> Method,
-}
-
-impl Baseline {
-    fn grid(&self, rates: &[f64], restarts: u64) -> RateGrid {
-        let default = || self.powers.clone().map(|k| self.paper * 2f64.powi(k));
-        let mut rates = match rates {
-            [] => default().collect(),
-            rates => rates.to_vec(),
-        };
-        rates.sort_by(f64::total_cmp);
-        rates.dedup();
-        RateGrid {
-            rates,
-            seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
-        }
-    }
-}
-
-type Plan<'d> = dyn Fn(&str, Method, u64) -> Planned<'d> + 'd;
+type Plan<'d> = dyn Fn(&'static str, Method, u64) -> Planned<'d> + 'd;
 
 /// What rates are searched for on.
 struct Task<'d> {
@@ -113,95 +88,45 @@ struct Task<'d> {
     data: DataSet,
 }
 
-/// Section 3.1: the regression task at the paper's size.
-fn regression(section: &'static str, preset: Preset) -> Task<'static> {
-    const BASELINES: &[Baseline] = &[
-        Baseline {
-            name: M_SGD,
-            paper: 0.0005,
-            powers: -1..=6,
-            method: |rate| Method::Momentum { rate },
-        },
-        Baseline {
-            name: ADAM,
-            paper: 0.001,
-            powers: -3..=3,
-            method: |rate| Method::Adam { rate },
-        },
-    ];
-    let steps = match preset {
-        Preset::Smoke => 300,
-        Preset::Quick => 10_000,
-        Preset::Paper => 30_000,
-    };
-    let shape = TwoLayerShape::PAPER;
-    let plan = move |name: &str, method: Method, seed| {
-        let mut hyperparameters = method.hyperparameters();
-        hyperparameters.insert("size".to_owned(), Value::Object(regression::size(shape)));
-        let spec = RunSpec {
-            section: section.to_owned(),
-            method: name.to_owned(),
-            hyperparameters,
-            seed,
-            steps,
-        };
-        let until = Until::Steps { log_every: 100 };
-        Planned::new(spec, move |_| {
-            FirstOrder::new(seed, shape, method, steps, until)
-        })
-    };
-    Task {
-        baselines: BASELINES,
-        plan: Box::new(plan),
+/// Section 3.1: the regression task at the paper's size, for as long as the section runs it.
+fn regression(preset: Preset) -> anyhow::Result<Task<'static>> {
+    let size = section3_1::SECTION
+        .size(preset)
+        .context("section 3.1 has no such preset")?;
+    let steps = size.length;
+    Ok(Task {
+        baselines: section3_1::BASELINES,
+        plan: Box::new(move |name, method, seed| {
+            section3_1::plan_first_order(name, method, seed, steps, 100)
+        }),
         protocol: Protocol {
             steps: Some(steps),
             ..Protocol::default()
         },
         deviations: Vec::new(),
         data: DataSet::generated("badly conditioned regression, drawn anew for each seed"),
-    }
+    })
 }
 
 /// Section 3.2: MNIST.
-fn mnist<'d>(section: &'static str, preset: Preset, data: &'d ImageDataset) -> Task<'d> {
-    const BASELINES: &[Baseline] = &[
-        Baseline {
-            name: M_SGD,
-            paper: 0.05,
-            powers: -3..=3,
-            method: |rate| Method::Momentum { rate },
-        },
-        Baseline {
-            name: ADAM,
-            paper: 0.001,
-            powers: -3..=3,
-            method: |rate| Method::Adam { rate },
-        },
-        Baseline {
-            name: SGD,
-            paper: 0.7,
-            powers: -4..=1,
-            method: |rate| Method::Sgd { rate },
-        },
-    ];
-    let setting = Setting {
-        data,
-        batch: section3_2::BATCH,
-        epochs: match preset {
-            Preset::Smoke => 1,
-            Preset::Quick => 3,
-            Preset::Paper => section3_2::EPOCHS,
-        },
+fn mnist<'d>(arguments: &Arguments, data: &'d ImageDataset) -> Task<'d> {
+    let epochs = match arguments.preset {
+        Preset::Smoke => 1,
+        Preset::Quick => 3,
+        Preset::Reduced | Preset::Paper => section3_2::EPOCHS,
     };
+    let setting = Setting::new(data, Network::Mlp, section3_2::BATCH, epochs);
     Task {
-        baselines: BASELINES,
-        plan: Box::new(move |name, method, seed| setting.plan(section, name, method, seed)),
+        baselines: section3_2::BASELINES,
+        plan: Box::new(move |name, method, seed| {
+            setting.plan(section3_2::SECTION.number, name, method, seed)
+        }),
         protocol: Protocol {
-            epochs: Some(setting.epochs),
-            batch: Some(section3_2::BATCH as u64),
+            epochs: Some(epochs),
+            batch: Some(setting.batch as u64),
             ..Protocol::default()
         },
-        deviations: mnist::deviations(data),
+        deviations: images::deviations(data, &arguments.data),
         data: data::provenance(data),
     }
 }
@@ -211,35 +136,24 @@ fn mnist<'d>(section: &'static str, preset: Preset, data: &'d ImageDataset) -> T
 /// # Errors
 /// If the section has no such method, the data cannot be had, a run fails or the file cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (table, path) = search(arguments)?;
-    let text = format!(
-        "{}\n\n{}\nwrote {}\n",
-        table.header.title,
-        table::render(&table),
-        path.display()
-    );
-    cli::print(&text).context("standard output")
+    search(arguments)?.print()
 }
 
-fn search(arguments: &Arguments) -> anyhow::Result<(Table, PathBuf)> {
+fn search(arguments: &Arguments) -> anyhow::Result<Report> {
     let preset = arguments.preset;
     match arguments.section.as_str() {
         "3.2" => {
             let data = data::load(Dataset::Mnist, preset, &arguments.data)?;
-            search_on(mnist("3.2", preset, &data), "3.2", arguments)
+            search_on(mnist(arguments, &data), "3.2", arguments)
         }
-        _ => search_on(regression("3.1", preset), "3.1", arguments),
+        _ => search_on(regression(preset)?, "3.1", arguments),
     }
 }
 
-fn search_on(
-    task: Task<'_>,
-    section: &str,
-    arguments: &Arguments,
-) -> anyhow::Result<(Table, PathBuf)> {
+fn search_on(task: Task<'_>, section: &str, arguments: &Arguments) -> anyhow::Result<Report> {
     let restarts = arguments.restarts.unwrap_or(match arguments.preset {
-        Preset::Smoke | Preset::Quick => 1,
         Preset::Paper => 3,
+        _ => 1,
     });
     let baselines = selected(task.baselines, &arguments.methods)
         .with_context(|| format!("section {section} has no such method"))?;
@@ -247,36 +161,36 @@ fn search_on(
     let runner = Runner::open(arguments.execution.runner_options(directory))?;
     let mut searches: Searches = IndexMap::new();
     for baseline in baselines {
-        let grid = baseline.grid(&arguments.rates, restarts);
-        let search = grid.search(&runner, |rate, seed| {
+        let rates = match arguments.rates.as_slice() {
+            [] => baseline.rates(),
+            rates => rates.to_vec(),
+        };
+        let search = RateGrid::new(rates, restarts).search(&runner, |rate, seed| {
             (task.plan)(baseline.name, (baseline.method)(rate), seed)
         })?;
         searches.insert(baseline.name, (baseline, search));
     }
-    let header = Header {
-        id: "search".to_owned(),
-        title: format!("Grid search for constant rates, section {section}"),
-        section: section.to_owned(),
-        protocol: Protocol {
-            preset: arguments.preset.name().to_owned(),
-            seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
-            hyperparameters: searches
-                .iter()
-                .map(|(name, searched)| ((*name).to_owned(), hyperparameters(searched)))
-                .collect(),
-            search: searches
-                .iter()
-                .map(|(name, (_, search))| ((*name).to_owned(), search.to_json()))
-                .collect(),
-            ..task.protocol
-        },
-        deviations: task.deviations,
-        provenance: runner.provenance(simd_level(), task.data),
-        paper: Some(json!({"best_rates": paper_rates(&searches)})),
+    let protocol = Protocol {
+        preset: arguments.preset.name().to_owned(),
+        seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
+        hyperparameters: searches
+            .iter()
+            .map(|(name, searched)| ((*name).to_owned(), hyperparameters(searched)))
+            .collect(),
+        search: searches
+            .iter()
+            .map(|(name, (_, search))| ((*name).to_owned(), search.to_json()))
+            .collect(),
+        ..task.protocol
     };
-    let table = scores(header, &searches);
-    let path = results::write(runner.out(), &table)?;
-    Ok((table, path))
+    let mut report = Report::new(&runner, section, protocol, task.deviations, task.data);
+    let title = format!("Grid search for constant rates, section {section}");
+    let header = Header {
+        paper: Some(json!({"best_rates": paper_rates(&searches)})),
+        ..report.header("search", &title)
+    };
+    report.table(&scores(header, &searches))?;
+    Ok(report)
 }
 
 /// The searches, by method.
@@ -355,24 +269,10 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_tried_in_order_and_once() {
-        let arguments = parse("--section 3.1 --rates 0.5,1e-3,0.5").unwrap();
-        let task = regression("3.1", Preset::Smoke);
-        let grid = task.baselines[0].grid(&arguments.rates, 2);
-        assert_eq!(grid.rates, [1e-3, 0.5]);
-        assert_eq!(grid.seeds, [FIRST_SEED, FIRST_SEED + 1]);
-    }
-
-    #[test]
     fn the_default_grid_holds_the_papers_rate_exactly() {
-        let data = data::load(Dataset::Mnist, Preset::Smoke, &DataOptions::default()).unwrap();
-        let all = [
-            regression("3.1", Preset::Paper).baselines,
-            mnist("3.2", Preset::Paper, &data).baselines,
-        ];
-        for baseline in all.into_iter().flatten() {
-            let grid = baseline.grid(&[], 1);
-            assert!(grid.rates.contains(&baseline.paper), "{}", baseline.name);
+        for baseline in [section3_1::BASELINES, section3_2::BASELINES].concat() {
+            let rates = baseline.rates();
+            assert!(rates.contains(&baseline.paper), "{}", baseline.name);
         }
     }
 
@@ -400,8 +300,8 @@ mod tests {
         );
         let arguments = parse(&words).unwrap();
         let read = || -> Table {
-            let (_, path) = search(&arguments).unwrap();
-            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+            search(&arguments).unwrap();
+            serde_json::from_slice(&std::fs::read(out.join("search.json")).unwrap()).unwrap()
         };
         let first = read();
         let search = &first.header.protocol.search[M_SGD];
@@ -417,7 +317,7 @@ mod tests {
     #[test]
     fn a_method_that_the_section_lacks_is_an_error() {
         let arguments = parse("--section 3.1 --methods SGD").unwrap();
-        let error = search(&arguments).unwrap_err();
+        let error = search(&arguments).err().unwrap();
         assert!(error.to_string().contains("no such method"), "{error}");
     }
 }

@@ -158,13 +158,18 @@ fn a_run_that_diverges_ends_there_and_the_others_go_on() {
         "it is not computed again"
     );
 
-    let cell = Cell::over(&results, |result| {
-        result.metrics.get("loss")?.values.last().copied()
-    });
+    let at = |step: u64| {
+        Cell::over(&results, |result| {
+            let loss = result.metrics.get("loss")?;
+            let index = loss.steps.binary_search(&step).ok()?;
+            loss.values.get(index).copied()
+        })
+    };
     assert_eq!(
-        (cell.n, cell.diverged),
+        (at(42).n, at(42).diverged),
         (2, vec![Divergence { seed: 1, step: 42 }])
     );
+    assert_eq!((at(41).n, at(41).diverged), (3, vec![]), "it got to there");
 }
 
 #[test]

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
-use datasets::fetch::{DATA_DIR_VARIABLE, Event, Options, Unverified};
+use datasets::fetch::{DATA_DIR_VARIABLE, Options, Unverified};
 use datasets::images::{Provenance, Trust};
 use datasets::{Dataset, ImageDataset};
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Finds or fetches the data sets of the L4 paper, verifies every file, and prints where it is.
 ///
@@ -76,48 +75,15 @@ fn main() -> ExitCode {
         .iter()
         .flat_map(|choice| choice.datasets())
     {
-        match fetch(dataset, &options) {
+        match datasets::progress::load(dataset, &options) {
             Ok(data) => print(&data),
             Err(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {error}");
                 exit = ExitCode::FAILURE;
             }
         }
     }
     exit
-}
-
-fn fetch(dataset: Dataset, options: &Options) -> anyhow::Result<ImageDataset> {
-    let style =
-        ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {bytes_per_sec} {eta}")?;
-    // Hidden, and so silent, where the standard error is no terminal.
-    let bar = ProgressBar::no_length().with_style(style);
-    let data = datasets::load(dataset, options, &mut |event| show(&bar, event));
-    bar.finish_and_clear();
-    Ok(data?)
-}
-
-fn show(bar: &ProgressBar, event: Event<'_>) {
-    match event {
-        Event::Trying { source } => note(bar, &format!("trying {source}")),
-        Event::PassedOver { source, reason } => {
-            note(bar, &format!("passed over {source}: {reason}"))
-        }
-        Event::Waiting { cache } => note(
-            bar,
-            &format!("waiting for another process to fill {}", cache.display()),
-        ),
-        Event::Received { bytes, total, .. } => {
-            if let Some(total) = total {
-                bar.set_length(total);
-            }
-            bar.set_position(bytes);
-        }
-    }
-}
-
-fn note(bar: &ProgressBar, line: &str) {
-    bar.suspend(|| eprintln!("{line}"));
 }
 
 fn print(data: &ImageDataset) {

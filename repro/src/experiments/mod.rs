@@ -1,6 +1,7 @@
 //! The experiments, section by section: what is run, what is made of it, what is claimed.
 
-pub mod mnist;
+pub mod comparison;
+pub mod images;
 pub mod regression;
 pub mod section3_1;
 pub mod section3_2;

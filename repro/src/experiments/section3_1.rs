@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use anyhow::Context;
-use autodiff::kernels::simd_level;
 use indexmap::IndexMap;
 use l4::stepsize;
 use models::TwoLayerShape;
@@ -11,21 +10,22 @@ use rand::RngExt;
 use serde_json::{Map, Value, json};
 
 use crate::claims::{self, Finding};
-use crate::cli::{self, Common, Preset, Section};
+use crate::cli::{Common, Preset, Section, Size};
 use crate::experiments::regression::{self, FirstOrder, Lma, TOLERANCES, Until};
-use crate::methods::{ALPHA, Method};
+use crate::methods::{
+    ADAM, ALPHA, BEST_ALPHA, L4_ADAM, L4_ADAM_BEST, L4_MOM, L4_MOM_BEST, M_SGD, Method,
+};
 use crate::metrics::Milestone;
 use crate::provenance::DataSet;
+use crate::report::Report;
 use crate::results::{
-    self, Axes, Axis, Cell, Claims, Column, Entry, Figure, Header, Measured, Protocol, Series,
-    Table, Verdict,
+    Axes, Axis, Cell, Column, Entry, Figure, Header, Protocol, Series, Table, Verdict,
 };
 use crate::run::{RunResult, RunSpec};
 use crate::runner::{Planned, Runner};
-use crate::search::{RateGrid, Search};
+use crate::search::{Baseline, RateGrid, Search};
 use crate::stats::{self, Curve, Spread};
 use crate::streams::{Purpose, stream};
-use crate::table;
 
 /// What the command line says.
 pub const SECTION: Section = Section {
@@ -35,51 +35,57 @@ pub const SECTION: Section = Section {
             search, and of L4Adam and L4Mom at the default alpha 0.15 and, marked by a star, at 0.25), Table 2 (steps and \
             seconds to convergence, with the Levenberg-Marquardt algorithm, LMA*), and the claims they bear on.",
     presets: &[
-        (
-            Preset::Smoke,
-            "2 runs of 300 steps, 2 rates per grid, 96 weights only: seconds",
-        ),
-        (
-            Preset::Quick,
-            "3 runs of 10,000 steps, 96 and 192 weights: about 10 seconds",
-        ),
-        (
-            Preset::Paper,
-            "the whole: 5 runs of 30,000 steps, 96, 192 and 384 weights: about a minute on 2 cores",
-        ),
+        Size {
+            preset: Preset::Smoke,
+            seeds: 2,
+            length: 300,
+            about: "2 runs of 300 steps, 2 rates per grid, 96 weights only: seconds",
+        },
+        Size {
+            preset: Preset::Quick,
+            seeds: 3,
+            length: 10_000,
+            about: "3 runs of 10,000 steps, 96 and 192 weights: about 10 seconds",
+        },
+        Size {
+            preset: Preset::Paper,
+            seeds: 5,
+            length: 30_000,
+            about: "the whole: 5 runs of 30,000 steps, 96, 192 and 384 weights: about a minute on 2 cores",
+        },
     ],
     default_preset: Preset::Paper,
     methods: &[M_SGD, ADAM, L4_ADAM, L4_ADAM_BEST, L4_MOM, L4_MOM_BEST, LMA],
 };
 
-const M_SGD: &str = "mSGD";
-const ADAM: &str = "Adam";
-const L4_ADAM: &str = "L4Adam";
-const L4_ADAM_BEST: &str = "L4Adam*";
-const L4_MOM: &str = "L4Mom";
-const L4_MOM_BEST: &str = "L4Mom*";
+/// Levenberg–Marquardt, in the paper's legends.
 const LMA: &str = "LMA*";
 
-/// The best α on this task according to Table 1.
-const BEST_ALPHA: f64 = 0.25;
-
-/// Table 1's rates of the baselines, and the powers of two by which the search multiplies them.
-const GRIDS: [(&str, f64, Range<i32>); 2] = [(M_SGD, 0.0005, -1..7), (ADAM, 0.001, -3..4)];
+/// The baselines, whose rates are searched for.
+pub const BASELINES: &[Baseline] = &[
+    Baseline {
+        name: M_SGD,
+        paper: 0.0005,
+        powers: -1..=6,
+        method: |rate| Method::Momentum { rate },
+    },
+    Baseline {
+        name: ADAM,
+        paper: 0.001,
+        powers: -3..=3,
+        method: |rate| Method::Adam { rate },
+    },
+];
 
 /// Relative loss that counts as convergence; the position in [`TOLERANCES`] is that of 1e-10.
 const CONVERGED: usize = 1;
 
-/// Seeds of the rate search, apart from those of the reported runs.
-const SEARCH_SEEDS: Range<u64> = 1_000_000..1_000_003;
-
-/// How much a preset runs.
+/// How much a preset runs, beside the steps and seeds of its [`Size`].
 struct Scale {
-    steps: u64,
     log_every: u64,
-    seeds: u64,
     /// Rates of each grid, from its lowest on.
     grid: usize,
-    restarts: usize,
+    restarts: u64,
     shapes: &'static [TwoLayerShape],
     lma_steps: u64,
 }
@@ -101,9 +107,7 @@ const SHAPES: [TwoLayerShape; 3] = [
 impl Scale {
     fn of(preset: Preset) -> Self {
         let paper = Scale {
-            steps: 30_000,
             log_every: 100,
-            seeds: 5,
             grid: usize::MAX,
             restarts: 3,
             shapes: &SHAPES,
@@ -111,27 +115,23 @@ impl Scale {
         };
         match preset {
             Preset::Smoke => Scale {
-                steps: 300,
                 log_every: 10,
-                seeds: 2,
                 grid: 2,
                 restarts: 1,
                 shapes: &SHAPES[..1],
                 ..paper
             },
             Preset::Quick => Scale {
-                steps: 10_000,
-                seeds: 3,
                 shapes: &SHAPES[..2],
                 ..paper
             },
-            Preset::Paper => paper,
+            Preset::Reduced | Preset::Paper => paper,
         }
     }
 
-    fn deviations(&self, preset: Preset, seeds: u64) -> anyhow::Result<Vec<String>> {
+    fn deviations(&self, common: &Common) -> anyhow::Result<Vec<String>> {
         let conditions =
-            (0..seeds).map(|seed| regression::condition_of_a(seed, TwoLayerShape::PAPER));
+            (0..common.seeds).map(|seed| regression::condition_of_a(seed, TwoLayerShape::PAPER));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
         let (low, high) = stats::range(&conditions).context("no seeds")?;
         let mut deviations = vec![
@@ -139,18 +139,18 @@ impl Scale {
                 "A = diag(linspace(1, 1e-5, 10))·U[0,1]^(10×6), as in the code that the paper names. The condition number that \
                  the paper gives, 1e5, is that of the diagonal; A itself, over these seeds, has {low:.0} to {high:.0}."
             ),
-            format!("The paper does not say how many steps it ran; {} is our choice.", self.steps),
+            format!("The paper does not say how many steps it ran; {} is our choice.", common.length),
             "The paper's \"192 weights\" (the hidden layer doubled) and \"all dimensions doubled\" (384 weights) do not agree; \
              both are run."
                 .to_owned(),
         ];
-        if preset != Preset::Paper {
+        if common.preset != Preset::Paper {
             deviations.push(format!(
                 "Reduced ({}): {} runs of {} steps, sizes of {} weights, {} restarts of the rate search. `--preset paper` runs \
                  the whole.",
-                preset.name(),
-                self.seeds,
-                self.steps,
+                common.preset.name(),
+                common.seeds,
+                common.length,
                 self.shapes.iter().map(|s| s.weights().to_string()).collect::<Vec<_>>().join(", "),
                 self.restarts,
             ));
@@ -165,12 +165,11 @@ impl Scale {
 /// If a run fails or a file cannot be written.
 pub fn run(common: &Common) -> anyhow::Result<()> {
     let scale = Scale::of(common.preset);
-    let seeds = common.seeds.unwrap_or(scale.seeds);
-    let runner = Runner::open(common.runner_options())?;
-    let searches = search(&runner, &scale, &common.methods)?;
+    let runner = Runner::open(common.runner_options.clone())?;
+    let searches = search(&runner, &scale, common)?;
     let methods = methods(&common.methods, &searches);
 
-    let plan = plan(&scale, seeds, &methods, common.methods.contains(&LMA));
+    let plan = plan(&scale, common, &methods);
     let planned: Vec<Planned> = plan.iter().map(Job::planned).collect();
     let finished = runner.run(&planned)?;
     let runs = Runs {
@@ -185,110 +184,75 @@ pub fn run(common: &Common) -> anyhow::Result<()> {
     if common.methods.contains(&LMA) {
         hyperparameters.insert(LMA.to_owned(), lma_hyperparameters());
     }
-    let mut deviations = scale.deviations(common.preset, seeds)?;
+    let mut deviations = scale.deviations(common)?;
     for (name, search) in searches.iter().filter(|(_, search)| search.at_edge()) {
         let best = search.best();
         deviations.push(format!(
             "The best rate of {name}, {best}, is at the edge of the grid."
         ));
     }
-    let header = |id: &str, title: &str| Header {
-        id: id.to_owned(),
-        title: title.to_owned(),
-        section: SECTION.number.to_owned(),
-        protocol: Protocol {
-            preset: common.preset.name().to_owned(),
-            seeds: (0..seeds).collect(),
-            steps: Some(scale.steps),
-            hyperparameters: hyperparameters.clone(),
-            search: searches
-                .iter()
-                .map(|(name, search)| ((*name).to_owned(), search.to_json()))
-                .collect(),
-            ..Protocol::default()
-        },
-        deviations: deviations.clone(),
-        provenance: runner.provenance(
-            simd_level(),
-            DataSet::generated(
-                "badly conditioned regression: A, X and the first weights drawn anew for each seed",
-            ),
-        ),
-        paper: None,
+    let protocol = Protocol {
+        preset: common.preset.name().to_owned(),
+        seeds: (0..common.seeds).collect(),
+        steps: Some(common.length),
+        hyperparameters,
+        search: searches
+            .iter()
+            .map(|(name, search)| ((*name).to_owned(), search.to_json()))
+            .collect(),
+        ..Protocol::default()
     };
-    let figure = figure2(
-        header("figure2", "Training on badly conditioned regression"),
-        &runs,
-    )?;
-    let table = table2(
-        header(
-            "table2",
-            "Steps and seconds to convergence, compared with Levenberg–Marquardt",
-        ),
-        &runs,
+    let data = DataSet::generated(
+        "badly conditioned regression: A, X and the first weights drawn anew for each seed",
     );
-    let claims = Claims {
-        header: header("claims", "Claims tested in section 3.1"),
-        claims: claims(&runs, &searches),
-    };
-    let written = [
-        results::write(runner.out(), &figure)?,
-        results::write(runner.out(), &table)?,
-        results::write(runner.out(), &claims)?,
-    ];
-    let files: String = written
-        .iter()
-        .map(|path| format!("wrote {}\n", path.display()))
-        .collect();
-    let rates: String = searches
-        .iter()
-        .map(|(name, search)| format!("{name}: best rate {}\n", search.best()))
-        .collect();
-    let text = format!(
-        "{}\n\n{}\n{rates}{}\n{files}",
-        table.header.title,
-        table::render(&table),
-        claims::render(&claims)
-    );
-    cli::print(&text).context("standard output")
+    let mut report = Report::new(&runner, SECTION.number, protocol, deviations, data);
+    let title = "Training on badly conditioned regression";
+    report.figure(&figure2(report.header("figure2", title), &runs)?)?;
+    let title = "Steps and seconds to convergence, compared with Levenberg–Marquardt";
+    report.table(&table2(report.header("table2", title), &runs))?;
+    for (name, search) in &searches {
+        report.note(&format!("{name}: best rate {}", search.best()));
+    }
+    report.claims(claims(&runs, &searches))?;
+    report.print()
 }
 
 /// The searches that the selected methods need.
-fn search(runner: &Runner, scale: &Scale, selected: &[&'static str]) -> anyhow::Result<Searches> {
-    let needed = GRIDS.iter().filter(|(name, ..)| selected.contains(name));
+fn search(runner: &Runner, scale: &Scale, common: &Common) -> anyhow::Result<Searches> {
+    let needed = BASELINES
+        .iter()
+        .filter(|baseline| common.methods.contains(&baseline.name));
     needed
-        .map(|(name, rate, powers)| {
-            let rates = powers.clone().map(|k| rate * 2f64.powi(k));
-            let grid = RateGrid {
-                rates: rates.take(scale.grid).collect(),
-                seeds: SEARCH_SEEDS.take(scale.restarts).collect(),
-            };
+        .map(|baseline| {
+            let rates = baseline.rates().into_iter().take(scale.grid).collect();
+            let grid = RateGrid::new(rates, scale.restarts);
             let search = grid.search(runner, |rate, seed| {
-                let method = baseline(name, rate);
-                let until = Until::Steps {
-                    log_every: scale.log_every,
-                };
-                let work = Work::FirstOrder { method, until };
-                Job {
-                    name,
-                    shape: TwoLayerShape::PAPER,
-                    seed,
-                    steps: scale.steps,
-                    work,
-                }
-                .planned()
+                let method = (baseline.method)(rate);
+                plan_first_order(baseline.name, method, seed, common.length, scale.log_every)
             })?;
-            Ok((*name, search))
+            Ok((baseline.name, search))
         })
         .collect()
 }
 
-fn baseline(name: &str, rate: f64) -> Method {
-    if name == M_SGD {
-        Method::Momentum { rate }
-    } else {
-        Method::Adam { rate }
+/// The run of a method at the paper's size.
+pub(crate) fn plan_first_order(
+    name: &'static str,
+    method: Method,
+    seed: u64,
+    steps: u64,
+    log_every: u64,
+) -> Planned<'static> {
+    let until = Until::Steps { log_every };
+    let work = Work::FirstOrder { method, until };
+    Job {
+        name,
+        shape: TwoLayerShape::PAPER,
+        seed,
+        steps,
+        work,
     }
+    .planned()
 }
 
 /// The selected first-order methods with their settings, in the section's order.
@@ -298,9 +262,10 @@ fn methods(selected: &[&'static str], searches: &Searches) -> Vec<(&'static str,
         L4_ADAM_BEST => Some(Method::L4Adam { alpha: BEST_ALPHA }),
         L4_MOM => Some(Method::L4Mom { alpha: ALPHA }),
         L4_MOM_BEST => Some(Method::L4Mom { alpha: BEST_ALPHA }),
-        _ => searches
-            .get(name)
-            .map(|search| baseline(name, search.best())),
+        _ => {
+            let baseline = BASELINES.iter().find(|baseline| baseline.name == name)?;
+            Some((baseline.method)(searches.get(name)?.best()))
+        }
     };
     selected
         .iter()
@@ -374,7 +339,8 @@ impl Job {
 }
 
 /// All methods at the paper's size; at the larger ones those of Table 2, until they have converged.
-fn plan(scale: &Scale, seeds: u64, methods: &[(&'static str, Method)], lma: bool) -> Vec<Job> {
+fn plan(scale: &Scale, common: &Common, methods: &[(&'static str, Method)]) -> Vec<Job> {
+    let seeds = 0..common.seeds;
     let mut jobs = Vec::new();
     for &shape in scale.shapes {
         let figure = shape == TwoLayerShape::PAPER;
@@ -390,15 +356,15 @@ fn plan(scale: &Scale, seeds: u64, methods: &[(&'static str, Method)], lma: bool
                 Until::Converged
             };
             let work = Work::FirstOrder { method, until };
-            jobs.extend((0..seeds).map(|seed| Job {
+            jobs.extend(seeds.clone().map(|seed| Job {
                 name,
                 shape,
                 seed,
-                steps: scale.steps,
+                steps: common.length,
                 work,
             }));
         }
-        if lma {
+        if common.methods.contains(&LMA) {
             let job = |seed| Job {
                 name: LMA,
                 shape,
@@ -406,7 +372,7 @@ fn plan(scale: &Scale, seeds: u64, methods: &[(&'static str, Method)], lma: bool
                 steps: scale.lma_steps,
                 work: Work::Lma,
             };
-            jobs.extend((0..seeds).map(job));
+            jobs.extend(seeds.clone().map(job));
         }
     }
     jobs
@@ -505,20 +471,15 @@ fn table2(header: Header, runs: &Runs) -> Table {
 /// Steps and seconds until the loss first was at most the tolerance times the first loss, also of a run that diverged later.
 fn convergence(results: &[&RunResult], tolerance: usize) -> (Cell, Cell) {
     let cell = |measure: fn(&Milestone) -> f64| {
-        Cell::from_runs(results.iter().map(|result| {
-            let measured = match result.timing.milestones.get(TOLERANCES[tolerance].0) {
-                Some(milestone) => Measured::Value(measure(milestone)),
-                None => result
-                    .diverged_at()
-                    .map_or(Measured::NotReached, Measured::Diverged),
-            };
-            (result.spec.seed, measured)
-        }))
+        Cell::over(results.iter().copied(), |result| {
+            let milestone = result.timing.milestones.get(TOLERANCES[tolerance].0);
+            milestone.map(measure)
+        })
     };
     (cell(|mark| mark.step as f64), cell(|mark| mark.seconds))
 }
 
-fn claims(runs: &Runs, searches: &Searches) -> Vec<results::Claim> {
+fn claims(runs: &Runs, searches: &Searches) -> impl Iterator<Item = Finding> {
     [
         lower_loss(runs),
         machine_precision(runs, searches),
@@ -527,43 +488,17 @@ fn claims(runs: &Runs, searches: &Searches) -> Vec<results::Claim> {
     ]
     .into_iter()
     .flatten()
-    .map(Finding::into_claim)
-    .collect()
 }
 
 /// C1 on this task.
 fn lower_loss(runs: &Runs) -> Option<Finding> {
     let final_loss = |name| {
         let results = runs.of(name, TwoLayerShape::PAPER);
-        let cell = Cell::over(results, |result| result.summary.get("final_loss")?.as_f64());
-        (!cell.values.is_empty() || !cell.diverged.is_empty()).then_some(cell)
+        (!results.is_empty()).then(|| (name, Cell::final_losses(results)))
     };
-    let pairs = [(L4_ADAM, ADAM), (L4_MOM, M_SGD)];
-    let cells = pairs.map(|(l4, base)| Some((final_loss(l4)?, final_loss(base)?)));
-    let [Some(adam), Some(momentum)] = cells else {
-        return None;
-    };
-    let lower = |(l4, base): &(Cell, Cell)| {
-        l4.diverged.is_empty() && (!base.diverged.is_empty() || l4.mean < base.mean)
-    };
-    let verdict = claims::verdict([lower(&adam), lower(&momentum)]);
-    let describe = |(l4, base): &(Cell, Cell), (l4_name, base_name): (&str, &str)| {
-        format!(
-            "{l4_name} {}, {base_name} {}",
-            claims::mean(l4),
-            claims::mean(base)
-        )
-    };
-    Some(Finding {
-        id: "C1",
-        verdict,
-        evidence: format!(
-            "Regression only. Mean final training loss: {}; {}.",
-            describe(&adam, pairs[0]),
-            describe(&momentum, pairs[1])
-        ),
-        measured: json!({"final_loss": {L4_ADAM: adam.0, ADAM: adam.1, L4_MOM: momentum.0, M_SGD: momentum.1}}),
-    })
+    let pair = |l4, base| Some([final_loss(l4)?, final_loss(base)?]);
+    let pairs = [pair(L4_ADAM, ADAM)?, pair(L4_MOM, M_SGD)?];
+    Some(claims::lower_loss("Regression only", pairs))
 }
 
 /// Steps that the notebook ran from which the paper takes this task.
@@ -600,10 +535,11 @@ fn machine_precision(runs: &Runs, searches: &Searches) -> Option<Finding> {
         format!("{name} {early}, {to_1e_10} and {to_1e_14} of {runs}")
     });
     let at_paper_rates = searches.iter().filter_map(|(name, search)| {
-        let (_, rate, _) = GRIDS.iter().find(|(searched, ..)| searched == name)?;
+        let baseline = BASELINES.iter().find(|baseline| baseline.name == *name)?;
+        let rate = baseline.paper;
         Some(format!(
             "{name} at {rate}: {}",
-            claims::mean(search.score(*rate)?)
+            claims::mean(search.score(rate)?)
         ))
     });
     let measured: Map<String, Value> = counts
@@ -743,6 +679,7 @@ fn affine_invariance() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{self, NoMore};
 
     #[test]
     fn the_update_is_invariant() {
@@ -756,9 +693,9 @@ mod tests {
 
     #[test]
     fn methods_and_sizes_are_planned_once() {
-        let scale = Scale::of(Preset::Paper);
+        let (common, NoMore {}) = cli::parse_from(&SECTION, ["section3_1"]).unwrap();
         let methods = methods(SECTION.methods, &IndexMap::new());
-        let jobs = plan(&scale, 5, &methods, true);
+        let jobs = plan(&Scale::of(common.preset), &common, &methods);
         // 4 L4 methods and LMA at 96 weights, 2 and LMA at the others.
         assert_eq!(jobs.len(), 5 * (4 + 1 + 2 * (2 + 1)));
     }

@@ -1,19 +1,15 @@
 //! Section 3.6, sweeping over batch sizes: its half on MNIST, Figure 8.
 
-use anyhow::Context;
-use autodiff::kernels::simd_level;
 use datasets::Dataset;
-use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use crate::claims::{self, Finding};
-use crate::cli::{self, Common, Preset, Section};
+use crate::cli::{Common, Preset, Section, Size};
 use crate::data;
-use crate::experiments::mnist::{self, MnistOptions, Setting};
+use crate::experiments::comparison::{Comparison, Line, Runs};
+use crate::experiments::images::{ImageOptions, Network, Setting};
 use crate::methods::{ALPHA, L4_ADAM, L4_MOM, Method};
-use crate::results::{self, Axes, Axis, Cell, Claims, Figure, Header, Protocol, Series, Verdict};
-use crate::run::RunResult;
-use crate::runner::{Planned, Runner};
+use crate::results::{Axes, Axis, Cell, Figure, Header, Series, Verdict};
 use crate::stats::{Curve, Spread};
 
 /// What the command line says.
@@ -24,18 +20,24 @@ pub const SECTION: Section = Section {
             alpha with batches of 8, 16, 32 and 64, against the examples processed), and what it bears on claim C11. The \
             paper's other half, on the DNC, is not part of this program.",
     presets: &[
-        (
-            Preset::Smoke,
-            "2 runs of 2 epochs on a synthetic stand-in for MNIST: seconds, and no results",
-        ),
-        (
-            Preset::Quick,
-            "1 run of 3 epochs: about a minute on 2 cores",
-        ),
-        (
-            Preset::Paper,
-            "5 runs of 10 epochs, which are 600,000 examples: about 10 minutes on 2 cores",
-        ),
+        Size {
+            preset: Preset::Smoke,
+            seeds: 2,
+            length: 2,
+            about: "2 runs of 2 epochs on a synthetic stand-in for MNIST: seconds, and no results",
+        },
+        Size {
+            preset: Preset::Quick,
+            seeds: 1,
+            length: 3,
+            about: "1 run of 3 epochs: about a minute on 2 cores",
+        },
+        Size {
+            preset: Preset::Paper,
+            seeds: 5,
+            length: 10,
+            about: "5 runs of 10 epochs, which are 600,000 examples: about 10 minutes on 2 cores",
+        },
     ],
     default_preset: Preset::Quick,
     methods: &[L4_ADAM, L4_MOM],
@@ -43,15 +45,6 @@ pub const SECTION: Section = Section {
 
 /// The batch sizes of the sweep; the last is that of section 3.2.
 const BATCHES: [usize; 4] = [8, 16, 32, 64];
-
-/// Seeds and epochs of a preset.
-fn size(preset: Preset) -> (u64, u64) {
-    match preset {
-        Preset::Smoke => (2, 2),
-        Preset::Quick => (1, 3),
-        Preset::Paper => (5, 10),
-    }
-}
 
 /// A method at its default, which is the only setting here.
 fn method(name: &str) -> Method {
@@ -61,133 +54,75 @@ fn method(name: &str) -> Method {
     }
 }
 
-/// One curve of the figure.
-#[derive(Clone, Copy)]
-struct Line<'d> {
-    method: &'static str,
-    setting: Setting<'d>,
-}
-
-impl<'d> Line<'d> {
-    fn name(&self) -> String {
-        format!("{}, batch {}", self.method, self.setting.batch)
-    }
-
-    fn hyperparameters(&self) -> Map<String, Value> {
-        self.setting.hyperparameters(method(self.method))
-    }
-
-    fn plan(&self, seed: u64) -> Planned<'d> {
-        let method = method(self.method);
-        self.setting
-            .plan(SECTION.number, &self.name(), method, seed)
-    }
+/// What results call a method at a batch size.
+fn name(method: &str, batch: usize) -> String {
+    format!("{method}, batch {batch}")
 }
 
 /// Runs the section and writes its files.
 ///
 /// # Errors
 /// If the data cannot be had, a run fails or a file cannot be written.
-pub fn run(common: &Common, options: &MnistOptions) -> anyhow::Result<()> {
-    let (seeds, epochs) = size(common.preset);
-    let seeds = common.seeds.unwrap_or(seeds);
-    let epochs = options.epochs.unwrap_or(epochs);
+pub fn run(common: &Common, options: &ImageOptions) -> anyhow::Result<()> {
+    let epochs = options.epochs.unwrap_or(common.length);
     let data = data::load(Dataset::Mnist, common.preset, &options.data)?;
-    let runner = Runner::open(common.runner_options())?;
-    let setting = |batch| Setting {
-        data: &data,
-        batch,
-        epochs,
+    let line = |method_name: &&'static str, batch| Line {
+        name: name(method_name, batch),
+        method: method(method_name),
+        setting: Setting::new(&data, Network::Mlp, batch, epochs),
     };
-    let lines: Vec<Line> = common
+    let lines = common
         .methods
         .iter()
-        .flat_map(|&method| BATCHES.map(setting).map(|setting| Line { method, setting }))
-        .collect();
-    let planned: Vec<Planned> = lines
-        .iter()
-        .flat_map(|line| (0..seeds).map(|seed| line.plan(seed)))
-        .collect();
-    let results = runner.run(&planned)?;
-    let runs: Vec<(Line, &[RunResult])> = lines
-        .iter()
-        .copied()
-        .zip(results.chunks(seeds as usize))
-        .collect();
-
-    let mut deviations = mnist::deviations(&data);
-    deviations.push(format!(
-        "The paper says neither how many examples it processed nor how many runs it made; {epochs} epochs, which are {} \
-         examples, and {seeds} run{} are our choice{}.",
-        epochs * data.train.len() as u64,
-        if seeds == 1 { "" } else { "s" },
-        match common.preset {
-            Preset::Paper => "",
-            _ => "; `--preset paper` runs more",
-        }
-    ));
-    let hyperparameters: IndexMap<String, Map<String, Value>> = lines
-        .iter()
-        .map(|line| (line.name(), line.hyperparameters()))
-        .collect();
-    let header = |id: &str, title: &str| Header {
-        id: id.to_owned(),
-        title: title.to_owned(),
-        section: SECTION.number.to_owned(),
-        protocol: Protocol {
-            preset: common.preset.name().to_owned(),
-            seeds: (0..seeds).collect(),
-            epochs: Some(epochs),
-            hyperparameters: hyperparameters.clone(),
-            ..Protocol::default()
-        },
-        deviations: deviations.clone(),
-        provenance: runner.provenance(simd_level(), data::provenance(&data)),
-        paper: None,
+        .flat_map(|method| BATCHES.map(|batch| line(method, batch)));
+    let comparison = Comparison {
+        section: &SECTION,
+        common,
+        options,
+        data: &data,
+        lines: lines.collect(),
+        deviations: vec![
+            "The paper says neither how many examples it processed nor how many runs it made: the 600,000 examples, 10 epochs, and \
+             5 runs of `--preset paper` are our choice."
+                .to_owned(),
+        ],
     };
+    let (runs, mut report) = comparison.run()?;
     let title =
         "Training on MNIST with batches of different sizes: mean loss over tenths of an epoch";
-    let figure = figure8(header("figure8", title), &common.methods, &runs)?;
-    let finding = match data::is_synthetic(&data) {
+    report.figure(&figure8(
+        report.header("figure8", title),
+        &common.methods,
+        &runs,
+    )?)?;
+    report.claims(match data::is_synthetic(&data) {
         true => None,
-        false => smaller_batches(epochs, &runs),
-    };
-    let claims = Claims {
-        header: header("claims", "Claims tested in section 3.6"),
-        claims: finding.into_iter().map(Finding::into_claim).collect(),
-    };
-    let written = [
-        results::write(runner.out(), &figure)?,
-        results::write(runner.out(), &claims)?,
-    ];
-    let files = written.map(|path| format!("wrote {}\n", path.display()));
-    let notes: String = deviations.iter().map(|note| format!("{note}\n")).collect();
-    let text = format!("{}{notes}{}", claims::render(&claims), files.concat());
-    cli::print(&text).context("standard output")
+        false => smaller_batches(&runs),
+    })?;
+    report.print()
 }
 
 /// A panel for each method.
-fn figure8(
-    header: Header,
-    methods: &[&'static str],
-    runs: &[(Line<'_>, &[RunResult])],
-) -> anyhow::Result<Figure> {
-    let panels = methods.iter().zip(["a", "b"]);
-    let axes = panels.clone().map(|(method, panel)| Axes {
+fn figure8(header: Header, methods: &[&str], runs: &Runs<'_>) -> anyhow::Result<Figure> {
+    let panels = || methods.iter().zip(["a", "b"]);
+    let axes = panels().map(|(method, panel)| Axes {
         panel: panel.to_owned(),
         title: (*method).to_owned(),
         x: Axis::linear("examples processed"),
         y: Axis::log("training loss"),
     });
-    let lines = panels.clone().flat_map(|(method, panel)| {
-        let its = runs.iter().filter(move |(line, _)| line.method == *method);
-        its.map(move |run| (panel, run))
+    let lines = panels().flat_map(|(method, panel)| {
+        let of_size = |batch| runs.line(&name(method, batch));
+        BATCHES
+            .into_iter()
+            .filter_map(of_size)
+            .map(move |line| (panel, line))
     });
     let series = lines.map(|(panel, (line, results))| {
         let batch = line.setting.batch as f64;
         let curve = |result| Curve::of(result, "loss").over(|step| step * batch);
         let curves: Vec<Curve> = results.iter().map(curve).collect();
-        Series::over(panel, &line.name(), &curves, Spread::Range)
+        Series::over(panel, &line.name, &curves, Spread::Range)
     });
     Ok(Figure {
         header,
@@ -202,25 +137,15 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn of(method: &str, runs: &[(Line<'_>, &[RunResult])]) -> Option<Self> {
-        let losses: Vec<Cell> = runs
-            .iter()
-            .filter(|(line, _)| line.method == method)
-            .map(|(_, results)| {
-                Cell::over(*results, |result| {
-                    result.summary.get("final_loss")?.as_f64()
-                })
-            })
-            .collect();
-        (losses.len() == BATCHES.len()).then_some(Self { losses })
+    /// `None` unless all batch sizes were run.
+    fn of(method: &str, runs: &Runs<'_>) -> Option<Self> {
+        let losses = BATCHES.map(|batch| runs.final_losses(&name(method, batch)));
+        let losses = losses.into_iter().collect::<Option<_>>()?;
+        Some(Self { losses })
     }
 
-    /// The mean losses; a batch size of which a run diverged is worse than any other.
     fn heights(&self) -> impl Iterator<Item = f64> {
-        self.losses.iter().map(|cell| match cell.mean {
-            Some(mean) if cell.diverged.is_empty() => mean,
-            _ => f64::INFINITY,
-        })
+        self.losses.iter().map(Cell::height)
     }
 
     /// Whether every doubling of the batch makes the loss larger.
@@ -240,7 +165,7 @@ impl Sweep {
 }
 
 /// C11 on MNIST.
-fn smaller_batches(epochs: u64, runs: &[(Line<'_>, &[RunResult])]) -> Option<Finding> {
+fn smaller_batches(runs: &Runs<'_>) -> Option<Finding> {
     let sweeps = [
         (L4_ADAM, Sweep::of(L4_ADAM, runs)?),
         (L4_MOM, Sweep::of(L4_MOM, runs)?),
@@ -253,8 +178,9 @@ fn smaller_batches(epochs: u64, runs: &[(Line<'_>, &[RunResult])]) -> Option<Fin
         format!("{name} {}", losses.join(", "))
     });
     let evidence = format!(
-        "MNIST only. Mean training loss over the batches of epoch {epochs}: {}. Reproduced would be, for both methods, a loss \
-         that rises with every doubling of the batch; partly, one that is largest at 64.",
+        "MNIST only. Mean training loss over the batches of epoch {}: {}. Reproduced would be, for both methods, a loss that \
+         rises with every doubling of the batch; partly, one that is largest at 64.",
+        runs.epochs(),
         parts.collect::<Vec<_>>().join("; ")
     );
     let measured: Map<String, Value> = sweeps

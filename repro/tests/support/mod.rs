@@ -8,7 +8,7 @@ use anyhow::bail;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use repro::checkpoint::Checkpoint;
-use repro::cli::{self, Preset, Section};
+use repro::cli::{self, Preset, Section, Size};
 use repro::experiment::{Advance, Experiment, Stop};
 use repro::metrics::MetricLog;
 use repro::run::RunSpec;
@@ -204,7 +204,12 @@ const SECTION: Section = Section {
     number: "3.1",
     binary: "walk",
     about: "Random walks.",
-    presets: &[(Preset::Smoke, "a short walk")],
+    presets: &[Size {
+        preset: Preset::Smoke,
+        seeds: 1,
+        length: 100,
+        about: "a short walk",
+    }],
     default_preset: Preset::Smoke,
     methods: &["walk*"],
 };
@@ -232,9 +237,9 @@ pub fn child_main() -> anyhow::Result<()> {
     let checkpoint_period = Duration::from_millis(child.checkpoint_ms);
     let runner = Runner::open(Options {
         checkpoint_period,
-        ..common.runner_options()
+        ..common.runner_options
     })?;
-    let planned: Vec<_> = (0..common.seeds.unwrap_or(1))
+    let planned: Vec<_> = (0..common.seeds)
         .map(|seed| walk(seed, child.steps, child.fate))
         .collect();
     let results = runner.run(&planned)?;

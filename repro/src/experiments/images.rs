@@ -1,4 +1,4 @@
-//! One run of section 3.2's perceptron on MNIST, at any batch size (section 3.6).
+//! One run of an image classifier: the perceptron of sections 3.2 and 3.6.
 //!
 //! | metric | logged | what it is |
 //! |---|---|---|
@@ -11,11 +11,14 @@
 //!
 //! Training losses are those of the steps themselves, each at the weights that its step found.
 
-use anyhow::{Context, ensure};
-use autodiff::{GradientVector, Params};
+use std::array;
+use std::time::Instant;
+
+use anyhow::{Context, anyhow, ensure};
+use autodiff::{GradientVector, Params, Shape};
 use clap::Args;
-use datasets::ImageDataset;
 use datasets::batching::{Batches, Position, Shuffle};
+use datasets::{Dataset, ImageDataset};
 use l4::Optimizer;
 use models::{Classifier, Mlp};
 use rand::RngExt;
@@ -37,9 +40,9 @@ pub const WINDOWS_PER_EPOCH: u64 = 10;
 /// Images that are classified at once.
 const TEST_BATCH: usize = 100;
 
-/// The options of a section on MNIST.
+/// The options of a section on images.
 #[derive(Args, Clone, Debug)]
-pub struct MnistOptions {
+pub struct ImageOptions {
     /// Where the data are.
     #[command(flatten)]
     pub data: DataOptions,
@@ -51,36 +54,88 @@ pub struct MnistOptions {
 
 /// How training on these data departs from the paper's.
 #[must_use]
-pub fn deviations(data: &ImageDataset) -> Vec<String> {
+pub fn deviations(data: &ImageDataset, options: &DataOptions) -> Vec<String> {
     let split = "Trained on all 60,000 training images. The authors' notebook drew from 55,000, as TensorFlow's loader held \
                  5,000 back, and still counted 937 steps of 64 as an epoch.";
-    let split = (!data::is_synthetic(data)).then(|| split.to_owned());
-    split.into_iter().chain(data::deviation(data)).collect()
+    let published = data.dataset == Dataset::Mnist && !data::is_synthetic(data);
+    let split = published.then(|| split.to_owned());
+    split.into_iter().chain(options.deviation(data)).collect()
 }
 
-/// What all runs of a comparison share.
+/// What is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Network {
+    /// 784–300–100–10, section 3.2.
+    Mlp,
+}
+
+impl Network {
+    /// Its settings beside those that its name implies, for a run's identity and for the results.
+    fn hyperparameters(self) -> Map<String, Value> {
+        match self {
+            Network::Mlp => Map::new(),
+        }
+    }
+
+    fn input(self, batch: usize) -> Shape {
+        match self {
+            Network::Mlp => [batch, Mlp::INPUTS].into(),
+        }
+    }
+}
+
+/// Everything about a run but the method and the seed.
 #[derive(Clone, Copy)]
 pub struct Setting<'d> {
-    /// MNIST, or what stands in for it.
+    /// The data set, or what stands in for it.
     pub data: &'d ImageDataset,
+    /// What is trained.
+    pub network: Network,
     /// Examples in a minibatch.
     pub batch: usize,
-    /// Passes over the training set, each less the examples that do not fill a batch.
+    /// Training examples that are used, from the first on.
+    pub examples: usize,
+    /// Passes over them, each less the examples that do not fill a batch.
     pub epochs: u64,
+    /// Threads of a run, on which its results do not depend.
+    pub threads: usize,
 }
 
 impl<'d> Setting<'d> {
-    /// Steps in an epoch: 937 at the paper's batch size of 64.
+    /// Training on all examples, on one thread.
+    #[must_use]
+    pub fn new(data: &'d ImageDataset, network: Network, batch: usize, epochs: u64) -> Self {
+        Self {
+            data,
+            network,
+            batch,
+            examples: data.train.len(),
+            epochs,
+            threads: 1,
+        }
+    }
+
+    /// Steps in an epoch: 937 in section 3.2.
     #[must_use]
     pub fn steps_per_epoch(&self) -> u64 {
-        (self.data.train.len() / self.batch) as u64
+        (self.examples / self.batch) as u64
+    }
+
+    /// Steps in a run.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.epochs * self.steps_per_epoch()
     }
 
     /// A method's settings with those of the task: all that is varied anywhere.
     #[must_use]
     pub fn hyperparameters(&self, method: Method) -> Map<String, Value> {
         let mut hyperparameters = method.hyperparameters();
+        hyperparameters.extend(self.network.hyperparameters());
         hyperparameters.insert("batch".to_owned(), self.batch.into());
+        if self.examples < self.data.train.len() {
+            hyperparameters.insert("examples".to_owned(), self.examples.into());
+        }
         hyperparameters.insert("data".to_owned(), data::identity(self.data));
         hyperparameters
     }
@@ -93,9 +148,33 @@ impl<'d> Setting<'d> {
             method: name.to_owned(),
             hyperparameters: self.hyperparameters(method),
             seed,
-            steps: self.epochs * self.steps_per_epoch(),
+            steps: self.steps(),
         };
         Planned::new(spec, move |_| Training::new(self, method, seed))
+    }
+
+    /// How many seconds an epoch takes on this machine, with the test at its end, from a few steps.
+    ///
+    /// # Errors
+    /// As [`Training::new`]; or if a step fails, even by divergence.
+    pub fn seconds_per_epoch(self, method: Method) -> anyhow::Result<f64> {
+        const STEPS: u32 = 3;
+        let mut training = Training::new(self, method, 0)?;
+        let log = &mut MetricLog::default();
+        let mut step = || match training.step(log) {
+            Ok(()) => Ok(()),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Diverged { reason, .. }) => Err(anyhow!(reason)),
+        };
+        step()?;
+        let start = Instant::now();
+        (0..STEPS).try_for_each(|_| step())?;
+        let seconds_per_step = start.elapsed().as_secs_f64() / f64::from(STEPS);
+        let start = Instant::now();
+        training.test_batch(0)?;
+        let tests = self.data.test.len() / TEST_BATCH;
+        let testing = start.elapsed().as_secs_f64() * tests as f64;
+        Ok(seconds_per_step * self.steps_per_epoch() as f64 + testing)
     }
 }
 
@@ -138,9 +217,14 @@ impl<'d> Training<'d> {
     /// # Errors
     /// If the method's settings are out of range, or the batch size does not fit the data.
     pub fn new(setting: Setting<'d>, method: Method, seed: u64) -> anyhow::Result<Self> {
-        let Setting { data, batch, .. } = setting;
+        let Setting {
+            data,
+            network,
+            batch,
+            ..
+        } = setting;
         let order = stream(seed, Purpose::Batches).random();
-        let shuffle = Shuffle::new(order, data.train.len(), batch)?;
+        let shuffle = Shuffle::new(order, setting.examples, batch)?;
         let tests = data.test.len();
         ensure!(
             tests > 0 && tests.is_multiple_of(TEST_BATCH),
@@ -148,12 +232,18 @@ impl<'d> Training<'d> {
             data.name()
         );
         let mut params = Params::new();
-        let network = Mlp::new(&mut params, &mut stream(seed, Purpose::Init))?;
-        let classifier = |batch| Classifier::new([batch, Mlp::INPUTS], |x| network.logits(x));
+        let init = &mut stream(seed, Purpose::Init);
+        let [classifier, test] = match network {
+            Network::Mlp => {
+                let mlp = Mlp::new(&mut params, init)?;
+                let classifier = |batch| Classifier::new(network.input(batch), |x| mlp.logits(x));
+                [classifier(batch)?, classifier(TEST_BATCH)?]
+            }
+        };
         Ok(Self {
             setting,
-            classifier: classifier(batch)?,
-            test: classifier(TEST_BATCH)?,
+            classifier,
+            test,
             grads: params.zeros_like(),
             params,
             optimizer: method.optimizer()?,
@@ -167,7 +257,7 @@ impl<'d> Training<'d> {
     }
 
     fn finished(&self) -> bool {
-        self.position == self.setting.epochs * self.setting.steps_per_epoch()
+        self.position == self.setting.steps()
     }
 
     fn step(&mut self, log: &mut MetricLog) -> Result<(), Stop> {
@@ -222,17 +312,21 @@ impl<'d> Training<'d> {
 
     /// In per cent.
     fn test_accuracy(&mut self) -> Result<f64, autodiff::Error> {
-        let test = &self.setting.data.test;
-        let examples: Vec<u32> = (0..test.len() as u32).collect();
+        let tests = self.setting.data.test.len();
         let mut right = 0;
-        for (examples, labels) in examples
-            .chunks_exact(TEST_BATCH)
-            .zip(test.labels().chunks_exact(TEST_BATCH))
-        {
-            test.scaled(examples, self.test.inputs_mut());
-            right += self.test.evaluate(&self.params, labels)?.0;
+        for first in (0..tests).step_by(TEST_BATCH) {
+            right += self.test_batch(first)?;
         }
-        Ok(100.0 * right as f64 / test.len() as f64)
+        Ok(100.0 * right as f64 / tests as f64)
+    }
+
+    /// How many of the test images from `first` on are classified correctly.
+    fn test_batch(&mut self, first: usize) -> Result<usize, autodiff::Error> {
+        let test = &self.setting.data.test;
+        let examples: [u32; TEST_BATCH] = array::from_fn(|i| (first + i) as u32);
+        test.scaled(&examples, self.test.inputs_mut());
+        let labels = &test.labels()[first..][..TEST_BATCH];
+        Ok(self.test.evaluate(&self.params, labels)?.0)
     }
 }
 
@@ -386,17 +480,37 @@ mod tests {
         Method::L4Mom { alpha: 0.15 },
     ];
 
+    #[test]
+    fn a_part_of_the_examples_is_the_first_part() {
+        let data = data();
+        let part = Setting {
+            examples: 16,
+            ..setting(&data)
+        };
+        assert_eq!(part.steps_per_epoch(), 2);
+        assert_eq!(part.hyperparameters(METHODS[0])["examples"], 16);
+        let mut run = Training::new(part, METHODS[0], 3).unwrap();
+        let mut seen: Vec<u32> = Vec::new();
+        seen.extend(run.batches.next_batch());
+        seen.extend(run.batches.next_batch());
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..16));
+    }
+
+    #[test]
+    fn the_time_of_an_epoch_can_be_told_ahead() {
+        let data = data();
+        let seconds = setting(&data).seconds_per_epoch(METHODS[0]).unwrap();
+        assert!(seconds > 0.0 && seconds < 60.0, "{seconds}");
+    }
+
     /// 12 steps in an epoch, with 4 examples left over.
     fn data() -> ImageDataset {
         synthetic::stand_in(Dataset::Mnist, 100, 100, [1; 32])
     }
 
     fn setting(data: &ImageDataset) -> Setting<'_> {
-        Setting {
-            data,
-            batch: 8,
-            epochs: 2,
-        }
+        Setting::new(data, Network::Mlp, 8, 2)
     }
 
     fn metrics(setting: Setting<'_>, method: Method) -> crate::metrics::Metrics {

@@ -1,0 +1,469 @@
+//! Methods compared on images: what sections 3.2, 3.3, 3.5 and 3.6 have in common.
+
+use std::time::Duration;
+
+use datasets::ImageDataset;
+use serde_json::{Map, Value, json};
+
+use crate::claims::{self, Finding};
+use crate::cli::{Common, Preset, Section};
+use crate::data;
+use crate::experiments::images::{self, ImageOptions, Setting};
+use crate::methods::{ADAM, L4_ADAM, L4_MOM, M_SGD, Method};
+use crate::report::Report;
+use crate::results::{Cell, Protocol, Series, Verdict};
+use crate::run::RunResult;
+use crate::runner::{Planned, Runner};
+use crate::stats::{Curve, GridError, Spread};
+
+/// A method at its setting: one curve of a section's figures.
+#[derive(Clone)]
+pub struct Line<'d> {
+    /// What the section's results call it.
+    pub name: String,
+    /// The method.
+    pub method: Method,
+    /// What it is run on.
+    pub setting: Setting<'d>,
+}
+
+/// A section's runs, before they are made.
+pub struct Comparison<'d> {
+    /// The section.
+    pub section: &'static Section,
+    /// The command line.
+    pub common: &'d Common,
+    /// The command line.
+    pub options: &'d ImageOptions,
+    /// What all lines are trained on.
+    pub data: &'d ImageDataset,
+    /// At least one; all of as many epochs.
+    pub lines: Vec<Line<'d>>,
+    /// How the section departs from the paper, beside the data and the number of runs and epochs.
+    pub deviations: Vec<String>,
+}
+
+/// What was run and what came of it; each line has a result for every seed.
+pub struct Runs<'d>(pub Vec<(Line<'d>, Vec<RunResult>)>);
+
+impl<'d> Comparison<'d> {
+    /// Runs every line with every seed, and begins the report. An estimate of the time is told on standard error first.
+    ///
+    /// # Errors
+    /// If a run fails.
+    pub fn run(self) -> anyhow::Result<(Runs<'d>, Report)> {
+        let runner = Runner::open(self.common.runner_options.clone())?;
+        let seeds = 0..self.common.seeds;
+        let number = self.section.number;
+        let planned: Vec<Planned> = self
+            .lines
+            .iter()
+            .flat_map(|line| seeds.clone().map(move |seed| (line, seed)))
+            .map(|(line, seed)| line.setting.plan(number, &line.name, line.method, seed))
+            .collect();
+        self.tell_time(&runner, &planned)?;
+        let results = runner.run(&planned)?;
+        drop(planned);
+        let report = Report::new(
+            &runner,
+            number,
+            self.protocol(),
+            self.all_deviations(),
+            data::provenance(self.data),
+        );
+        let chunks = results.chunks(self.common.seeds as usize);
+        let lines = self.lines.into_iter().zip(chunks.map(<[_]>::to_vec));
+        Ok((Runs(lines.collect()), report))
+    }
+
+    fn epochs(&self) -> u64 {
+        self.lines.first().map_or(0, |line| line.setting.epochs)
+    }
+
+    /// What is the same for all lines.
+    fn common_to_all(&self, value: impl Fn(&Setting<'d>) -> u64) -> Option<u64> {
+        let mut values = self.lines.iter().map(|line| value(&line.setting));
+        let first = values.next()?;
+        values.all(|other| other == first).then_some(first)
+    }
+
+    fn protocol(&self) -> Protocol {
+        let hyperparameters = self.lines.iter().map(|line| {
+            let hyperparameters = line.setting.hyperparameters(line.method);
+            (line.name.clone(), hyperparameters)
+        });
+        Protocol {
+            preset: self.common.preset.name().to_owned(),
+            seeds: (0..self.common.seeds).collect(),
+            epochs: Some(self.epochs()),
+            steps: self.common_to_all(Setting::steps),
+            batch: self.common_to_all(|setting| setting.batch as u64),
+            hyperparameters: hyperparameters.collect(),
+            ..Protocol::default()
+        }
+    }
+
+    fn all_deviations(&self) -> Vec<String> {
+        let mut deviations = images::deviations(self.data, &self.options.data);
+        deviations.extend(self.deviations.iter().cloned());
+        let used = self.common_to_all(|setting| setting.examples as u64);
+        let all = self.data.train.len();
+        if let Some(used) = used.filter(|used| *used < all as u64) {
+            deviations.push(format!(
+                "Trained on {used} of the {all} training images, the first ones, in every epoch."
+            ));
+        }
+        let (seeds, epochs) = (self.common.seeds, self.epochs());
+        match self.section.size(Preset::Paper) {
+            Some(whole) if (whole.seeds, whole.length) != (seeds, epochs) => {
+                deviations.push(format!(
+                    "Runs of each method: {seeds} of {epochs} epochs; `--preset paper` makes the whole, {} of {}.",
+                    whole.seeds, whole.length
+                ));
+            }
+            _ => {}
+        }
+        deviations
+    }
+
+    fn tell_time(&self, runner: &Runner, planned: &[Planned<'_>]) -> anyhow::Result<()> {
+        if self.common.preset == Preset::Smoke {
+            return Ok(());
+        }
+        let per_line = planned.chunks(self.common.seeds as usize);
+        let left = per_line.map(|runs| runs.iter().filter(|run| !runner.is_finished(run)).count());
+        let mut known: Vec<(&Setting<'_>, f64)> = Vec::new();
+        let (mut runs, mut seconds) = (0, 0.0);
+        for (line, left) in self.lines.iter().zip(left).filter(|(_, left)| *left > 0) {
+            let setting = &line.setting;
+            let same = |(other, _): &&(&Setting<'_>, f64)| {
+                other.network == setting.network && other.batch == setting.batch
+            };
+            let per_epoch = match known.iter().find(same) {
+                Some((_, seconds)) => *seconds,
+                None => {
+                    let seconds = setting.seconds_per_epoch(line.method)?;
+                    known.push((setting, seconds));
+                    seconds
+                }
+            };
+            runs += left;
+            seconds += per_epoch * (setting.epochs * left as u64) as f64;
+        }
+        if runs > 0 {
+            let at_once = self.common.runner_options.jobs.min(runs);
+            let per_epoch = seconds / (self.epochs() * runs as u64) as f64;
+            eprintln!(
+                "{} an epoch; {runs} runs of {} epochs, {at_once} at a time, from their start: {}",
+                about(per_epoch),
+                self.epochs(),
+                about(seconds / at_once as f64)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A duration in words, of two or three digits.
+fn about(seconds: f64) -> String {
+    let unit = match seconds {
+        ..10.0 => return format!("about {seconds:.1} s"),
+        ..600.0 => 1.0,
+        ..36_000.0 => 60.0,
+        _ => 600.0,
+    };
+    let rounded = Duration::from_secs(((seconds / unit).round() * unit) as u64);
+    format!("about {}", humantime::format_duration(rounded))
+}
+
+impl Line<'_> {
+    /// A metric of a run, over epochs.
+    fn curve(&self, result: &RunResult, metric: &str) -> Curve {
+        let steps_per_epoch = self.setting.steps_per_epoch() as f64;
+        Curve::of(result, metric).over(|step| step / steps_per_epoch)
+    }
+
+    /// A metric of all its runs, over epochs.
+    ///
+    /// # Errors
+    /// If they were not measured at the same steps.
+    pub fn series(
+        &self,
+        panel: &str,
+        results: &[RunResult],
+        metric: &str,
+    ) -> Result<Series, GridError> {
+        let curves: Vec<Curve> = results.iter().map(|run| self.curve(run, metric)).collect();
+        Series::over(panel, &self.name, &curves, Spread::Range)
+    }
+}
+
+impl Runs<'_> {
+    /// The epochs of each run.
+    #[must_use]
+    pub fn epochs(&self) -> u64 {
+        self.0.first().map_or(0, |(line, _)| line.setting.epochs)
+    }
+
+    /// A line and its results, if it was run.
+    #[must_use]
+    pub fn line(&self, name: &str) -> Option<(&Line<'_>, &[RunResult])> {
+        let (line, results) = self.0.iter().find(|(line, _)| line.name == name)?;
+        Some((line, results))
+    }
+
+    /// The results of a line, if it was run.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<&[RunResult]> {
+        self.line(name).map(|(_, results)| results)
+    }
+
+    /// A metric of every line, over epochs.
+    ///
+    /// # Errors
+    /// If runs were not measured at the same steps.
+    pub fn series(&self, panel: &str, metric: &str) -> Result<Vec<Series>, GridError> {
+        let series = self.0.iter();
+        series
+            .map(|(line, results)| line.series(panel, results, metric))
+            .collect()
+    }
+
+    /// The effective learning rates of the named lines, with their short-term range. One run of each, as a mean over runs
+    /// would smooth away the very movements that they are to show.
+    #[must_use]
+    pub fn rates(&self, panel: &str, names: &[&str]) -> Vec<Series> {
+        let lines = names.iter().filter_map(|name| self.line(name));
+        lines
+            .filter_map(|(line, results)| {
+                let first = results.first()?;
+                let metrics = ["learning_rate", "learning_rate_min", "learning_rate_max"];
+                let curves = metrics.map(|metric| line.curve(first, metric));
+                Some(Series::short_term(panel, &line.name, curves))
+            })
+            .collect()
+    }
+
+    /// Test accuracies of a line after so many epochs, in per cent.
+    #[must_use]
+    pub fn accuracy(&self, name: &str, epochs: u64) -> Option<Cell> {
+        let (line, results) = self.line(name)?;
+        let step = epochs * line.setting.steps_per_epoch();
+        Some(Cell::over(results, |result| {
+            let column = result.metrics.get("test_accuracy")?;
+            let index = column.steps.binary_search(&step).ok()?;
+            column.values.get(index).copied()
+        }))
+    }
+
+    /// Final training losses of a line: means over the last epoch's batches.
+    #[must_use]
+    pub fn final_losses(&self, name: &str) -> Option<Cell> {
+        self.of(name).map(Cell::final_losses)
+    }
+
+    /// C1 on this task.
+    #[must_use]
+    pub fn lower_loss(&self, task: &str) -> Option<Finding> {
+        let cell = |name| Some((name, self.final_losses(name)?));
+        let pair = |l4, base| Some([cell(l4)?, cell(base)?]);
+        let pairs = [pair(L4_ADAM, ADAM)?, pair(L4_MOM, M_SGD)?];
+        let task = format!("{task}, mean over the batches of epoch {}", self.epochs());
+        Some(claims::lower_loss(&task, pairs))
+    }
+
+    /// C6 on this task, for L4 at its default and the other L4 lines among `names`.
+    #[must_use]
+    pub fn moving_rates(&self, task: &str, names: &[&'static str]) -> Option<Finding> {
+        if [L4_ADAM, L4_MOM].iter().any(|name| self.of(name).is_none()) {
+            return None;
+        }
+        let movements = names.iter().filter_map(|name| {
+            let results = self.of(name)?;
+            Some((*name, results.iter().map(Movement::of).collect()))
+        });
+        Some(moving_rates(task, &movements.collect::<Vec<_>>()))
+    }
+}
+
+/// The values of a metric.
+#[must_use]
+pub fn values<'a>(result: &'a RunResult, metric: &str) -> &'a [f64] {
+    let column = result.metrics.get(metric);
+    column.map_or(&[], |column| &column.values)
+}
+
+/// How much the effective learning rate of a run moves within a tenth of an epoch.
+pub struct Movement {
+    /// Windows without a step of rate 0.
+    pub windows: usize,
+    /// Of them, those in which the greatest rate is at least 100 times the least.
+    pub wide: usize,
+    /// Whether the run diverged or had a later epoch of higher loss than its first.
+    pub unstable: bool,
+}
+
+impl Movement {
+    /// From what the run logged.
+    #[must_use]
+    pub fn of(result: &RunResult) -> Self {
+        let low = values(result, "learning_rate_min");
+        let high = values(result, "learning_rate_max");
+        let moving = low.iter().zip(high).filter(|(low, _)| **low > 0.0);
+        let losses = values(result, "epoch_loss");
+        Self {
+            windows: moving.clone().count(),
+            wide: moving.filter(|(low, high)| *high / *low >= 100.0).count(),
+            unstable: result.diverged_at().is_some() || losses.iter().any(|loss| *loss > losses[0]),
+        }
+    }
+}
+
+/// C6, from the movements of each method's runs.
+fn moving_rates(task: &str, movements: &[(&str, Vec<Movement>)]) -> Finding {
+    let all = || movements.iter().flat_map(|(_, movements)| movements);
+    let moves = |movement: &Movement| movement.wide > 0;
+    let verdict = if all().all(|movement| moves(movement) && !movement.unstable) {
+        Verdict::Reproduced
+    } else if all().any(moves) {
+        Verdict::Partly
+    } else {
+        Verdict::NotReproduced
+    };
+    let sum = |movements: &[Movement], count: fn(&Movement) -> usize| -> usize {
+        movements.iter().map(count).sum()
+    };
+    let counts: Map<String, Value> = movements
+        .iter()
+        .map(|(name, movements)| {
+            let counts = json!({
+                "windows": sum(movements, |m| m.windows),
+                "windows_of_two_orders": sum(movements, |m| m.wide),
+                "runs_with_such_a_window": sum(movements, |m| usize::from(m.wide > 0)),
+                "unstable_runs": sum(movements, |m| usize::from(m.unstable)),
+                "runs": movements.len(),
+            });
+            ((*name).to_owned(), counts)
+        })
+        .collect();
+    let parts = movements.iter().map(|(name, movements)| {
+        let (wide, windows) = (sum(movements, |m| m.wide), sum(movements, |m| m.windows));
+        let unstable = sum(movements, |m| usize::from(m.unstable));
+        format!(
+            "{name} in {wide} of {windows}, {unstable} of {} runs unstable",
+            movements.len()
+        )
+    });
+    Finding {
+        id: "C6",
+        verdict,
+        evidence: format!(
+            "{task}. Tenths of an epoch in which the greatest effective learning rate is at least 100 times the least (those \
+             with a rate of 0 left out): {}. Reproduced would be some in every run, and no run unstable, which is to diverge or to \
+             have a later epoch of higher loss than the first; partly, some in any run.",
+            parts.collect::<Vec<_>>().join("; ")
+        ),
+        measured: Value::Object(counts),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::experiments::images::Network;
+    use crate::metrics::{MetricLog, Timing};
+    use crate::run::{Outcome, RunSpec};
+    use datasets::{Dataset, synthetic};
+
+    /// Steps in an epoch of [`run`] and [`runs`].
+    pub const STEPS: u64 = 4;
+
+    static DATA: LazyLock<ImageDataset> =
+        LazyLock::new(|| synthetic::stand_in(Dataset::Mnist, 8, 100, [1; 32]));
+
+    /// A run that logs these rows, one at the end of each epoch, and whose final loss is the last `epoch_loss`.
+    pub fn run(rows: &[&[(&str, f64)]]) -> RunResult {
+        let mut log = MetricLog::default();
+        for (row, epoch) in rows.iter().zip(1..) {
+            log.push(epoch * STEPS, row).unwrap();
+        }
+        let losses = log.metrics().get("epoch_loss");
+        let last = losses.and_then(|column| column.values.last().copied());
+        RunResult {
+            spec: RunSpec {
+                section: "3.2".into(),
+                method: L4_ADAM.into(),
+                hyperparameters: Map::new(),
+                seed: 0,
+                steps: STEPS * rows.len() as u64,
+            },
+            outcome: Outcome::Finished,
+            summary: Map::from_iter([("final_loss".to_owned(), json!(last))]),
+            metrics: log.metrics().clone(),
+            timing: Timing::default(),
+            git_commit: "unknown".into(),
+        }
+    }
+
+    pub fn runs(by_method: &[(&str, &[RunResult])], epochs: u64) -> Runs<'static> {
+        let setting = Setting::new(&DATA, Network::Mlp, 2, epochs);
+        assert_eq!(setting.steps_per_epoch(), STEPS);
+        let line = |name: &str| Line {
+            name: name.to_owned(),
+            method: Method::Sgd { rate: 0.1 },
+            setting,
+        };
+        let lines = by_method.iter();
+        Runs(
+            lines
+                .map(|(name, results)| (line(name), results.to_vec()))
+                .collect(),
+        )
+    }
+
+    pub fn moving(low: f64, high: f64, last_loss: f64) -> RunResult {
+        let row = |loss| {
+            [
+                ("learning_rate_min", low),
+                ("learning_rate_max", high),
+                ("epoch_loss", loss),
+            ]
+        };
+        run(&[&row(1.0), &row(last_loss)])
+    }
+
+    #[test]
+    fn rates_move_if_every_run_has_a_wide_window_and_none_is_unstable() {
+        const NAMES: [&str; 2] = [L4_ADAM, L4_MOM];
+        let finding = |momentum: RunResult| {
+            let [adam, momentum] = [[moving(1e-4, 1e-2, 0.5)], [momentum]];
+            let runs = runs(&[(L4_ADAM, &adam), (L4_MOM, &momentum)], 2);
+            runs.moving_rates("A task", &NAMES).map(|f| f.verdict)
+        };
+        assert_eq!(finding(moving(1.0, 100.0, 0.5)), Some(Verdict::Reproduced));
+        assert_eq!(finding(moving(1.0, 99.0, 0.5)), Some(Verdict::Partly));
+        assert_eq!(finding(moving(1.0, 100.0, 1.5)), Some(Verdict::Partly));
+        let [adam, momentum] = [[moving(1.0, 99.0, 0.5)], [moving(1.0, 99.0, 0.5)]];
+        let still = runs(&[(L4_ADAM, &adam), (L4_MOM, &momentum)], 2);
+        let finding = still.moving_rates("A task", &NAMES);
+        assert_eq!(finding.map(|f| f.verdict), Some(Verdict::NotReproduced));
+        let zero_is_no_movement = Movement::of(&moving(0.0, 100.0, 0.5));
+        assert_eq!(
+            (zero_is_no_movement.windows, zero_is_no_movement.wide),
+            (0, 0)
+        );
+        let one = runs(&[(L4_ADAM, &[moving(1.0, 2.0, 0.5)])], 2);
+        assert!(one.moving_rates("A task", &NAMES).is_none());
+    }
+
+    #[test]
+    fn durations_are_rounded() {
+        let words = [0.25, 59.6, 3661.0, 36_601.0].map(about);
+        assert_eq!(
+            words,
+            ["about 0.2 s", "about 1m", "about 1h 1m", "about 10h 10m"]
+        );
+    }
+}

@@ -78,7 +78,7 @@ impl RateGrid {
         let planned: Vec<Planned> = pairs.map(|(rate, seed)| plan(rate, seed)).collect();
         let results = runner.run(&planned)?;
         let scores = results.chunks(self.seeds.len().max(1));
-        let scores = scores.map(|results| Cell::final_losses(results));
+        let scores = scores.map(Cell::final_losses);
         Ok(Search {
             scores: scores.collect(),
             grid: self,

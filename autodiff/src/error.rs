@@ -40,6 +40,9 @@ pub enum Error {
     /// Two parameters were given one name.
     #[error("there is a parameter named {0:?} already: give each its own name")]
     DuplicateName(String),
+    /// Nothing of this name was given to restore.
+    #[error("there is no state named {0:?} to restore")]
+    MissingState(String),
     /// The root of the tape is not something to differentiate.
     #[error("the root has to be a scalar that operations compute from parameters, found {0}")]
     Root(String),

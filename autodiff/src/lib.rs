@@ -127,6 +127,11 @@
 //! | [`conv2d_bias_relu`](Var::conv2d_bias_relu) | max(x ∗ k + b, 0) | as `conv2d` where y > 0, db = Σ pixels of dy |
 //! | [`sum`](Var::sum), [`sum_over`](Var::sum_over), [`sum_keep`](Var::sum_keep) | Σ x over axes | dx = dy, stretched |
 //! | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |
+//! | [`max_pool2d`](Var::max_pool2d) | the largest of each window | dx = dy at the first of the largest |
+//! | [`global_average_pool`](Var::global_average_pool) | Σ x / n over an image | dx = dy/n, stretched |
+//! | [`batch_norm`](Var::batch_norm), [`batch_norm_relu`](Var::batch_norm_relu) | a·x̂ + b, x̂ = (x − μ)/√(σ² + ε) by channel | da = Σ dy·x̂, db = Σ dy, dx = a/√(σ² + ε)·(dy − (db + x̂·da)/n) |
+//! | [`dropout`](Var::dropout) | m·x, m random | dx = m·dy |
+//! | [`half_squared_norm`](Graph::half_squared_norm) | ½ Σ w² over several operands | dw = dy·w |
 //! | [`softmax`](Var::softmax) | e^xᵢ / Σⱼ e^xⱼ over the last axis | dx = y·(dy − ⟨dy, y⟩) |
 //! | [`softmax_cross_entropy`](Var::softmax_cross_entropy) | −1/n Σₙ Σᵢ tₙᵢ ln softmax(xₙ)ᵢ | dx = dy/n·(softmax(x)·Σᵢtᵢ − t), dt = −dy/n·ln softmax(x) |
 //! | [`squared_error`](Var::squared_error) | Σᵢ (aᵢ − bᵢ)² | da = 2dy·(a − b), db = −da |
@@ -239,7 +244,7 @@ pub use error::Error;
 pub use gradcheck::{GradcheckError, gradcheck};
 pub use graph::{Graph, Slot, Var};
 pub use op::{Gradient, Gradients, Inputs, Op};
-pub use ops::Padding;
+pub use ops::{BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding};
 pub use params::{GradientVector, Param, Params};
 pub use real::Real;
 pub use shape::{MAX_RANK, Shape};

@@ -20,6 +20,9 @@ pub trait Real:
     /// The nearest value of this type.
     fn of(x: f64) -> Self;
 
+    /// The same value, which every `f32` has in f64.
+    fn as_f64(self) -> f64;
+
     /// [`Lanes::call`] for this element type: what lets code that is generic over
     /// it reach the instruction sets, which are not.
     #[doc(hidden)]
@@ -68,6 +71,11 @@ macro_rules! real {
 
             fn of(x: f64) -> Self {
                 x as $t
+            }
+
+            #[inline(always)]
+            fn as_f64(self) -> f64 {
+                self as f64
             }
 
             #[inline(always)]

@@ -229,6 +229,18 @@ impl<T: Real> Tape<T> {
         op.downcast_mut()
     }
 
+    /// The operation that [`op_mut`](Tape::op_mut) gives, to be read.
+    ///
+    /// # Panics
+    /// If `slot` is of another tape.
+    #[track_caller]
+    pub fn op<O: Op<T>>(&self, slot: Slot) -> Option<&O> {
+        let storage = self.variable(slot).storage;
+        let node = self.nodes.binary_search_by_key(&storage, |n| n.output);
+        let op: &dyn Any = &*self.nodes[node.ok()?].op;
+        op.downcast_ref()
+    }
+
     fn known(&self, slot: Slot) -> Option<Variable> {
         let index = slot.index.filter(|_| slot.recording == self.root.recording);
         index.map(|i| self.vars[i])
@@ -775,6 +787,7 @@ mod tests {
         tape.forward(&[]).unwrap();
         tape.forward(&[]).unwrap();
         assert_eq!(tape.op_mut::<Counter>(counted).unwrap().passes, 7);
+        assert_eq!(tape.op::<Counter>(counted).unwrap().passes, 7);
         assert!(tape.op_mut::<Counter>(root).is_none(), "another operation");
         assert!(tape.op_mut::<Counter>(x).is_none(), "no operation");
     }

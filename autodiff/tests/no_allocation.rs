@@ -2,13 +2,18 @@
 #![forbid(unsafe_code)]
 
 use autodiff::kernels::simd_level;
-use autodiff::{Graph, Params, Real, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Graph, Params, Real, Var};
 
 /// Every operation but products, on data x and a parameter w, both 4×6.
 fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
     let half = T::of(0.5);
     let positive = w.square() + half;
     let row = w.sum_over(&[0]);
+    let batch_norm = BatchNormConfig {
+        mode: BatchNormMode::Training,
+        decay: 0.9,
+        epsilon: 1e-5,
+    };
     vec![
         // Elementwise, on equal and on broadcast shapes.
         x + w - x * w / positive + row - row * x / row.tanh().exp(),
@@ -23,7 +28,14 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.reshape([2, 2, 6]).permute(&[2, 0, 1]),
         w.transpose().slice(0, 1..5),
         w.graph().concat(1, &[w, x, w]),
+        // Layers that keep something.
+        w.dropout(0.5, [1; 32]),
+        w.batch_norm(row, x.sum_over(&[0]), batch_norm),
+        w.batch_norm_relu(x.sum_over(&[0]), row, batch_norm),
+        w.reshape([1, 4, 6, 1]).max_pool2d(2, 2),
+        w.reshape([1, 4, 6, 1]).global_average_pool(),
         // Probabilities and losses.
+        w.graph().half_squared_norm(&[w, row]),
         w.softmax(),
         w.softmax_cross_entropy(x.softmax()),
         w.squared_error(x),

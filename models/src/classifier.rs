@@ -1,20 +1,58 @@
 //! Softmax classifiers, ready to train and to test.
 
+use crate::layers::{Layers, Mode, State};
 use autodiff::{Error, Graph, Params, Real, Shape, Slot, Tape, Var};
 
 /// A network with the mean softmax cross-entropy of its logits on top, recorded for
 /// one batch size.
+///
+/// A network that is not the same function in training and in evaluation (dropout, batch
+/// normalisation) is recorded once for each, by [`training`](Self::training) and
+/// [`evaluation`](Self::evaluation). Before an evaluation give the one the running
+/// statistics of the other:
+///
+/// ```
+/// # use autodiff::Params;
+/// # use models::{Classifier, ResNet, Training};
+/// # use rand::SeedableRng;
+/// # let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(0);
+/// let mut params = Params::<f32>::new();
+/// let network = ResNet::new(&mut params, 1, rng)?;
+/// let setting = Training { dropout_seed: [0; 32], l2: 2e-4 };
+/// let mut training = Classifier::training([2, 32, 32, 3], &params, setting, |x, layers| {
+///     network.logits(x, layers)
+/// })?;
+/// let mut test = Classifier::evaluation([3, 32, 32, 3], |x, layers| network.logits(x, layers))?;
+/// // After steps of training:
+/// test.restore(&training.state())?;
+/// let (right, loss) = test.evaluate(&params, &[0, 1, 2])?;
+/// # let _ = (right, loss);
+/// # let grads = &mut params.zeros_like();
+/// # training.loss_and_gradient(&params, grads)?;
+/// # Ok::<(), autodiff::Error>(())
+/// ```
 pub struct Classifier<T> {
     tape: Tape<T>,
     x: Slot,
     targets: Slot,
     logits: Slot,
-    loss: Slot,
+    cross_entropy: Slot,
+    penalty: Option<Slot>,
+    layers: Layers,
+}
+
+/// What training needs beside the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    /// Start of the random stream of the dropout masks.
+    pub dropout_seed: [u8; 32],
+    /// λ of the penalty λ · ½‖w‖² on all parameters; 0 for none.
+    pub l2: f64,
 }
 
 impl<T: Real> Classifier<T> {
     /// Records `network`, a function from inputs of shape `input` (the batch first)
-    /// to logits [batch, classes].
+    /// to logits [batch, classes] that is the same in training and in evaluation.
     ///
     /// # Errors
     /// If the shapes of the network do not fit.
@@ -22,18 +60,70 @@ impl<T: Real> Classifier<T> {
         input: impl Into<Shape>,
         network: impl for<'g> FnOnce(Var<'g, T>) -> Var<'g, T>,
     ) -> Result<Self, Error> {
+        Self::evaluation(input, |x, _| network(x))
+    }
+
+    /// Records `network` for training: the loss is the cross-entropy plus the L2
+    /// penalty on `params`.
+    ///
+    /// # Errors
+    /// If the shapes of the network do not fit.
+    pub fn training(
+        input: impl Into<Shape>,
+        params: &Params<T>,
+        training: Training,
+        network: impl for<'g> FnOnce(Var<'g, T>, &mut Layers) -> Var<'g, T>,
+    ) -> Result<Self, Error> {
+        let Training { dropout_seed, l2 } = training;
+        let layers = Layers::new(Mode::Training { dropout_seed });
+        Self::record(
+            input.into(),
+            layers,
+            (l2 != 0.0).then_some((l2, params)),
+            network,
+        )
+    }
+
+    /// Records `network` for evaluation: the loss is the cross-entropy alone.
+    ///
+    /// # Errors
+    /// If the shapes of the network do not fit.
+    pub fn evaluation(
+        input: impl Into<Shape>,
+        network: impl for<'g> FnOnce(Var<'g, T>, &mut Layers) -> Var<'g, T>,
+    ) -> Result<Self, Error> {
+        Self::record(input.into(), Layers::new(Mode::Evaluation), None, network)
+    }
+
+    fn record(
+        input: Shape,
+        mut layers: Layers,
+        penalty: Option<(f64, &Params<T>)>,
+        network: impl for<'g> FnOnce(Var<'g, T>, &mut Layers) -> Var<'g, T>,
+    ) -> Result<Self, Error> {
         let graph = Graph::new();
         let x = graph.input(input);
-        let logits = network(x);
+        let logits = network(x, &mut layers);
         let targets = graph.input(logits.shape());
-        let loss = logits.softmax_cross_entropy(targets);
-        let [x, logits, targets, loss] = [x, logits, targets, loss].map(|v| v.slot());
+        let cross_entropy = logits.softmax_cross_entropy(targets);
+        let penalty = penalty.map(|(l2, params)| {
+            let all: Vec<_> = params.iter().map(|(_, p)| graph.param(p)).collect();
+            graph.half_squared_norm(&all) * T::of(l2)
+        });
+        let loss = penalty
+            .map_or(cross_entropy, |penalty| cross_entropy + penalty)
+            .slot();
+        let penalty = penalty.map(|v| v.slot());
+        let [x, logits, targets, cross_entropy] =
+            [x, logits, targets, cross_entropy].map(|v| v.slot());
         Ok(Self {
             tape: graph.finish(loss)?,
             x,
             targets,
             logits,
-            loss,
+            cross_entropy,
+            penalty,
+            layers,
         })
     }
 
@@ -72,18 +162,29 @@ impl<T: Real> Classifier<T> {
         Ok(())
     }
 
-    /// The loss of the batch; writes its gradient to `grads`.
+    /// The loss of the batch, penalty included; writes its gradient to `grads`.
     ///
     /// # Errors
     /// If a slice does not have the parameters' length.
     pub fn loss_and_gradient(&mut self, params: &Params<T>, grads: &mut [T]) -> Result<T, Error> {
         self.tape.forward(params.values())?;
         self.tape.backward(params.values(), grads)?;
-        Ok(self.tape.value(self.loss)[0])
+        Ok(self.tape.root_value())
+    }
+
+    /// The loss of the last batch without the penalty.
+    pub fn cross_entropy(&self) -> T {
+        self.tape.value(self.cross_entropy)[0]
+    }
+
+    /// The penalty on the parameters of the last step; zero if there is none.
+    pub fn penalty(&self) -> T {
+        self.penalty
+            .map_or(T::zero(), |slot| self.tape.value(slot)[0])
     }
 
     /// How many of the batch's samples have their label's logit as the largest, and
-    /// the batch's loss.
+    /// the batch's cross-entropy.
     ///
     /// # Errors
     /// If `params` is not the network's.
@@ -95,11 +196,157 @@ impl<T: Real> Classifier<T> {
         let right = rows
             .zip(labels)
             .filter(|(row, label)| largest(row) == usize::from(**label));
-        Ok((right.count(), self.tape.value(self.loss)[0]))
+        Ok((right.count(), self.cross_entropy()))
+    }
+
+    /// What the layers keep from step to step.
+    pub fn state(&self) -> State<T> {
+        self.layers.state(&self.tape)
+    }
+
+    /// Gives the layers what another recording of this network has kept. What they have
+    /// no use for is ignored: evaluation draws no dropout masks.
+    ///
+    /// # Errors
+    /// [`Error::MissingState`] if a layer finds nothing under its name,
+    /// [`Error::Length`] if that is of another number of channels.
+    pub fn restore(&mut self, state: &State<T>) -> Result<(), Error> {
+        self.layers.restore(&mut self.tape, state)
     }
 }
 
 /// Index of the largest element; the first of equals.
 fn largest<T: Real>(row: &[T]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConvNet, ResNet};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    const SETTING: Training = Training {
+        dropout_seed: [3; 32],
+        l2: 2e-4,
+    };
+
+    fn rng() -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(1)
+    }
+
+    /// Images of two kinds, light at the top or at the bottom.
+    fn fill(classifier: &mut Classifier<f32>) {
+        let labels: Vec<u8> = (0..classifier.batch()).map(|i| (i % 2) as u8).collect();
+        let inputs = classifier.inputs_mut();
+        let image = inputs.len() / labels.len();
+        for (i, x) in inputs.iter_mut().enumerate() {
+            let upper = i % image < image / 2;
+            let light = upper == (i / image).is_multiple_of(2);
+            *x = f32::from(u8::from(light)) + 0.1 * (i as f32).sin();
+        }
+        classifier.set_labels(&labels).unwrap();
+    }
+
+    /// Steps of gradient descent.
+    fn train(classifier: &mut Classifier<f32>, params: &mut Params<f32>, steps: usize) -> Vec<f32> {
+        let mut grads = params.zeros_like();
+        let mut step = || {
+            let loss = classifier.loss_and_gradient(params, &mut grads).unwrap();
+            let weights = params.values_mut().iter_mut().zip(grads.iter());
+            weights.for_each(|(w, g)| *w -= 0.05 * g);
+            loss
+        };
+        (0..steps).map(|_| step()).collect()
+    }
+
+    fn resnet(batch: usize) -> (Classifier<f32>, Params<f32>, ResNet) {
+        let mut params = Params::new();
+        let network = ResNet::new(&mut params, 1, &mut rng()).unwrap();
+        let input = [batch, 32, 32, 3];
+        let classifier = Classifier::training(input, &params, SETTING, |x, layers| {
+            network.logits(x, layers)
+        });
+        let mut classifier = classifier.unwrap();
+        fill(&mut classifier);
+        (classifier, params, network)
+    }
+
+    #[test]
+    fn the_loss_is_cross_entropy_plus_penalty() {
+        let (mut classifier, mut params, _) = resnet(2);
+        let squares: f32 = params.values().iter().map(|w| w * w).sum();
+        let loss = train(&mut classifier, &mut params, 1)[0];
+        assert!((classifier.penalty() / (1e-4 * squares) - 1.0).abs() < 1e-5);
+        assert!((classifier.cross_entropy() + classifier.penalty() - loss).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_evaluation_uses_the_running_statistics_of_the_training() {
+        let (mut training, mut params, network) = resnet(4);
+        let losses = train(&mut training, &mut params, 30);
+        assert!(losses[29] < 0.5 * losses[0], "{losses:?}");
+        let evaluation =
+            Classifier::evaluation([2, 32, 32, 3], |x, layers| network.logits(x, layers));
+        let mut evaluation = evaluation.unwrap();
+        fill(&mut evaluation);
+        let untrained = evaluation.evaluate(&params, &[0, 1]).unwrap();
+        evaluation.restore(&training.state()).unwrap();
+        assert_eq!(evaluation.state(), training.state());
+        let trained = evaluation.evaluate(&params, &[0, 1]).unwrap();
+        assert_ne!(trained, untrained);
+        assert_eq!(
+            evaluation.evaluate(&params, &[0, 1]).unwrap(),
+            trained,
+            "keeps nothing"
+        );
+        let names: Vec<_> = training
+            .state()
+            .statistics
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names.len(), 2 * 7);
+        assert_eq!(names[0], "stage1/block1/norm1/moving_mean");
+    }
+
+    #[test]
+    fn a_restored_training_goes_on_with_the_same_bits() {
+        let record = || {
+            let mut params = Params::new();
+            let network = ConvNet::new(&mut params, 0.4, &mut rng()).unwrap();
+            let setting = Training { l2: 0.0, ..SETTING };
+            let classifier = Classifier::training([2, 28, 28, 1], &params, setting, |x, layers| {
+                network.logits(x, layers)
+            });
+            let mut classifier = classifier.unwrap();
+            fill(&mut classifier);
+            (classifier, params)
+        };
+        let (mut classifier, mut params) = record();
+        train(&mut classifier, &mut params, 2);
+        let (state, saved) = (classifier.state(), params.clone());
+        assert_eq!(state.positions, [("dropout/position".to_owned(), 2)]);
+        let expected = train(&mut classifier, &mut params, 3);
+        let (mut resumed, _) = record();
+        resumed.restore(&state).unwrap();
+        assert_eq!(train(&mut resumed, &mut saved.clone(), 3), expected);
+        let (mut afresh, _) = record();
+        assert_ne!(
+            train(&mut afresh, &mut saved.clone(), 3),
+            expected,
+            "other masks"
+        );
+        assert_eq!(afresh.penalty(), 0.0);
+    }
+
+    #[test]
+    fn state_that_is_not_there_is_named() {
+        let (mut classifier, _, _) = resnet(1);
+        let mut state = classifier.state();
+        state.statistics.remove(0);
+        let error = classifier.restore(&state).unwrap_err().to_string();
+        assert!(error.contains("stage1/block1/norm1/moving_mean"), "{error}");
+    }
 }

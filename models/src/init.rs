@@ -15,6 +15,22 @@ pub fn standard_normal<T: Real>(rng: &mut impl Rng) -> Fill<'_, T> {
     })
 }
 
+/// N(0, deviation²), drawn again until it is within two deviations of 0.
+///
+/// `deviation` is that before the cut; what is left has 0.88 of it. So did
+/// `tf.variance_scaling_initializer` when the paper was written: it has divided by
+/// that factor only since a change of mid-2018 (tensorflow/tensorflow#18854).
+pub fn truncated_normal<T: Real>(deviation: f64, rng: &mut impl Rng) -> Fill<'_, T> {
+    Box::new(move || {
+        loop {
+            let x: f64 = StandardNormal.sample(rng);
+            if x.abs() < 2.0 {
+                return T::of(x * deviation);
+            }
+        }
+    })
+}
+
 /// Glorot & Bengio (2010), "Xavier": uniform in ±√(6 / (fan_in + fan_out)).
 pub fn glorot_uniform<T: Real>(fan_in: usize, fan_out: usize, rng: &mut impl Rng) -> Fill<'_, T> {
     let limit = (6.0 / (fan_in + fan_out) as f64).sqrt();
@@ -27,6 +43,11 @@ pub fn glorot_uniform<T: Real>(fan_in: usize, fan_out: usize, rng: &mut impl Rng
 /// Zeros.
 pub fn zeros<T: Real>() -> Fill<'static, T> {
     Box::new(T::zero)
+}
+
+/// Ones.
+pub fn ones<T: Real>() -> Fill<'static, T> {
+    Box::new(T::one)
 }
 
 #[cfg(test)]
@@ -47,6 +68,18 @@ mod tests {
             (variance / (limit * limit / 3.0) - 1.0).abs() < 0.05,
             "{variance}"
         );
+    }
+
+    #[test]
+    fn truncated_normal_is_cut_and_not_scaled_back() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut fill = truncated_normal::<f64>(0.5, &mut rng);
+        let values: Vec<f64> = (0..20_000).map(|_| fill()).collect();
+        let largest = values.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        assert!(0.99 < largest && largest < 1.0, "{largest}");
+        let variance = values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64;
+        // Of a standard normal between -2 and 2: 1 − 4φ(2)/(2Φ(2) − 1) = 0.7737.
+        assert!((variance / 0.25 - 0.7737).abs() < 0.03, "{variance}");
     }
 
     #[test]

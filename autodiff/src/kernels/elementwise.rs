@@ -73,6 +73,27 @@ pub fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
     )
 }
 
+/// Elements whose squares are summed as `T` before they are added to a sum in f64.
+const BLOCK: usize = 4096;
+
+/// Σ aᵢ², in f64: no rounding error grows with the length.
+pub fn squared_norm<T: Real>(a: &[T]) -> f64 {
+    let block = |a: &[T]| {
+        dispatch(
+            #[inline(always)]
+            || {
+                sum_of(
+                    a,
+                    a,
+                    #[inline(always)]
+                    |a, _| a * a,
+                )
+            },
+        )
+    };
+    a.chunks(BLOCK).map(|a| block(a).as_f64()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +109,7 @@ mod tests {
                 squared_distance(&a, &b),
                 (n - 1.0) * n * (2.0 * n - 1.0) / 6.0
             );
+            assert_eq!(squared_norm(&a), n * (n + 1.0) * (2.0 * n + 1.0) / 6.0);
         }
     }
 }

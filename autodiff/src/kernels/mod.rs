@@ -17,7 +17,7 @@ mod gemm;
 pub(crate) mod lanes;
 
 pub use conv::{Axis, Conv};
-pub use elementwise::{dispatch, squared_distance, sum};
+pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
 #[doc(hidden)]
 pub use gemm::Gemm;
 pub use gemm::{Matrix, Store, gemm, gemm_by_matrixmultiply};

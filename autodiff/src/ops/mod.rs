@@ -6,11 +6,15 @@
 //! example; the [crate's front page](crate) has one that stands on its own.
 
 mod affine;
+mod batch_norm;
 mod binary;
 mod concat;
 mod conv2d;
 mod cross_entropy;
+mod dropout;
+mod half_squared_norm;
 mod matmul;
+mod max_pool;
 mod reduce;
 mod slice;
 mod softmax;
@@ -18,7 +22,9 @@ mod squared_error;
 mod transpose;
 mod unary;
 
+pub use batch_norm::{BatchNorm, BatchNormConfig, BatchNormMode};
 pub use conv2d::Padding;
+pub use dropout::Dropout;
 
 use crate::Shape;
 

@@ -1,0 +1,784 @@
+//! Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the last, and the
+//! same with a ReLU on top as one operation.
+//!
+//! Over the n elements of each channel, with mean μ and variance σ² = Σ(x − μ)²/n,
+//!
+//! x̂ = (x − μ)/√(σ² + ε), y = scale·x̂ + shift; with the ReLU, y = max(scale·x̂ + shift, 0).
+//!
+//! dshift += Σ dy, dscale += Σ dy·x̂,
+//! dx += scale/√(σ² + ε) · (dy − (Σ dy + x̂·Σ dy·x̂)/n);
+//!
+//! with the ReLU, dy counts only where y > 0. In inference μ and σ² are constants, the
+//! running ones, and the sums drop out of dx.
+//!
+//! The operation does little arithmetic on much memory, so what counts is how often it
+//! goes through x: twice forward (statistics, y) and twice backward (the two sums, dx).
+//! It never reads y back: y > 0 is decided again from x, by the same arithmetic.
+
+use crate::kernels::{Store, dispatch};
+use crate::parallel::{chunks_of, for_each};
+use crate::{Error, Gradients, Inputs, Op, Real, Shape, Var};
+
+/// What batch normalisation normalises by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchNormMode {
+    /// The batch's own mean and variance; every forward pass also moves the running
+    /// ones towards them.
+    Training,
+    /// The running mean and variance.
+    Inference,
+}
+
+/// The constants of batch normalisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormConfig {
+    /// What the mean and variance are those of.
+    pub mode: BatchNormMode,
+    /// running ← decay · running + (1 − decay) · batch.
+    pub decay: f64,
+    /// ε, added to the variance.
+    pub epsilon: f64,
+}
+
+/// The operation that [`Var::batch_norm`] and [`Var::batch_norm_relu`] record.
+/// [`Tape::op_mut`](crate::Tape::op_mut) reaches it, to save and restore the running
+/// statistics.
+///
+/// These start at mean 0 and variance 1. The batch's variance enters the running one
+/// with Bessel's correction, Σ(x − μ)²/(n − 1), as in TensorFlow's fused kernel and in
+/// PyTorch, although the batch itself is normalised by Σ(x − μ)²/n.
+pub struct BatchNorm<T> {
+    config: BatchNormConfig,
+    relu: bool,
+    layout: Layout,
+    running_mean: Vec<T>,
+    running_variance: Vec<T>,
+    /// By channel: the mean, and 1/√(variance + ε), that the last forward pass used.
+    mean: Vec<T>,
+    inverse_deviation: Vec<T>,
+    /// By chunk: four sums by channel.
+    partial_sums: Vec<f64>,
+}
+
+impl<T: Real> BatchNorm<T> {
+    fn new(config: BatchNormConfig, relu: bool) -> Self {
+        Self {
+            config,
+            relu,
+            layout: Layout::default(),
+            running_mean: Vec::new(),
+            running_variance: Vec::new(),
+            mean: Vec::new(),
+            inverse_deviation: Vec::new(),
+            partial_sums: Vec::new(),
+        }
+    }
+
+    /// By channel.
+    pub fn running_mean(&self) -> &[T] {
+        &self.running_mean
+    }
+
+    /// By channel.
+    pub fn running_variance(&self) -> &[T] {
+        &self.running_variance
+    }
+
+    /// Replaces the running statistics.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there is not one of each for every channel.
+    pub fn set_running(&mut self, mean: &[T], variance: &[T]) -> Result<(), Error> {
+        let expected = self.layout.channels;
+        for (what, found) in [
+            ("running means", mean.len()),
+            ("running variances", variance.len()),
+        ] {
+            if found != expected {
+                return Err(Error::Length {
+                    what,
+                    expected,
+                    found,
+                });
+            }
+        }
+        self.running_mean.copy_from_slice(mean);
+        self.running_variance.copy_from_slice(variance);
+        Ok(())
+    }
+
+    /// The mean and variance of the batch: Chan, Golub & LeVeque (1979), pairs of
+    /// (mean, Σ(x − mean)²) of blocks, merged in order.
+    fn batch_statistics(&mut self, x: &[T]) {
+        let layout = self.layout;
+        let sums = chunks_of(&mut self.partial_sums, 4 * layout.channels);
+        for_each(layout.chunks(), sums, |chunk, sums| {
+            let (merged, block) = sums.split_at_mut(2 * layout.channels);
+            layout.moments(&x[layout.range(chunk)], merged, block);
+        });
+        let (first, rest) = self.partial_sums.split_at_mut(4 * layout.channels);
+        let (mean, squares) = first[..2 * layout.channels].split_at_mut(layout.channels);
+        for (chunk, sums) in (1..).zip(rest.chunks_exact(4 * layout.channels)) {
+            let other = sums[..2 * layout.channels].split_at(layout.channels);
+            let before = chunk * layout.chunk_rows;
+            let rows = layout.range(chunk).len() / layout.channels;
+            merge(before, (mean, squares), rows, other);
+        }
+        for c in 0..layout.channels {
+            let variance = squares[c] / layout.rows as f64;
+            self.mean[c] = T::of(mean[c]);
+            self.inverse_deviation[c] = T::of(1.0 / (variance + self.config.epsilon).sqrt());
+            let bessel = squares[c] / (layout.rows.max(2) - 1) as f64;
+            let step = |running: T, batch: f64| {
+                let decay = self.config.decay;
+                T::of(decay * running.as_f64() + (1.0 - decay) * batch)
+            };
+            self.running_mean[c] = step(self.running_mean[c], mean[c]);
+            self.running_variance[c] = step(self.running_variance[c], bessel);
+        }
+    }
+
+    fn running_statistics(&mut self) {
+        self.mean.copy_from_slice(&self.running_mean);
+        for (inverse, &variance) in self
+            .inverse_deviation
+            .iter_mut()
+            .zip(&self.running_variance)
+        {
+            *inverse = T::of(1.0 / (variance.as_f64() + self.config.epsilon).sqrt());
+        }
+    }
+
+    fn lines(&self, panel: Panel, scale: &[T], shift: &[T]) -> Lines<T> {
+        let spread = |c: &dyn Fn(usize) -> T| self.layout.spread(panel, c);
+        Lines {
+            mean: spread(&|c| self.mean[c]),
+            slope: spread(&|c| scale[c] * self.inverse_deviation[c]),
+            shift: spread(&|c| shift[c]),
+        }
+    }
+
+    /// Σ dy and Σ dy·(x − μ), by channel, as the first two sums of chunk 0.
+    fn gradient_sums(&mut self, x: &Inputs<T>, dy: &[T]) {
+        let mut partial_sums = std::mem::take(&mut self.partial_sums);
+        let (layout, relu) = (self.layout, self.relu);
+        let (x, scale, shift) = (&x[0], &x[1], &x[2]);
+        let sums = chunks_of(&mut partial_sums, 4 * layout.channels);
+        for_each(layout.chunks(), sums, |chunk, sums| {
+            let range = layout.range(chunk);
+            let (x, dy) = (&x[range.clone()], &dy[range]);
+            sums.fill(0.0);
+            let (by_shift, by_slope) = sums.split_at_mut(layout.channels);
+            for panel in layout.panels() {
+                let lines = self.lines(panel, scale, shift);
+                for (x, dy) in x.chunks(layout.block).zip(dy.chunks(layout.block)) {
+                    let [a, b] = panel.gradient_sums(x, dy, &lines, relu);
+                    layout.fold(panel, &a, by_shift);
+                    layout.fold(panel, &b, by_slope);
+                }
+            }
+        });
+        let (first, rest) = partial_sums.split_at_mut(4 * layout.channels);
+        for sums in rest.chunks_exact(4 * layout.channels) {
+            first
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(total, sum)| *total += sum);
+        }
+        self.partial_sums = partial_sums;
+    }
+}
+
+impl<T: Real> Op<T> for BatchNorm<T> {
+    fn name(&self) -> &'static str {
+        if self.relu {
+            "batch_norm_relu"
+        } else {
+            "batch_norm"
+        }
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        let [x, scale, shift] = [inputs[0], inputs[1], inputs[2]];
+        let Some(&channels) = x.last() else {
+            return Err("expected at least one axis".to_owned());
+        };
+        if *scale != [channels] || *shift != [channels] {
+            return Err(
+                "expected x: [.., channels], scale: [channels], shift: [channels]".to_owned(),
+            );
+        }
+        if x.elements() == 0 {
+            return Err("the mean of nothing is undefined".to_owned());
+        }
+        self.layout = Layout::new(x.elements() / channels, channels);
+        self.running_mean = vec![T::zero(); channels];
+        self.running_variance = vec![T::one(); channels];
+        self.mean = vec![T::zero(); channels];
+        self.inverse_deviation = vec![T::zero(); channels];
+        self.partial_sums = vec![0.0; self.layout.chunks() * 4 * channels];
+        Ok(x)
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        match self.config.mode {
+            BatchNormMode::Training => self.batch_statistics(&x[0]),
+            BatchNormMode::Inference => self.running_statistics(),
+        }
+        let (layout, relu) = (self.layout, self.relu);
+        let (x, scale, shift) = (&x[0], &x[1], &x[2]);
+        for_each(layout.chunks(), chunks_of(y, layout.chunk()), |chunk, y| {
+            let x = &x[layout.range(chunk)];
+            for panel in layout.panels() {
+                panel.normalise(x, &self.lines(panel, scale, shift), relu, y);
+            }
+        });
+    }
+
+    fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        self.gradient_sums(x, dy);
+        let (layout, relu) = (self.layout, self.relu);
+        let sums = self.partial_sums[..2 * layout.channels].split_at(layout.channels);
+        let (by_shift, by_slope) = sums;
+        if let Some(dscale) = dx.of(1) {
+            let terms = by_slope.iter().zip(&self.inverse_deviation);
+            dscale.add(terms.map(|(&sum, &inverse)| T::of(sum * inverse.as_f64())));
+        }
+        if let Some(dshift) = dx.of(2) {
+            dshift.add(by_shift.iter().map(|&sum| T::of(sum)));
+        }
+        let Some(dx) = dx.of(0) else { return };
+        let counted = match self.config.mode {
+            BatchNormMode::Training => 1.0 / layout.rows as f64,
+            BatchNormMode::Inference => 0.0,
+        };
+        let (x, scale, shift) = (&x[0], &x[1], &x[2]);
+        let chunks = chunks_of(dx.values, layout.chunk());
+        for_each(layout.chunks(), chunks, |chunk, values| {
+            let range = layout.range(chunk);
+            let (x, dy) = (&x[range.clone()], &dy[range]);
+            for panel in layout.panels() {
+                let lines = self.lines(panel, scale, shift);
+                let mean_dy = layout.spread(panel, |c| T::of(by_shift[c] * counted));
+                // x̂·Σ dy·x̂/n = (x − μ)·tilt
+                let tilt = layout.spread(panel, |c| {
+                    let inverse = self.inverse_deviation[c].as_f64();
+                    T::of(by_slope[c] * counted * inverse * inverse)
+                });
+                panel.gradient(x, dy, &lines, [&mean_dy, &tilt], relu, values, dx.into);
+            }
+        });
+    }
+}
+
+/// Channels that are worked on side by side; four registers of the widest vectors.
+const LANES: usize = 64;
+
+/// Elements whose sums stay in the type of x before they are added to one in f64. They
+/// fit into the first or second level of cache, for what goes through them twice.
+const BLOCK: usize = 8192;
+
+/// Elements of a chunk of work for a thread.
+const CHUNK: usize = 8 * BLOCK;
+
+/// How x, rows × channels, is cut up.
+///
+/// Where several rows fit into [`LANES`], as many as fit are taken together: the
+/// channels of 4 rows of 16 fill them all. Where one does not, it is cut into panels.
+#[derive(Clone, Copy, Default)]
+struct Layout {
+    rows: usize,
+    channels: usize,
+    /// Elements from one group of rows to the next.
+    stride: usize,
+    /// Elements of a block; a multiple of `stride`.
+    block: usize,
+    /// Rows of a chunk; their elements are a multiple of `block`.
+    chunk_rows: usize,
+}
+
+/// Lanes of every group of rows: elements start..start + width of each `stride`.
+#[derive(Clone, Copy)]
+struct Panel {
+    start: usize,
+    width: usize,
+    stride: usize,
+}
+
+/// y = (x − mean)·slope + shift, by lane.
+struct Lines<T> {
+    mean: [T; LANES],
+    slope: [T; LANES],
+    shift: [T; LANES],
+}
+
+/// One lane of [`Lines`].
+struct Line<T> {
+    mean: T,
+    slope: T,
+    shift: T,
+}
+
+impl<T: Real> Lines<T> {
+    #[inline(always)]
+    fn lanes(&self) -> impl Iterator<Item = Line<T>> {
+        let slopes = self.mean.iter().zip(&self.slope);
+        slopes.zip(&self.shift).map(
+            #[inline(always)]
+            |((&mean, &slope), &shift)| Line { mean, slope, shift },
+        )
+    }
+}
+
+impl<T: Real> Line<T> {
+    #[inline(always)]
+    fn at(&self, x: T) -> T {
+        (x - self.mean) * self.slope + self.shift
+    }
+
+    /// What of dy the ReLU lets through.
+    #[inline(always)]
+    fn passed(&self, x: T, dy: T, relu: bool) -> T {
+        if relu && !(self.at(x) > T::zero()) {
+            T::zero()
+        } else {
+            dy
+        }
+    }
+}
+
+impl Layout {
+    fn new(rows: usize, channels: usize) -> Self {
+        let group = (LANES / channels).max(1);
+        let stride = group * channels;
+        let block = (BLOCK / stride).max(1) * stride;
+        let chunk = (CHUNK / block).max(1) * block;
+        Self {
+            rows,
+            channels,
+            stride,
+            block,
+            chunk_rows: chunk / channels,
+        }
+    }
+
+    fn chunk(&self) -> usize {
+        self.chunk_rows * self.channels
+    }
+
+    fn chunks(&self) -> usize {
+        self.rows.div_ceil(self.chunk_rows)
+    }
+
+    fn range(&self, chunk: usize) -> std::ops::Range<usize> {
+        let end = (chunk + 1) * self.chunk_rows;
+        chunk * self.chunk()..end.min(self.rows) * self.channels
+    }
+
+    fn panels(&self) -> impl Iterator<Item = Panel> + use<> {
+        let stride = self.stride;
+        (0..stride).step_by(LANES).map(move |start| Panel {
+            start,
+            width: LANES.min(stride - start),
+            stride,
+        })
+    }
+
+    /// Gives each lane the value of its channel.
+    fn spread<T: Real>(&self, panel: Panel, of_channel: impl Fn(usize) -> T) -> [T; LANES] {
+        let lane = |lane| match lane < panel.width {
+            true => of_channel((panel.start + lane) % self.channels),
+            false => T::zero(),
+        };
+        std::array::from_fn(lane)
+    }
+
+    /// Adds each lane to the sum of its channel.
+    fn fold<T: Real>(&self, panel: Panel, lanes: &[T; LANES], by_channel: &mut [f64]) {
+        let end = self.channels.min(panel.start + panel.width);
+        let sums = &mut by_channel[panel.start..end];
+        for lanes in lanes[..panel.width].chunks(sums.len()) {
+            sums.iter_mut()
+                .zip(lanes)
+                .for_each(|(sum, lane)| *sum += lane.as_f64());
+        }
+    }
+
+    /// Means and Σ(x − mean)² of the rows of x, to `merged`. `block` holds the same of
+    /// one block.
+    ///
+    /// The mean of a block is rounded to T before its squares are summed around it. That
+    /// costs an error of n·(mean's rounding)², far below that of the sum.
+    fn moments<T: Real>(&self, x: &[T], merged: &mut [f64], block: &mut [f64]) {
+        let (mean, squares) = merged.split_at_mut(self.channels);
+        mean.fill(0.0);
+        squares.fill(0.0);
+        let mut before = 0;
+        for x in x.chunks(self.block) {
+            let rows = x.len() / self.channels;
+            block.fill(0.0);
+            let (block_mean, block_squares) = block.split_at_mut(self.channels);
+            for panel in self.panels() {
+                self.fold(panel, &panel.sum(x), block_mean);
+            }
+            block_mean.iter_mut().for_each(|mean| *mean /= rows as f64);
+            for panel in self.panels() {
+                let mean = self.spread(panel, |c| T::of(block_mean[c]));
+                self.fold(panel, &panel.squares(x, &mean), block_squares);
+            }
+            merge(before, (mean, squares), rows, (block_mean, block_squares));
+            before += rows;
+        }
+    }
+}
+
+/// Merges the means and Σ(x − mean)² of other rows into those of the `before` rows
+/// before them.
+fn merge(
+    before: usize,
+    (mean, squares): (&mut [f64], &mut [f64]),
+    rows: usize,
+    (other_mean, other_squares): (&[f64], &[f64]),
+) {
+    let share = rows as f64 / (before + rows) as f64;
+    let others = other_mean.iter().zip(other_squares);
+    for ((mean, squares), (other_mean, other_squares)) in mean.iter_mut().zip(squares).zip(others) {
+        let difference = other_mean - *mean;
+        *mean += difference * share;
+        *squares += other_squares + difference * difference * share * before as f64;
+    }
+}
+
+impl Panel {
+    /// Compiles `f`, which is given the panel's width, once for the full width, where
+    /// the sums of all lanes stay in registers, and once for any other.
+    #[inline(always)]
+    fn with_width<R>(self, f: impl FnOnce(usize) -> R) -> R {
+        dispatch(
+            #[inline(always)]
+            || match self.width {
+                LANES => f(LANES),
+                width => f(width),
+            },
+        )
+    }
+
+    /// Calls `f` with the place and the length of the panel's part of each group of
+    /// rows; it may be short in the last.
+    #[inline(always)]
+    fn groups(self, len: usize, width: usize, mut f: impl FnMut(usize, usize)) {
+        let whole = len - len % self.stride;
+        for at in (0..whole).step_by(self.stride) {
+            f(at + self.start, width);
+        }
+        let rest = (len - whole).saturating_sub(self.start).min(width);
+        if rest > 0 {
+            f(whole + self.start, rest);
+        }
+    }
+
+    /// Σ x.
+    fn sum<T: Real>(self, x: &[T]) -> [T; LANES] {
+        self.with_width(
+            #[inline(always)]
+            |width| {
+                let mut sums = [T::zero(); LANES];
+                self.groups(
+                    x.len(),
+                    width,
+                    #[inline(always)]
+                    |at, width| {
+                        let x = &x[at..][..width];
+                        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+                    },
+                );
+                sums
+            },
+        )
+    }
+
+    /// Σ (x − mean)².
+    fn squares<T: Real>(self, x: &[T], mean: &[T; LANES]) -> [T; LANES] {
+        self.with_width(
+            #[inline(always)]
+            |width| {
+                let mut sums = [T::zero(); LANES];
+                self.groups(
+                    x.len(),
+                    width,
+                    #[inline(always)]
+                    |at, width| {
+                        let terms = x[at..][..width].iter().zip(mean);
+                        for (sum, (&x, &mean)) in sums.iter_mut().zip(terms) {
+                            *sum += (x - mean) * (x - mean);
+                        }
+                    },
+                );
+                sums
+            },
+        )
+    }
+
+    /// y = (x − mean)·slope + shift, cut off below 0 with the ReLU.
+    fn normalise<T: Real>(self, x: &[T], lines: &Lines<T>, relu: bool, y: &mut [T]) {
+        self.with_width(
+            #[inline(always)]
+            |width| {
+                self.groups(
+                    x.len(),
+                    width,
+                    #[inline(always)]
+                    |at, width| {
+                        let (x, y) = (&x[at..][..width], &mut y[at..][..width]);
+                        for ((y, &x), line) in y.iter_mut().zip(x).zip(lines.lanes()) {
+                            let value = line.at(x);
+                            let cut = relu && value < T::zero();
+                            *y = if cut { T::zero() } else { value };
+                        }
+                    },
+                );
+            },
+        );
+    }
+
+    /// Σ dy and Σ dy·(x − mean), over what the ReLU lets through.
+    fn gradient_sums<T: Real>(
+        self,
+        x: &[T],
+        dy: &[T],
+        lines: &Lines<T>,
+        relu: bool,
+    ) -> [[T; LANES]; 2] {
+        self.with_width(
+            #[inline(always)]
+            |width| {
+                let (mut by_shift, mut by_slope) = ([T::zero(); LANES], [T::zero(); LANES]);
+                self.groups(
+                    x.len(),
+                    width,
+                    #[inline(always)]
+                    |at, width| {
+                        let terms = x[at..][..width].iter().zip(&dy[at..][..width]);
+                        let sums = by_shift.iter_mut().zip(&mut by_slope);
+                        for ((sums, (&x, &dy)), line) in sums.zip(terms).zip(lines.lanes()) {
+                            let dy = line.passed(x, dy, relu);
+                            *sums.0 += dy;
+                            *sums.1 += dy * (x - line.mean);
+                        }
+                    },
+                );
+                [by_shift, by_slope]
+            },
+        )
+    }
+
+    /// dx += slope·(dy − (mean_dy + (x − mean)·tilt)), dy being what the ReLU lets through.
+    #[allow(clippy::too_many_arguments)]
+    fn gradient<T: Real>(
+        self,
+        x: &[T],
+        dy: &[T],
+        lines: &Lines<T>,
+        [mean_dy, tilt]: [&[T; LANES]; 2],
+        relu: bool,
+        dx: &mut [T],
+        into: Store,
+    ) {
+        self.with_width(
+            #[inline(always)]
+            |width| {
+                self.groups(
+                    x.len(),
+                    width,
+                    #[inline(always)]
+                    |at, width| {
+                        let terms = x[at..][..width].iter().zip(&dy[at..][..width]);
+                        let dx = dx[at..][..width].iter_mut().zip(terms);
+                        let means = mean_dy.iter().zip(tilt);
+                        for (((dx, (&x, &dy)), line), (&mean_dy, &tilt)) in
+                            dx.zip(lines.lanes()).zip(means)
+                        {
+                            let dy = line.passed(x, dy, relu);
+                            let term = line.slope * (dy - (mean_dy + (x - line.mean) * tilt));
+                            *dx = if into == Store::Add { *dx + term } else { term };
+                        }
+                    },
+                );
+            },
+        );
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    /// (x − mean)/√(variance + ε)·scale + shift, with the mean and variance of each
+    /// channel, an element of the last axis; `scale` and `shift` are \[channels\].
+    /// [`BatchNorm`] has the details and keeps the running statistics.
+    #[track_caller]
+    pub fn batch_norm(self, scale: Self, shift: Self, config: BatchNormConfig) -> Self {
+        let op = BatchNorm::new(config, false);
+        self.graph().apply(op, &[self, scale, shift])
+    }
+
+    /// `batch_norm(..).relu()` without keeping what is between the two.
+    #[track_caller]
+    pub fn batch_norm_relu(self, scale: Self, shift: Self, config: BatchNormConfig) -> Self {
+        let op = BatchNorm::new(config, true);
+        self.graph().apply(op, &[self, scale, shift])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+    use crate::{Graph, Slot, Tape};
+
+    const TRAINING: BatchNormConfig = BatchNormConfig {
+        mode: BatchNormMode::Training,
+        decay: 0.9,
+        epsilon: 0.25,
+    };
+    const INFERENCE: BatchNormConfig = BatchNormConfig {
+        mode: BatchNormMode::Inference,
+        ..TRAINING
+    };
+
+    type Operands<'a> = [(&'a [usize], &'a [f64]); 3];
+
+    #[test]
+    fn value() {
+        // The second channel has mean 3, variance 2: deviations of ±2, ±1, 0 over 1.5.
+        let x = [0.0, 1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0, 5.0];
+        let operands: Operands = [(&[5, 2], &x), (&[2], &[1.0, 3.0]), (&[2], &[0.5, 1.0])];
+        let y = evaluate(&operands, |v| v[0].batch_norm(v[1], v[2], TRAINING));
+        let expected = [0.5, -3.0, 0.5, -1.0, 0.5, 1.0, 0.5, 3.0, 0.5, 5.0];
+        assert_close(&y, &expected, 1e-15, "y");
+        let y = evaluate(&operands, |v| v[0].batch_norm_relu(v[1], v[2], TRAINING));
+        assert_close(&y, &expected.map(|y| y.max(0.0)), 1e-15, "cut off");
+    }
+
+    /// Rows that fill lanes, that share them with others, and that need two panels.
+    #[test]
+    fn gradients() {
+        for shape in [
+            &[13, 3][..],
+            &[2, 3, 3, 16],
+            &[7, 1],
+            &[3, 67],
+            &[2, 130],
+            &[9],
+        ] {
+            let channels = *shape.last().unwrap();
+            let all = numbers(shape.iter().product::<usize>() + 2 * channels);
+            let (x, rest) = all.split_at(all.len() - 2 * channels);
+            let (scale, shift) = rest.split_at(channels);
+            let operands: Operands = [(shape, x), (&[channels], scale), (&[channels], shift)];
+            for config in [TRAINING, INFERENCE] {
+                assert_gradients(&operands, |v| v[0].batch_norm(v[1], v[2], config));
+                assert_gradients(&operands, |v| v[0].batch_norm_relu(v[1], v[2], config));
+            }
+            let fused = evaluate(&operands, |v| v[0].batch_norm(v[1], v[2], TRAINING));
+            let composed = evaluate(&operands, |v| {
+                let x = v[0].reshape([v[0].shape().elements() / channels, channels]);
+                let deviations = x - x.mean_keep(&[0]);
+                let variance = deviations.square().mean_keep(&[0]);
+                deviations / (variance + 0.25).sqrt() * v[1] + v[2]
+            });
+            assert_close(&fused, &composed, 1e-13, "composed");
+        }
+    }
+
+    #[test]
+    fn gradients_add_to_those_of_other_users() {
+        let x = numbers(33);
+        let operands: Operands = [(&[11, 3], &x), (&[3], &[1.0, -2.0, 0.5]), (&[3], &[0.1; 3])];
+        assert_gradients(&operands, |v| {
+            v[0].batch_norm_relu(v[1], v[2], TRAINING) + v[0] * v[1] + v[2]
+        });
+    }
+
+    /// Batch normalisation of data, with its slot and that of the data.
+    fn record(shape: [usize; 2], config: BatchNormConfig) -> (Tape<f32>, Slot, Slot) {
+        let graph = Graph::new();
+        let x = graph.input(shape);
+        let channels = shape[1];
+        let scale = graph.constant([channels], &vec![1.0; channels]);
+        let shift = graph.constant([channels], &vec![0.0; channels]);
+        let y = x.batch_norm(scale, shift, config).slot();
+        let x = x.slot();
+        (graph.finish(y).unwrap(), x, y)
+    }
+
+    #[test]
+    fn running_statistics_follow_the_batches() {
+        let (mut tape, x, y) = record([4, 1], TRAINING);
+        // Mean 3, and a variance of 20/3 after Bessel.
+        tape.set(x, &[0.0, 2.0, 4.0, 6.0]).unwrap();
+        tape.forward(&[]).unwrap();
+        tape.forward(&[]).unwrap();
+        let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
+        let mean = 0.9 * 0.3 + 0.3;
+        let variance = 0.9 * (0.9 + 0.1 * 20.0 / 3.0) + 0.1 * 20.0 / 3.0;
+        assert!((op.running_mean()[0] - mean).abs() < 1e-6);
+        assert!((op.running_variance()[0] - variance).abs() < 1e-6);
+        let (mean, variance) = (op.running_mean().to_vec(), op.running_variance().to_vec());
+
+        let (mut tape, x, y) = record([1, 1], INFERENCE);
+        let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
+        op.set_running(&mean, &variance).unwrap();
+        assert!(op.set_running(&mean, &[]).is_err(), "no variance");
+        tape.set(x, &[2.0]).unwrap();
+        tape.forward(&[]).unwrap();
+        let expected = (2.0 - mean[0]) / (variance[0] + 0.25).sqrt();
+        assert!((tape.value(y)[0] - expected).abs() < 1e-6);
+    }
+
+    /// 70,001 rows around 1000 with a deviation of 1: squares summed in f32 around any
+    /// point far from the mean would leave nothing of the variance.
+    #[test]
+    fn statistics_are_accurate_in_f32() {
+        for channels in [1, 3, 16, 70] {
+            let (mut tape, x, y) = record([70_001, channels], TRAINING);
+            let data: Vec<f32> = numbers(70_001 * channels)
+                .iter()
+                .map(|x| (1000.0 + x) as f32)
+                .collect();
+            tape.set(x, &data).unwrap();
+            tape.forward(&[]).unwrap();
+            let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
+            for c in 0..channels {
+                let column = || data[c..].iter().step_by(channels).map(|&x| f64::from(x));
+                let mean = column().sum::<f64>() / 70_001.0;
+                let variance = column().map(|x| (x - mean).powi(2)).sum::<f64>() / 70_001.0;
+                let inverse = 1.0 / (variance + 0.25).sqrt();
+                assert!(
+                    (f64::from(op.mean[c]) - mean).abs() < 1e-4,
+                    "{channels}: mean"
+                );
+                let found = f64::from(op.inverse_deviation[c]);
+                assert!(
+                    (found / inverse - 1.0).abs() < 1e-6,
+                    "{channels}: {found} for {inverse}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_shapes_are_errors() {
+        for (x, scale, shift) in [([0, 2], 2, 2), ([4, 2], 3, 2), ([4, 2], 2, 1)] {
+            let graph = Graph::<f64>::new();
+            let y = graph
+                .input(x)
+                .batch_norm(graph.input([scale]), graph.input([shift]), TRAINING);
+            let y = y.slot();
+            assert!(matches!(
+                graph.finish(y),
+                Err(Error::Shape {
+                    op: "batch_norm",
+                    ..
+                })
+            ));
+        }
+    }
+}

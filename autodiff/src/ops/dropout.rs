@@ -1,0 +1,207 @@
+//! Dropout (Srivastava et al., 2014), inverted: y = m·x, where each mᵢ is 1/(1 − rate)
+//! with probability 1 − rate and 0 otherwise, so that the mean of y is x.
+//!
+//! dx += m·dy.
+
+use crate::op::fill;
+use crate::params::{Buffer, empty, zeros};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// The operation that [`Var::dropout`] records. [`Tape::op_mut`](crate::Tape::op_mut)
+/// reaches it.
+///
+/// The masks are a function of the seed and of the number of forward passes before:
+/// pass p draws from the p-th stream of ChaCha8 with this seed. So the position is all
+/// that has to be saved for a run to continue with the same masks.
+pub struct Dropout<T> {
+    rate: f64,
+    seed: [u8; 32],
+    position: u64,
+    /// m, kept for the derivative.
+    mask: Buffer<T>,
+}
+
+impl<T> Dropout<T> {
+    /// Number of masks drawn so far: one a forward pass.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Makes the next mask the one that follows `position` others.
+    pub fn set_position(&mut self, position: u64) {
+        self.position = position;
+    }
+}
+
+impl<T: Real> Dropout<T> {
+    fn draw_mask(&mut self) {
+        let mut stream = ChaCha8Rng::from_seed(self.seed);
+        stream.set_stream(self.position);
+        self.position += 1;
+        // Of the 2³² values of a draw, the lowest are dropped.
+        let dropped = (self.rate * 2f64.powi(32)).round() as u64;
+        let kept = T::of(1.0 / (1.0 - self.rate));
+        for m in self.mask.iter_mut() {
+            let drop = u64::from(stream.next_u32()) < dropped;
+            *m = if drop { T::zero() } else { kept };
+        }
+    }
+}
+
+impl<T: Real> Op<T> for Dropout<T> {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        if !(0.0..1.0).contains(&self.rate) {
+            return Err(format!(
+                "the rate must be at least 0 and below 1, found {}",
+                self.rate
+            ));
+        }
+        self.mask = zeros(inputs[0].elements());
+        Ok(inputs[0])
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        self.draw_mask();
+        let terms = x[0].iter().zip(self.mask.iter());
+        fill(
+            y,
+            terms.map(
+                #[inline(always)]
+                |(&x, &m)| m * x,
+            ),
+        );
+    }
+
+    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let Some(dx) = dx.of(0) else { return };
+        let terms = dy.iter().zip(self.mask.iter());
+        dx.add(terms.map(
+            #[inline(always)]
+            |(&dy, &m)| m * dy,
+        ));
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    /// Sets each element to zero with probability `rate` and multiplies the others by
+    /// 1/(1 − rate). Every forward pass draws anew, from a random stream of the
+    /// operation's own that starts at `seed`; [`Dropout`] says how to save it.
+    ///
+    /// This is what training needs; in an evaluation dropout is the identity, so
+    /// record none.
+    #[track_caller]
+    pub fn dropout(self, rate: f64, seed: [u8; 32]) -> Self {
+        let op = Dropout::<T> {
+            rate,
+            seed,
+            position: 0,
+            mask: empty(),
+        };
+        self.graph().apply(op, &[self])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, numbers};
+    use crate::{Graph, Params, Slot, Tape};
+
+    /// Dropout of n parameters, and Σ k·y_k on top.
+    fn record(n: usize, rate: f64) -> (Params<f64>, Tape<f64>, Slot) {
+        let mut params = Params::new();
+        let mut data = numbers(n).into_iter();
+        let x = params.add("x", [n], || data.next().unwrap()).unwrap();
+        let graph = Graph::new();
+        let y = graph.param(x).dropout(rate, [7; 32]);
+        let weights: Vec<f64> = (1..=n).map(|k| k as f64).collect();
+        let (y, root) = (y.slot(), (y * graph.constant([n], &weights)).sum().slot());
+        (params, graph.finish(root).unwrap(), y)
+    }
+
+    #[test]
+    fn elements_are_dropped_or_scaled() {
+        let (params, mut tape, y) = record(20_000, 0.4);
+        tape.forward(params.values()).unwrap();
+        let kept = tape.value(y).iter().zip(params.values());
+        let kept = kept.filter(|&(&y, &x)| {
+            assert!(y == 0.0 || (y * 0.6 - x).abs() < 1e-15, "{y} of {x}");
+            y != 0.0
+        });
+        // Four standard deviations of a binomial of 20,000 and 0.6.
+        assert!(kept.count().abs_diff(12_000) < 4 * 70);
+    }
+
+    /// In f64 against central differences, each with the mask of the same position.
+    #[test]
+    fn gradient() {
+        let (mut params, mut tape, y) = record(35, 0.3);
+        let mut grads = params.zeros_like();
+        tape.forward(params.values()).unwrap();
+        tape.backward(params.values(), &mut grads).unwrap();
+        for i in 0..35 {
+            let x = params.values()[i];
+            let mut at = |x| {
+                params.values_mut()[i] = x;
+                tape.op_mut::<Dropout<f64>>(y).unwrap().set_position(0);
+                tape.forward(params.values()).unwrap();
+                tape.root_value()
+            };
+            let difference = (at(x + 1e-5) - at(x - 1e-5)) / 2e-5;
+            at(x);
+            assert_close(&[grads[i]], &[difference], 1e-6, "dropout");
+        }
+        assert!(grads.iter().any(|&g| g == 0.0) && grads.iter().any(|&g| g != 0.0));
+    }
+
+    #[test]
+    fn backward_twice_uses_the_mask_of_the_forward_pass() {
+        let (params, mut tape, _) = record(50, 0.5);
+        tape.forward(params.values()).unwrap();
+        let gradient = |tape: &mut Tape<f64>| {
+            let mut grads = params.zeros_like();
+            tape.backward(params.values(), &mut grads).unwrap();
+            grads
+        };
+        let first = gradient(&mut tape);
+        assert_eq!(gradient(&mut tape), first);
+        tape.forward(params.values()).unwrap();
+        assert_ne!(gradient(&mut tape), first, "another pass, another mask");
+    }
+
+    #[test]
+    fn a_restored_position_continues_the_stream() {
+        let (params, mut tape, y) = record(50, 0.5);
+        let mut pass = |tape: &mut Tape<f64>| {
+            tape.forward(params.values()).unwrap();
+            tape.value(y).to_vec()
+        };
+        (0..3).for_each(|_| drop(pass(&mut tape)));
+        let position = tape.op_mut::<Dropout<f64>>(y).unwrap().position();
+        let expected = [pass(&mut tape), pass(&mut tape)];
+        let (_, mut resumed, at) = record(50, 0.5);
+        let op = resumed.op_mut::<Dropout<f64>>(at).unwrap();
+        op.set_position(position);
+        let mut pass = |_| {
+            resumed.forward(params.values()).unwrap();
+            resumed.value(at).to_vec()
+        };
+        assert_eq!([0, 1].map(&mut pass), expected);
+    }
+
+    #[test]
+    fn rates_that_are_no_probability_or_drop_all_are_errors() {
+        for rate in [-0.1, 1.0, f64::NAN] {
+            let graph = Graph::<f64>::new();
+            let y = graph.input([2]).dropout(rate, [0; 32]).slot();
+            let error = graph.finish(y).err().expect("a wrong rate").to_string();
+            assert!(error.contains("the rate must be at least 0"), "{error}");
+        }
+    }
+}

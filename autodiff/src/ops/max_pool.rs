@@ -1,0 +1,287 @@
+//! Max pooling: y is the largest element of each window × window patch of an image,
+//! channel by channel, with no padding (VALID in TensorFlow).
+//!
+//! dx += dy at the first of the window's largest elements, in row-major order.
+
+use super::axes;
+use crate::kernels::{Store, dispatch};
+use crate::parallel::{chunks_of, for_each};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+
+#[derive(Default)]
+struct MaxPool {
+    window: usize,
+    stride: usize,
+    batch: usize,
+    input: Image,
+    output: Image,
+    /// By element of y: which of the window's elements it is, for the derivative.
+    argmax: Vec<u8>,
+}
+
+/// The extents of one image, channels innermost.
+#[derive(Clone, Copy, Default)]
+struct Image {
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl Image {
+    fn elements(self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+/// A window of more elements would not be counted by a `u8`.
+const LARGEST_WINDOW: usize = 16;
+
+impl MaxPool {
+    /// Calls `f` with the start of every pixel of y, and of its window in x.
+    #[inline(always)]
+    fn pixels(&self, mut f: impl FnMut(usize, usize)) {
+        let Self { stride, input, .. } = *self;
+        let rows =
+            (0..self.output.height).flat_map(|i| (0..self.output.width).map(move |j| (i, j)));
+        for (pixel, (i, j)) in rows.enumerate() {
+            let corner = i * stride * input.width + j * stride;
+            f(pixel * input.channels, corner * input.channels);
+        }
+    }
+
+    /// Distance of the k-th element of a window from its first.
+    #[inline(always)]
+    fn offset(&self, k: usize) -> usize {
+        (k / self.window * self.input.width + k % self.window) * self.input.channels
+    }
+
+    /// Whether every element of x is in exactly one window.
+    fn tiles(&self) -> bool {
+        let Self { window, input, .. } = *self;
+        self.stride == window
+            && input.height.is_multiple_of(window)
+            && input.width.is_multiple_of(window)
+    }
+
+    fn pool<T: Real>(&self, x: &[T], y: &mut [T], argmax: &mut [u8]) {
+        let channels = self.input.channels;
+        self.pixels(
+            #[inline(always)]
+            |pixel, corner| {
+                let y = &mut y[pixel..][..channels];
+                let argmax = &mut argmax[pixel..][..channels];
+                y.copy_from_slice(&x[corner..][..channels]);
+                argmax.fill(0);
+                for k in 1..self.window * self.window {
+                    let x = &x[corner + self.offset(k)..][..channels];
+                    for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
+                        // The first NaN wins: nothing is larger.
+                        let larger = x > *y || x.is_nan();
+                        *y = if larger { x } else { *y };
+                        *argmax = if larger { k as u8 } else { *argmax };
+                    }
+                }
+            },
+        );
+    }
+
+    fn unpool<T: Real>(&self, argmax: &[u8], dy: &[T], dx: &mut [T], into: Store) {
+        let channels = self.input.channels;
+        let overwrite = into == Store::Overwrite;
+        if overwrite && !self.tiles() {
+            dx.fill(T::zero());
+        }
+        self.pixels(
+            #[inline(always)]
+            |pixel, corner| {
+                let terms = || {
+                    argmax[pixel..][..channels]
+                        .iter()
+                        .zip(&dy[pixel..][..channels])
+                };
+                for k in 0..self.window * self.window {
+                    let dx = &mut dx[corner + self.offset(k)..][..channels];
+                    let share = |(&argmax, &dy): (&u8, &T)| {
+                        if argmax == k as u8 { dy } else { T::zero() }
+                    };
+                    if overwrite && self.tiles() {
+                        dx.iter_mut()
+                            .zip(terms())
+                            .for_each(|(dx, t)| *dx = share(t));
+                    } else {
+                        dx.iter_mut()
+                            .zip(terms())
+                            .for_each(|(dx, t)| *dx += share(t));
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl<T: Real> Op<T> for MaxPool {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        let [batch, height, width, channels] = axes(inputs[0])?;
+        let Self { window, stride, .. } = *self;
+        if window == 0 || window > LARGEST_WINDOW || stride == 0 {
+            return Err(format!(
+                "expected a window of 1 to {LARGEST_WINDOW} and a stride of at least 1, found {window} and {stride}"
+            ));
+        }
+        if height < window || width < window {
+            return Err(format!(
+                "the {window}×{window} window is larger than the image"
+            ));
+        }
+        let outputs = |extent: usize| (extent - window) / stride + 1;
+        self.batch = batch;
+        self.input = Image {
+            height,
+            width,
+            channels,
+        };
+        self.output = Image {
+            height: outputs(height),
+            width: outputs(width),
+            channels,
+        };
+        self.argmax = vec![0; batch * self.output.elements()];
+        let Image {
+            height,
+            width,
+            channels,
+        } = self.output;
+        Ok(Shape::from([batch, height, width, channels]))
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        let (from, to) = (self.input.elements(), self.output.elements());
+        let (x, mut argmax) = (&x[0], std::mem::take(&mut self.argmax));
+        let images = (chunks_of(y, to), chunks_of(&mut argmax, to));
+        for_each(self.batch, images, |image, (y, argmax)| {
+            dispatch(
+                #[inline(always)]
+                || self.pool(&x[image * from..][..from], y, argmax),
+            );
+        });
+        self.argmax = argmax;
+    }
+
+    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let Some(dx) = dx.of(0) else { return };
+        let (from, to) = (self.input.elements(), self.output.elements());
+        for_each(self.batch, chunks_of(dx.values, from), |image, values| {
+            let of_image = image * to..(image + 1) * to;
+            let (argmax, dy) = (&self.argmax[of_image.clone()], &dy[of_image]);
+            dispatch(
+                #[inline(always)]
+                || self.unpool(argmax, dy, values, dx.into),
+            );
+        });
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    /// The largest element of each `window` × `window` patch of the images x:
+    /// \[batch, height, width, channels\], for patches `stride` apart. There is no
+    /// padding: rows and columns that fill no window are left out.
+    #[track_caller]
+    pub fn max_pool2d(self, window: usize, stride: usize) -> Self {
+        let op = MaxPool {
+            window,
+            stride,
+            ..MaxPool::default()
+        };
+        self.graph().apply(op, &[self])
+    }
+
+    /// The mean of each channel over the whole image: \[batch, height, width,
+    /// channels\] to \[batch, channels\].
+    #[track_caller]
+    pub fn global_average_pool(self) -> Self {
+        self.mean_over(&[1, 2])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+    use crate::{Graph, Params};
+
+    #[test]
+    fn value() {
+        // Two channels: the second is the first, negated.
+        let row = |a: [f64; 3]| a.map(|x| [x, -x]).concat();
+        let x = [
+            row([1.0, 5.0, 2.0]),
+            row([7.0, 3.0, 4.0]),
+            row([0.0, 6.0, 8.0]),
+        ]
+        .concat();
+        let x: (&[usize], &[f64]) = (&[1, 3, 3, 2], &x);
+        let overlapping = evaluate(&[x], |v| v[0].max_pool2d(2, 1));
+        let expected = [7.0, -1.0, 5.0, -2.0, 7.0, 0.0, 8.0, -3.0];
+        assert_close(&overlapping, &expected, 0.0, "stride 1");
+        let apart = evaluate(&[x], |v| v[0].max_pool2d(2, 2));
+        assert_close(&apart, &[7.0, -1.0], 0.0, "stride 2");
+        let mean = evaluate(&[x], |v| v[0].global_average_pool());
+        assert_close(&mean, &[4.0, -4.0], 0.0, "mean");
+    }
+
+    #[test]
+    fn gradients() {
+        // Tiles, overlaps, gaps, and rows and columns that are left out.
+        for (window, stride) in [(2, 2), (3, 3), (2, 1), (3, 2), (1, 2)] {
+            for [height, width] in [[6, 6], [5, 7]] {
+                let x = numbers(2 * height * width * 3);
+                let x: (&[usize], &[f64]) = (&[2, height, width, 3], &x);
+                assert_gradients(&[x], |v| v[0].max_pool2d(window, stride));
+                assert_gradients(&[x], |v| {
+                    v[0].max_pool2d(window, stride).sum() + v[0].square().sum()
+                });
+                assert_gradients(&[x], |v| v[0].global_average_pool());
+            }
+        }
+    }
+
+    /// The gradients of a sum of maxima.
+    fn gradient(shape: [usize; 4], x: &[f64], window: usize) -> Vec<f64> {
+        let (mut params, mut x) = (Params::new(), x.iter().copied());
+        let x = params.add("x", shape, || x.next().unwrap()).unwrap();
+        let graph = Graph::new();
+        let root = graph.param(x).max_pool2d(window, window).sum().slot();
+        let mut tape = graph.finish(root).unwrap();
+        let mut grads = vec![f64::NAN; params.len()];
+        tape.forward(params.values()).unwrap();
+        tape.backward(params.values(), &mut grads).unwrap();
+        grads
+    }
+
+    #[test]
+    fn the_first_of_equals_gets_the_gradient() {
+        let grads = gradient([1, 2, 4, 1], &[0.0, 3.0, 1.0, 1.0, 3.0, 3.0, 1.0, 1.0], 2);
+        assert_eq!(grads, [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(gradient([1, 3, 3, 1], &[1.0; 9], 2)[..3], [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_number_that_is_none_stays_none() {
+        let x = [1.0, f64::NAN, 5.0, 2.0];
+        let y = evaluate(&[(&[1, 2, 2, 1], &x)], |v| v[0].max_pool2d(2, 2));
+        assert!(y[0].is_nan());
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_are_errors() {
+        for (window, stride) in [(0, 1), (17, 1), (2, 0), (4, 1)] {
+            let graph = Graph::<f64>::new();
+            let y = graph.input([1, 3, 20, 2]).max_pool2d(window, stride).slot();
+            let error = graph.finish(y).err().expect("no such window").to_string();
+            assert!(error.starts_with("max_pool2d of [1, 3, 20, 2]"), "{error}");
+        }
+    }
+}

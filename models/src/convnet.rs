@@ -121,7 +121,7 @@ mod tests {
     fn has_the_papers_number_of_parameters() {
         let mut params = Params::<f32>::new();
         ConvNet::new(&mut params, 0.4, &mut ChaCha8Rng::seed_from_u64(0)).unwrap();
-        let convolutions = (5 * 5 * 1 * 32 + 32) + (5 * 5 * 32 * 64 + 64);
+        let convolutions = (5 * 5 * 32 + 32) + (5 * 5 * 32 * 64 + 64);
         let dense = (7 * 7 * 64 * 1024 + 1024) + (1024 * 10 + 10);
         assert_eq!(params.len(), convolutions + dense);
         assert_eq!(params.len(), 3_274_634);

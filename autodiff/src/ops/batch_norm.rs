@@ -339,10 +339,10 @@ impl<T: Real> Line<T> {
     /// What of dy the ReLU lets through.
     #[inline(always)]
     fn passed(&self, x: T, dy: T, relu: bool) -> T {
-        if relu && !(self.at(x) > T::zero()) {
-            T::zero()
-        } else {
+        if !relu || self.at(x) > T::zero() {
             dy
+        } else {
+            T::zero()
         }
     }
 }

@@ -51,9 +51,8 @@ mod tests {
 
     #[test]
     fn value() {
-        let (a, b): ((&[usize], &[f64]), (&[usize], &[f64])) =
-            ((&[2], &[1.0, -2.0]), (&[], &[3.0]));
-        let half = evaluate(&[a, b], |v| v[0].graph().half_squared_norm(v));
+        let a: (&[usize], &[f64]) = (&[2], &[1.0, -2.0]);
+        let half = evaluate(&[a, (&[], &[3.0])], |v| v[0].graph().half_squared_norm(v));
         assert_close(&half, &[7.0], 0.0, "½(1 + 4 + 9)");
     }
 

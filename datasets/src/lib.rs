@@ -7,6 +7,7 @@
 //! | MNIST: handwritten digits, 60,000 + 10,000 of 28 × 28 × 1 | sections 3.2, 3.6 | [`Dataset::Mnist`] |
 //! | CIFAR-10: photographs, 50,000 + 10,000 of 32 × 32 × 3 | section 3.3 | [`Dataset::Cifar10`], [`augment`] |
 //! | Fashion-MNIST: articles of clothing, in MNIST's format | section 3.5 | [`Dataset::FashionMnist`] |
+//! | repeat copy: sequences of bits, drawn on the fly | sections 3.4, 3.6 | [`repeat_copy`] |
 //! | stand-ins of these shapes, for smoke runs only | – | [`synthetic`] |
 //!
 //! ```
@@ -75,6 +76,7 @@ pub mod images;
 pub mod progress;
 mod random;
 pub mod regression;
+pub mod repeat_copy;
 pub mod synthetic;
 
 pub use catalog::Dataset;

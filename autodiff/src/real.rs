@@ -21,7 +21,7 @@ pub trait Real:
     fn of(x: f64) -> Self;
 
     /// The same value, which every `f32` has in f64.
-    fn as_f64(self) -> f64;
+    fn in_f64(self) -> f64;
 
     /// [`Lanes::call`] for this element type: what lets code that is generic over
     /// it reach the instruction sets, which are not.
@@ -74,7 +74,7 @@ macro_rules! real {
             }
 
             #[inline(always)]
-            fn as_f64(self) -> f64 {
+            fn in_f64(self) -> f64 {
                 self as f64
             }
 

@@ -91,7 +91,7 @@ pub fn squared_norm<T: Real>(a: &[T]) -> f64 {
             },
         )
     };
-    a.chunks(BLOCK).map(|a| block(a).as_f64()).sum()
+    a.chunks(BLOCK).map(|a| block(a).in_f64()).sum()
 }
 
 #[cfg(test)]

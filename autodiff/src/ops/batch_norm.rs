@@ -131,7 +131,7 @@ impl<T: Real> BatchNorm<T> {
             let bessel = squares[c] / (layout.rows.max(2) - 1) as f64;
             let step = |running: T, batch: f64| {
                 let decay = self.config.decay;
-                T::of(decay * running.as_f64() + (1.0 - decay) * batch)
+                T::of(decay * running.in_f64() + (1.0 - decay) * batch)
             };
             self.running_mean[c] = step(self.running_mean[c], mean[c]);
             self.running_variance[c] = step(self.running_variance[c], bessel);
@@ -145,7 +145,7 @@ impl<T: Real> BatchNorm<T> {
             .iter_mut()
             .zip(&self.running_variance)
         {
-            *inverse = T::of(1.0 / (variance.as_f64() + self.config.epsilon).sqrt());
+            *inverse = T::of(1.0 / (variance.in_f64() + self.config.epsilon).sqrt());
         }
     }
 
@@ -242,7 +242,7 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         let (by_shift, by_slope) = sums;
         if let Some(dscale) = dx.of(1) {
             let terms = by_slope.iter().zip(&self.inverse_deviation);
-            dscale.add(terms.map(|(&sum, &inverse)| T::of(sum * inverse.as_f64())));
+            dscale.add(terms.map(|(&sum, &inverse)| T::of(sum * inverse.in_f64())));
         }
         if let Some(dshift) = dx.of(2) {
             dshift.add(by_shift.iter().map(|&sum| T::of(sum)));
@@ -262,7 +262,7 @@ impl<T: Real> Op<T> for BatchNorm<T> {
                 let mean_dy = layout.spread(panel, |c| T::of(by_shift[c] * counted));
                 // x̂·Σ dy·x̂/n = (x − μ)·tilt
                 let tilt = layout.spread(panel, |c| {
-                    let inverse = self.inverse_deviation[c].as_f64();
+                    let inverse = self.inverse_deviation[c].in_f64();
                     T::of(by_slope[c] * counted * inverse * inverse)
                 });
                 panel.gradient(x, dy, &lines, [&mean_dy, &tilt], relu, values, dx.into);
@@ -400,7 +400,7 @@ impl Layout {
         for lanes in lanes[..panel.width].chunks(sums.len()) {
             sums.iter_mut()
                 .zip(lanes)
-                .for_each(|(sum, lane)| *sum += lane.as_f64());
+                .for_each(|(sum, lane)| *sum += lane.in_f64());
         }
     }
 

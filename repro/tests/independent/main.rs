@@ -7,6 +7,7 @@
 
 mod lcg;
 mod mnist_l4;
+mod networks;
 mod ops;
 mod regression;
 

@@ -41,10 +41,27 @@ def chain(a, b):
     return weighted_sum(F.softplus(3 * torch.sigmoid(a) - torch.tanh(2 * b)) * torch.exp(-a.square()))
 
 
+def max_pooling(x):
+    """Windows that overlap; x is batch x height x width x channels, as in Rust."""
+    return weighted_sum(F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2).permute(0, 2, 3, 1))
+
+
+def batch_norm(x, scale, shift):
+    """Over the rows of x."""
+    return weighted_sum(F.batch_norm(x, None, None, scale, shift, training=True, eps=1e-3))
+
+
+def batch_norm_relu(x, scale, shift):
+    return weighted_sum(F.relu(F.batch_norm(x, None, None, scale, shift, training=True, eps=1e-3)))
+
+
 CASES = {
     "softmax cross-entropy": ([(5, 7), (5, 7)], cross_entropy),
     "broadcasting": ([(4, 1, 3), (5, 1), (3,)], broadcasting),
     "softplus, sigmoid, tanh": ([(3, 4), (4,)], chain),
+    "max pooling": ([(2, 7, 8, 3)], max_pooling),
+    "batch norm": ([(11, 5), (5,), (5,)], batch_norm),
+    "batch norm, relu": ([(11, 5), (5,), (5,)], batch_norm_relu),
     "A·B": ([(3, 4), (4, 5)], lambda a, b: weighted_sum(a @ b)),
     "Aᵀ·B": ([(4, 3), (4, 5)], lambda a, b: weighted_sum(a.T @ b)),
     "A·Bᵀ": ([(3, 4), (5, 4)], lambda a, b: weighted_sum(a @ b.T)),

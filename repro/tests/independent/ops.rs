@@ -1,6 +1,6 @@
 //! Values and gradients of autodiff's operations in float64, composed so that each gradient passes through several.
 
-use autodiff::{Graph, Params, Shape, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Graph, Params, Shape, Var};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -92,6 +92,29 @@ fn softplus_sigmoid_and_tanh() {
             weighted_sum(y * (-a.square()).exp())
         },
     );
+}
+
+#[test]
+fn max_pooling() {
+    agrees("max pooling", &[[2, 7, 8, 3].into()], |v| {
+        weighted_sum(v[0].max_pool2d(3, 2))
+    });
+}
+
+#[test]
+fn batch_norm() {
+    let shapes = [[11, 5].into(), [5].into(), [5].into()];
+    let config = BatchNormConfig {
+        mode: BatchNormMode::Training,
+        decay: 0.9,
+        epsilon: 1e-3,
+    };
+    agrees("batch norm", &shapes, |v| {
+        weighted_sum(v[0].batch_norm(v[1], v[2], config))
+    });
+    agrees("batch norm, relu", &shapes, |v| {
+        weighted_sum(v[0].batch_norm_relu(v[1], v[2], config))
+    });
 }
 
 #[test]

@@ -140,6 +140,16 @@ pub fn mean(cell: &Cell) -> String {
     format!("{value} (n = {}{diverged})", cell.n)
 }
 
+/// A cell of percentages in a sentence: the mean and, of several runs, their standard deviation.
+#[must_use]
+pub fn spread(cell: &Cell) -> String {
+    match (cell.mean, cell.std) {
+        (Some(mean), Some(std)) => format!("{mean:.2} ± {std:.2}"),
+        (Some(mean), None) => format!("{mean:.2}"),
+        (None, _) => "no value".to_owned(),
+    }
+}
+
 /// For the terminal: a line per claim.
 #[must_use]
 pub fn render(claims: &Claims) -> String {

@@ -98,7 +98,7 @@ struct Arguments {
 
     /// Methods to run, separated by commas [default: all]
     ///
-    /// Quote a name with a star, as the shell would take it for a pattern.
+    /// Quote a name with a star, a space or a parenthesis, of which the shell would make something else.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true)]
     methods: Vec<String>,
 

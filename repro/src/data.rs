@@ -57,8 +57,15 @@ impl DataOptions {
     }
 }
 
-/// Examples of a stand-in: as many batches of 64 as make a tenth of an epoch a few steps.
-const STAND_IN: [usize; 2] = [3840, 1000];
+/// Training and test examples of a stand-in: for the perceptron as many as make a tenth of an epoch a few steps, for the
+/// dearer networks a few batches.
+fn stand_in_size(dataset: Dataset) -> [usize; 2] {
+    match dataset {
+        Dataset::Mnist => [3840, 1000],
+        Dataset::FashionMnist => [600, 200],
+        Dataset::Cifar10 => [512, 100],
+    }
+}
 
 /// The data set, found or fetched and verified; for [`Preset::Smoke`] a synthetic stand-in.
 ///
@@ -73,7 +80,7 @@ pub fn load(
     options: &DataOptions,
 ) -> Result<ImageDataset, DataError> {
     if preset == Preset::Smoke {
-        let [train, test] = STAND_IN;
+        let [train, test] = stand_in_size(dataset);
         return Ok(synthetic::stand_in(dataset, train, test, [0; 32]));
     }
     let unverified = match options.allow_unverified {

@@ -18,6 +18,13 @@ pub enum Method {
         /// Constant learning rate.
         rate: f64,
     },
+    /// Heavy ball, 0.9, at a rate that falls tenfold three times: the default policy of section 3.3.
+    DefaultPolicy {
+        /// The first rate.
+        rate: f64,
+        /// The last step of each rate but the last, counted from 0.
+        drops: [u64; 3],
+    },
     /// Adam with ε = 1e-4.
     Adam {
         /// Constant learning rate.
@@ -45,6 +52,8 @@ pub const BEST_ALPHA: f64 = 0.25;
 pub const SGD: &str = "SGD";
 /// Heavy ball, in the paper's legends.
 pub const M_SGD: &str = "mSGD";
+/// Section 3.3's piecewise-constant rates, in the paper's legends.
+pub const DEFAULT_POLICY: &str = "default policy";
 /// Adam, in the paper's legends.
 pub const ADAM: &str = "Adam";
 /// L4Adam at the default α, in the paper's legends.
@@ -64,6 +73,9 @@ impl Method {
             Method::Sgd { rate } => json!({"optimizer": "SGD", "rate": rate}),
             Method::Momentum { rate } => {
                 json!({"optimizer": "heavy ball", "rate": rate, "momentum": 0.9})
+            }
+            Method::DefaultPolicy { rate, drops } => {
+                json!({"optimizer": "heavy ball", "rate": rate, "momentum": 0.9, "tenfold_drops_after_steps": drops})
             }
             Method::Adam { rate } => {
                 json!({"optimizer": "Adam", "rate": rate, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-4})
@@ -90,6 +102,11 @@ impl Method {
         Ok(match self {
             Method::Sgd { rate } => Box::new(Sgd::new(constant(rate)?)),
             Method::Momentum { rate } => Box::new(Momentum::new(constant(rate)?)),
+            Method::DefaultPolicy { rate, drops } => {
+                let rates = [1.0, 0.1, 0.01, 0.001].map(|factor| T::of(rate * factor));
+                let schedule = Schedule::piecewise_constant(drops.into(), rates.into())?;
+                Box::new(Momentum::new(schedule))
+            }
             Method::Adam { rate } => Box::new(Adam::new(constant(rate)?)),
             Method::L4Adam { alpha } => Box::new(L4Adam::new().alpha(T::of(alpha))?),
             Method::L4Mom { alpha } => Box::new(L4Mom::new().alpha(T::of(alpha))?),
@@ -140,7 +157,11 @@ pub fn load_state<T: Element + l4::Real + Default>(
 mod tests {
     use super::*;
 
-    const METHODS: [Method; 5] = [
+    const METHODS: [Method; 6] = [
+        Method::DefaultPolicy {
+            rate: 0.1,
+            drops: [0, 1, 2],
+        },
         Method::Sgd { rate: 0.1 },
         Method::Momentum { rate: 0.1 },
         Method::Adam { rate: 0.1 },

@@ -10,7 +10,9 @@ use autodiff::Params;
 use clap::{Parser, ValueEnum};
 use datasets::regression::{RegressionProblem, RegressionSpec};
 use l4::Optimizer;
-use models::{Classifier, Mlp, Regression, TwoLayerLinear, TwoLayerShape};
+use models::{
+    Classifier, ConvNet, Mlp, Regression, ResNet, Training, TwoLayerLinear, TwoLayerShape,
+};
 use rand::RngExt;
 use repro::methods::{ALPHA, Method};
 use repro::streams::{Purpose, stream};
@@ -27,11 +29,11 @@ struct Arguments {
     #[arg(long)]
     optimizer: OptimizerName,
 
-    /// Threads to split one step among; these workloads are too small for more than one
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1))]
-    threads: u64,
+    /// Threads to split one step among; the first two workloads are too small for more than one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
 
-    /// Steps to count [default: as many as take about a second]
+    /// Steps to count [default: as many as take a few seconds]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
 }
@@ -42,6 +44,10 @@ enum Workload {
     Regression,
     /// Section 3.2: 784-300-100-10, batch 64, f32
     Mlp,
+    /// Section 3.5: two convolutions and two dense layers with dropout, batch 100, f32
+    Convnet,
+    /// Section 3.3: ResNet-32 with its L2 penalty, batch 128, f32
+    Resnet32,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,11 +69,15 @@ fn main() -> ExitCode {
     cli::main(|| {
         let arguments = Arguments::try_parse()?;
         let method = arguments.optimizer.method();
-        let (steps, times) = match arguments.workload {
-            Workload::Regression => (arguments.steps.unwrap_or(2000), regression(method)?),
-            Workload::Mlp => (arguments.steps.unwrap_or(400), mlp(method)?),
+        let threads = arguments.threads.into();
+        let (default_steps, step) = match arguments.workload {
+            Workload::Regression => (2000, regression(method)?),
+            Workload::Mlp => (400, mlp(method, threads)?),
+            Workload::Convnet => (12, convnet(method, threads)?),
+            Workload::Resnet32 => (6, resnet32(method, threads)?),
         };
-        let timing = Timing::measure(steps, times)?;
+        let steps = arguments.steps.unwrap_or(default_steps);
+        let timing = Timing::measure(steps, step)?;
         let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
             value().map(|value| value.get_name().to_owned())
         };
@@ -137,36 +147,74 @@ fn regression(method: Method) -> anyhow::Result<Step> {
     }))
 }
 
-/// Minibatches that the steps go round in.
-const MINIBATCHES: usize = 8;
-
-fn mlp(method: Method) -> anyhow::Result<Step> {
+fn mlp(method: Method, threads: usize) -> anyhow::Result<Step> {
     const BATCH: usize = 64;
-    let mut rng = stream(0, Purpose::Data);
-    // Every pixel is random and none is zero, but half of each is its class's: what can be learnt does not diverge.
-    let patterns: Vec<f32> = (0..Mlp::CLASSES * Mlp::INPUTS)
-        .map(|_| rng.random())
-        .collect();
-    let labels: Vec<u8> = (0..MINIBATCHES * BATCH)
-        .map(|_| rng.random_range(0..Mlp::CLASSES as u8))
-        .collect();
-    let image = |&label: &u8| patterns[usize::from(label) * Mlp::INPUTS..][..Mlp::INPUTS].iter();
-    let images: Vec<f32> = labels
-        .iter()
-        .flat_map(image)
-        .map(|pattern| 0.5 * (pattern + rng.random::<f32>()))
-        .collect();
     let mut params = Params::new();
     let network = Mlp::new(&mut params, &mut stream(0, Purpose::Init))?;
-    let mut classifier = Classifier::new([BATCH, Mlp::INPUTS], |x| network.logits(x))?;
+    let classifier = Classifier::new([BATCH, Mlp::INPUTS], |x| network.logits(x))?;
+    classification(method, threads, params, classifier)
+}
+
+fn convnet(method: Method, threads: usize) -> anyhow::Result<Step> {
+    let mut params = Params::new();
+    let network = ConvNet::new(&mut params, 0.4, &mut stream(0, Purpose::Init))?;
+    let input = [100, 28, 28, 1];
+    let classifier = Classifier::training(input, &params, regime(0.0), |x, layers| {
+        network.logits(x, layers)
+    })?;
+    classification(method, threads, params, classifier)
+}
+
+fn resnet32(method: Method, threads: usize) -> anyhow::Result<Step> {
+    let mut params = Params::new();
+    let network = ResNet::new(&mut params, 5, &mut stream(0, Purpose::Init))?;
+    let input = [128, 32, 32, 3];
+    let classifier = Classifier::training(input, &params, regime(2e-4), |x, layers| {
+        network.logits(x, layers)
+    })?;
+    classification(method, threads, params, classifier)
+}
+
+fn regime(l2: f64) -> Training {
+    let dropout_seed = stream(0, Purpose::Dropout).random();
+    Training { dropout_seed, l2 }
+}
+
+/// Minibatches that the steps go round in.
+const MINIBATCHES: usize = 8;
+/// Of every task here.
+const CLASSES: usize = 10;
+
+/// Every pixel is random and none is zero, but half of each is its class's: what can be learnt does not diverge.
+fn classification(
+    method: Method,
+    threads: usize,
+    mut params: Params<f32>,
+    mut classifier: Classifier<f32>,
+) -> anyhow::Result<Step> {
+    classifier.set_threads(threads)?;
+    let batch = classifier.batch();
+    let minibatch = classifier.inputs_mut().len();
+    let pixels = minibatch / batch;
+    let mut rng = stream(0, Purpose::Data);
+    let patterns: Vec<f32> = (0..CLASSES * pixels).map(|_| rng.random()).collect();
+    let labels: Vec<u8> = (0..MINIBATCHES * batch)
+        .map(|_| rng.random_range(0..CLASSES as u8))
+        .collect();
+    let pattern = |&label: &u8| patterns[usize::from(label) * pixels..][..pixels].iter();
+    let images: Vec<f32> = labels
+        .iter()
+        .flat_map(pattern)
+        .map(|pattern| 0.5 * (pattern + rng.random::<f32>()))
+        .collect();
     let mut grads = params.zeros_like();
     let mut optimizer: Box<dyn Optimizer<f32>> = method.optimizer()?;
     let mut minibatches = (0..MINIBATCHES).cycle();
     Ok(Box::new(move || {
-        let at = minibatches.next().unwrap_or(0) * BATCH;
-        let pixels = &images[at * Mlp::INPUTS..][..BATCH * Mlp::INPUTS];
+        let index = minibatches.next().unwrap_or(0);
+        let pixels = &images[index * minibatch..][..minibatch];
         classifier.inputs_mut().copy_from_slice(pixels);
-        classifier.set_labels(&labels[at..][..BATCH])?;
+        classifier.set_labels(&labels[index * batch..][..batch])?;
         let loss = classifier.loss_and_gradient(&params, &mut grads)?;
         optimizer.step(loss, params.values_mut(), &mut grads)?;
         Ok(f64::from(loss))

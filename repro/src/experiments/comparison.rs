@@ -51,7 +51,10 @@ impl<'d> Comparison<'d> {
     ///
     /// # Errors
     /// If a run fails.
-    pub fn run(self) -> anyhow::Result<(Runs<'d>, Report)> {
+    pub fn run(mut self) -> anyhow::Result<(Runs<'d>, Report)> {
+        for line in &mut self.lines {
+            line.setting.threads = self.common.runner_options.threads;
+        }
         let runner = Runner::open(self.common.runner_options.clone())?;
         let seeds = 0..self.common.seeds;
         let number = self.section.number;

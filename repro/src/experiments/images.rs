@@ -1,4 +1,4 @@
-//! One run of an image classifier: the perceptron of sections 3.2 and 3.6.
+//! One run of an image classifier: the perceptron of sections 3.2 and 3.6, the ResNet of 3.3, the ConvNet of 3.5.
 //!
 //! | metric | logged | what it is |
 //! |---|---|---|
@@ -9,18 +9,21 @@
 //! | `zero_rate_steps` | every epoch | steps with an effective learning rate of exactly 0 |
 //! | `test_accuracy` | every epoch | percentage of the test images that are classified correctly |
 //!
-//! Training losses are those of the steps themselves, each at the weights that its step found.
+//! Training losses are those of the steps themselves, each at the weights that its step found, with the dropout and the
+//! penalty that the step had. Tests are without dropout, by the running statistics.
 
 use std::array;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, ensure};
-use autodiff::{GradientVector, Params, Shape};
+use autodiff::{GradientVector, Params, Shape, Var};
 use clap::Args;
+use datasets::augment::{self, Augmentation};
 use datasets::batching::{Batches, Position, Shuffle};
+use datasets::images::Split;
 use datasets::{Dataset, ImageDataset};
 use l4::Optimizer;
-use models::{Classifier, Mlp};
+use models::{Classifier, ConvNet, Layers, Mlp, ResNet};
 use rand::RngExt;
 use serde_json::{Map, Value, json};
 
@@ -62,24 +65,123 @@ pub fn deviations(data: &ImageDataset, options: &DataOptions) -> Vec<String> {
     split.into_iter().chain(options.deviation(data)).collect()
 }
 
-/// What is trained.
+/// What is trained, and how images are prepared for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Network {
-    /// 784–300–100–10, section 3.2.
+    /// 784–300–100–10, section 3.2, on pixels in [0, 1].
     Mlp,
+    /// TensorFlow's official MNIST network, section 3.5, on pixels in [0, 1].
+    ConvNet {
+        /// Rate of the dropout before the last layer.
+        dropout: f64,
+    },
+    /// ResNet-32 with an L2 penalty, section 3.3, on standardised images; those of the training are augmented first.
+    ResNet,
 }
+
+/// λ of the ResNet's penalty λ · ½‖w‖², over all trainable variables.
+const L2: f64 = 2e-4;
+/// Blocks in each of the ResNet's stages, which make 32 layers.
+const BLOCKS: usize = 5;
 
 impl Network {
     /// Its settings beside those that its name implies, for a run's identity and for the results.
     fn hyperparameters(self) -> Map<String, Value> {
-        match self {
-            Network::Mlp => Map::new(),
-        }
+        let settings = match self {
+            Network::Mlp => None,
+            Network::ConvNet { dropout } => Some(("dropout", dropout)),
+            Network::ResNet => Some(("l2", L2)),
+        };
+        let settings = settings.into_iter();
+        settings
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect()
     }
 
     fn input(self, batch: usize) -> Shape {
+        let image = |[height, width, channels]: [usize; 3]| [batch, height, width, channels].into();
         match self {
             Network::Mlp => [batch, Mlp::INPUTS].into(),
+            Network::ConvNet { .. } => image(ConvNet::INPUT),
+            Network::ResNet => image(ResNet::INPUT),
+        }
+    }
+
+    /// Adds the parameters, and records the network for training and for tests.
+    fn record(
+        self,
+        params: &mut Params<f32>,
+        batch: usize,
+        seed: u64,
+    ) -> Result<[Classifier<f32>; 2], autodiff::Error> {
+        let init = &mut stream(seed, Purpose::Init);
+        match self {
+            Network::Mlp => {
+                let mlp = Mlp::new(params, init)?;
+                self.classifiers(params, batch, seed, |x, _| mlp.logits(x))
+            }
+            Network::ConvNet { dropout } => {
+                let net = ConvNet::new(params, dropout, init)?;
+                self.classifiers(params, batch, seed, |x, layers| net.logits(x, layers))
+            }
+            Network::ResNet => {
+                let net = ResNet::new(params, BLOCKS, init)?;
+                self.classifiers(params, batch, seed, |x, layers| net.logits(x, layers))
+            }
+        }
+    }
+
+    fn classifiers(
+        self,
+        params: &Params<f32>,
+        batch: usize,
+        seed: u64,
+        logits: impl for<'g> Fn(Var<'g, f32>, &mut Layers) -> Var<'g, f32>,
+    ) -> Result<[Classifier<f32>; 2], autodiff::Error> {
+        let regime = models::Training {
+            dropout_seed: stream(seed, Purpose::Dropout).random(),
+            l2: if self == Network::ResNet { L2 } else { 0.0 },
+        };
+        Ok([
+            Classifier::training(self.input(batch), params, regime, &logits)?,
+            Classifier::evaluation(self.input(TEST_BATCH), &logits)?,
+        ])
+    }
+
+    fn pipeline(self, seed: u64) -> Pipeline {
+        match self {
+            Network::Mlp | Network::ConvNet { .. } => Pipeline::Scaled,
+            Network::ResNet => {
+                let seed = stream(seed, Purpose::Augment).random();
+                Pipeline::Augmented(Augmentation::new(seed))
+            }
+        }
+    }
+}
+
+/// How images become inputs.
+#[derive(Clone, Copy)]
+enum Pipeline {
+    /// To [0, 1].
+    Scaled,
+    /// Standardised, those of the training after a random crop and flip.
+    Augmented(Augmentation),
+}
+
+impl Pipeline {
+    fn train(self, split: &Split, epoch: u32, examples: &[u32], inputs: &mut [f32]) {
+        match self {
+            Pipeline::Scaled => split.scaled(examples, inputs),
+            Pipeline::Augmented(augmentation) => {
+                augmentation.train(split, epoch, examples, inputs);
+            }
+        }
+    }
+
+    fn test(self, split: &Split, examples: &[u32], inputs: &mut [f32]) {
+        match self {
+            Pipeline::Scaled => split.scaled(examples, inputs),
+            Pipeline::Augmented(_) => augment::test(split, examples, inputs),
         }
     }
 }
@@ -186,6 +288,7 @@ pub struct Training<'d> {
     params: Params<f32>,
     grads: GradientVector<f32>,
     optimizer: Box<dyn Optimizer<f32>>,
+    pipeline: Pipeline,
     shuffle: Shuffle,
     batches: Batches,
     labels: Vec<u8>,
@@ -232,14 +335,9 @@ impl<'d> Training<'d> {
             data.name()
         );
         let mut params = Params::new();
-        let init = &mut stream(seed, Purpose::Init);
-        let [classifier, test] = match network {
-            Network::Mlp => {
-                let mlp = Mlp::new(&mut params, init)?;
-                let classifier = |batch| Classifier::new(network.input(batch), |x| mlp.logits(x));
-                [classifier(batch)?, classifier(TEST_BATCH)?]
-            }
-        };
+        let [mut classifier, mut test] = network.record(&mut params, batch, seed)?;
+        classifier.set_threads(setting.threads)?;
+        test.set_threads(setting.threads)?;
         Ok(Self {
             setting,
             classifier,
@@ -247,6 +345,7 @@ impl<'d> Training<'d> {
             grads: params.zeros_like(),
             params,
             optimizer: method.optimizer()?,
+            pipeline: network.pipeline(seed),
             shuffle,
             batches: Batches::new(shuffle),
             labels: vec![0; batch],
@@ -263,8 +362,10 @@ impl<'d> Training<'d> {
     fn step(&mut self, log: &mut MetricLog) -> Result<(), Stop> {
         self.begin_periods();
         let train = &self.setting.data.train;
+        let epoch = self.batches.position().epoch;
         let examples = self.batches.next_batch();
-        train.scaled(examples, self.classifier.inputs_mut());
+        let inputs = self.classifier.inputs_mut();
+        self.pipeline.train(train, epoch, examples, inputs);
         train.classes(examples, &mut self.labels);
         self.classifier.set_labels(&self.labels)?;
         let loss = self
@@ -312,6 +413,7 @@ impl<'d> Training<'d> {
 
     /// In per cent.
     fn test_accuracy(&mut self) -> Result<f64, autodiff::Error> {
+        self.test.restore(&self.classifier.state())?;
         let tests = self.setting.data.test.len();
         let mut right = 0;
         for first in (0..tests).step_by(TEST_BATCH) {
@@ -324,7 +426,7 @@ impl<'d> Training<'d> {
     fn test_batch(&mut self, first: usize) -> Result<usize, autodiff::Error> {
         let test = &self.setting.data.test;
         let examples: [u32; TEST_BATCH] = array::from_fn(|i| (first + i) as u32);
-        test.scaled(&examples, self.test.inputs_mut());
+        self.pipeline.test(test, &examples, self.test.inputs_mut());
         let labels = &test.labels()[first..][..TEST_BATCH];
         Ok(self.test.evaluate(&self.params, labels)?.0)
     }
@@ -425,11 +527,19 @@ impl Experiment for Training<'_> {
         self.position
     }
 
-    /// The weights are there under their own names, `hidden1/kernel` and so on.
+    /// The weights are there under their own names, `hidden1/kernel` and so on, and so is what the layers keep from step to
+    /// step.
     fn save(&self) -> Checkpoint {
         let mut checkpoint = Checkpoint::default();
         for (name, param) in self.params.iter() {
             checkpoint.put(name, &param.shape(), self.params.view(param));
+        }
+        let layers = self.classifier.state();
+        for (name, values) in layers.statistics {
+            checkpoint.put(name, &[values.len()], &values);
+        }
+        for (name, position) in layers.positions {
+            checkpoint.put_scalar(name, position);
         }
         checkpoint.put_scalar("position", self.position);
         self.window.save(&mut checkpoint);
@@ -447,6 +557,14 @@ impl Experiment for Training<'_> {
         for (name, range) in places {
             checkpoint.read_into(&name, &mut self.params.values_mut()[range])?;
         }
+        let mut layers = self.classifier.state();
+        for (name, values) in &mut layers.statistics {
+            checkpoint.read_into(name, values)?;
+        }
+        for (name, position) in &mut layers.positions {
+            *position = checkpoint.scalar(name)?;
+        }
+        self.classifier.restore(&layers)?;
         self.position = checkpoint.scalar("position")?;
         let steps_per_epoch = self.setting.steps_per_epoch();
         let position = Position {
@@ -527,6 +645,62 @@ mod tests {
         for method in METHODS {
             conformance::check(|| Training::new(setting(&data), method, 3)).unwrap();
         }
+    }
+
+    /// Networks with layers that keep something, on as few and as small batches as show it.
+    fn small(data: &ImageDataset, network: Network) -> Setting<'_> {
+        Setting {
+            examples: 8,
+            ..Setting::new(data, network, 2, 2)
+        }
+    }
+
+    const CONV_NET: Network = Network::ConvNet { dropout: 0.4 };
+
+    #[test]
+    fn what_layers_keep_is_in_the_checkpoint() {
+        let fashion = synthetic::stand_in(Dataset::FashionMnist, 8, 100, [1; 32]);
+        let setting = small(&fashion, CONV_NET);
+        conformance::check(|| Training::new(setting, METHODS[3], 3)).unwrap();
+        let cifar = synthetic::stand_in(Dataset::Cifar10, 8, 100, [1; 32]);
+        let setting = small(&cifar, Network::ResNet);
+        conformance::check(|| Training::new(setting, METHODS[1], 3)).unwrap();
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let data = synthetic::stand_in(Dataset::Cifar10, 8, 100, [1; 32]);
+        let of_threads = |threads| {
+            let setting = Setting {
+                threads,
+                ..small(&data, Network::ResNet)
+            };
+            metrics(setting, METHODS[3])
+        };
+        assert!(of_threads(1) == of_threads(2));
+    }
+
+    #[test]
+    fn augmentation_dropout_and_penalty_are_where_they_belong() {
+        let data = synthetic::stand_in(Dataset::Cifar10, 8, 100, [1; 32]);
+        let mut run = Training::new(small(&data, Network::ResNet), METHODS[1], 3).unwrap();
+        run.advance(1, &mut MetricLog::default()).unwrap();
+        let first = run.batches.position().epoch;
+        let mut inputs = vec![0.0; 2 * data.shape().values()];
+        let shuffle = run.shuffle.epoch(first);
+        let examples = shuffle.batch(0).unwrap();
+        augment::test(&data.train, examples, &mut inputs);
+        assert_ne!(inputs, run.classifier.inputs_mut(), "cropped or flipped");
+        assert!(run.classifier.penalty() > 0.0);
+        let total = run.classifier.cross_entropy() + run.classifier.penalty();
+        assert!((run.window.loss_sum - f64::from(total)).abs() < 1e-5);
+        assert_eq!(run.save().scalar::<u64>("position").unwrap(), 1);
+
+        let data = synthetic::stand_in(Dataset::FashionMnist, 8, 100, [1; 32]);
+        let mut run = Training::new(small(&data, CONV_NET), METHODS[1], 3).unwrap();
+        run.advance(3, &mut MetricLog::default()).unwrap();
+        assert_eq!(run.save().scalar::<u64>("dropout/position").unwrap(), 3);
+        assert_eq!(run.classifier.penalty(), 0.0);
     }
 
     #[test]

@@ -5,4 +5,6 @@ pub mod images;
 pub mod regression;
 pub mod section3_1;
 pub mod section3_2;
+pub mod section3_3;
+pub mod section3_5;
 pub mod section3_6;

@@ -10,6 +10,7 @@
 //! | two-layer linear network W1·W2 | 3.1 | [`TwoLayerLinear`], trained by [`Regression`] |
 //! | 784–300–100–10 perceptron | 3.2 | [`Mlp`], trained by [`Classifier`] |
 //! | residual network with preactivation | 3.3 | [`ResNet`], trained by [`Classifier`] |
+//! | differentiable neural computer | 3.4 | [`Dnc`], trained by [`DncTrainer`] |
 //! | convolutional network | 3.5 | [`ConvNet`], trained by [`Classifier`] |
 //!
 //! All randomness comes from the generator that the caller passes to a
@@ -19,6 +20,7 @@
 mod classifier;
 mod convnet;
 mod dense;
+pub mod dnc;
 pub mod init;
 mod layers;
 mod mlp;
@@ -28,6 +30,7 @@ mod resnet;
 pub use classifier::{Classifier, Training};
 pub use convnet::ConvNet;
 pub use dense::Dense;
+pub use dnc::{Dnc, DncConfig, DncTrainer, Sequences};
 pub use layers::{Layers, State};
 pub use mlp::Mlp;
 pub use regression::{Regression, TwoLayerLinear, TwoLayerShape};

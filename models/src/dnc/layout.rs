@@ -1,0 +1,173 @@
+//! Sizes of the parts of a DNC, and where they lie.
+
+use super::DncConfig;
+use autodiff::Shape;
+
+/// The numbers that shapes are made of, with the letters of the paper.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Sequences in a batch.
+    pub batch: usize,
+    /// N, slots of the memory.
+    pub n: usize,
+    /// W, numbers in a slot.
+    pub w: usize,
+    /// R, read heads.
+    pub reads: usize,
+    /// Write heads.
+    pub writes: usize,
+}
+
+impl Sizes {
+    pub fn new(config: DncConfig, batch: usize) -> Self {
+        Self {
+            batch,
+            n: config.slots,
+            w: config.word,
+            reads: config.read_heads,
+            writes: config.write_heads,
+        }
+    }
+
+    /// Of the memory, M.
+    pub fn memory(self) -> Shape {
+        Shape::from([self.batch, self.n, self.w])
+    }
+
+    /// Of the usage, u.
+    pub fn usage(self) -> Shape {
+        Shape::from([self.batch, self.n])
+    }
+
+    /// Of the weightings of the write heads.
+    pub fn write_weights(self) -> Shape {
+        Shape::from([self.batch, self.writes, self.n])
+    }
+
+    /// Of the weightings of the read heads.
+    pub fn read_weights(self) -> Shape {
+        Shape::from([self.batch, self.reads, self.n])
+    }
+
+    /// Of the linkage: for each write head the N rows of the link matrix L and, as one
+    /// row more, the precedence weighting p.
+    pub fn linkage(self) -> Shape {
+        Shape::from([self.batch, self.writes, self.n + 1, self.n])
+    }
+
+    /// Of the words read, r.
+    pub fn words(self) -> Shape {
+        Shape::from([self.batch, self.reads, self.w])
+    }
+
+    /// Of the interface vector, ξ.
+    pub fn interface(self) -> Shape {
+        Shape::from([self.batch, Interface::new(self).len])
+    }
+}
+
+/// A part of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub start: usize,
+    pub len: usize,
+}
+
+impl Segment {
+    #[inline(always)]
+    pub fn of<T>(self, row: &[T]) -> &[T] {
+        &row[self.start..][..self.len]
+    }
+
+    #[inline(always)]
+    pub fn of_mut<T>(self, row: &mut [T]) -> &mut [T] {
+        &mut row[self.start..][..self.len]
+    }
+}
+
+/// The segments of an interface vector ξ, in their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interface {
+    /// v, for each write head.
+    pub write_vectors: Segment,
+    /// k^w, for each write head.
+    pub write_keys: Segment,
+    /// k^r, for each read head.
+    pub read_keys: Segment,
+    /// e ∈ (0, 1), for each write head.
+    pub erase_vectors: Segment,
+    /// f ∈ (0, 1), for each read head.
+    pub free_gates: Segment,
+    /// g^a ∈ (0, 1), for each write head.
+    pub allocation_gates: Segment,
+    /// g^w ∈ (0, 1), for each write head.
+    pub write_gates: Segment,
+    /// β^w > 0, for each write head.
+    pub write_strengths: Segment,
+    /// β^r > 0, for each read head.
+    pub read_strengths: Segment,
+    /// π, for each read head: backward by each write head's links, forward by each
+    /// write head's links, content; they sum to 1.
+    pub read_modes: Segment,
+    /// Length of ξ.
+    pub len: usize,
+}
+
+impl Interface {
+    pub fn new(sizes: Sizes) -> Self {
+        let Sizes {
+            w, reads, writes, ..
+        } = sizes;
+        let mut end = 0;
+        let mut next = |len| {
+            end += len;
+            Segment {
+                start: end - len,
+                len,
+            }
+        };
+        // Segments with the same activation are neighbours.
+        Self {
+            write_vectors: next(writes * w),
+            write_keys: next(writes * w),
+            read_keys: next(reads * w),
+            erase_vectors: next(writes * w),
+            free_gates: next(reads),
+            allocation_gates: next(writes),
+            write_gates: next(writes),
+            write_strengths: next(writes),
+            read_strengths: next(reads),
+            read_modes: next(reads * (2 * writes + 1)),
+            len: end,
+        }
+    }
+
+    /// What passes through σ.
+    pub fn gates(&self) -> Segment {
+        span(self.erase_vectors, self.write_gates)
+    }
+
+    /// What passes through softplus.
+    pub fn strengths(&self) -> Segment {
+        span(self.write_strengths, self.read_strengths)
+    }
+}
+
+/// From the start of one segment to the end of a later one.
+fn span(first: Segment, last: Segment) -> Segment {
+    Segment {
+        start: first.start,
+        len: last.start + last.len - first.start,
+    }
+}
+
+/// Fails unless the operands of an operation have these shapes, none of them empty.
+pub(super) fn expect(found: &[Shape], expected: &[Shape]) -> Result<(), String> {
+    if expected.iter().any(|shape| shape.elements() == 0) {
+        return Err("expected a DNC, a batch and sequences of no size 0".to_owned());
+    }
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("expected the shapes {expected:?}"))
+}

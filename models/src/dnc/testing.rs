@@ -1,0 +1,79 @@
+//! What the tests of the mechanisms share.
+
+use super::layout::Sizes;
+use autodiff::{Graph, Params, Shape, Var, gradcheck};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Odd sizes, two write heads.
+pub(super) const SIZES: Sizes = Sizes {
+    batch: 2,
+    n: 3,
+    w: 5,
+    reads: 3,
+    writes: 2,
+};
+
+/// Fixed irregular numbers.
+pub(super) fn numbers(n: usize, low: f64, high: f64) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(17);
+    (0..n).map(|_| rng.random_range(low..high)).collect()
+}
+
+/// Parameters of these shapes, from the stated low to high.
+fn params(operands: &[(Shape, f64, f64)]) -> Params<f64> {
+    let mut params = Params::new();
+    let mut rng = ChaCha8Rng::seed_from_u64(23);
+    for (i, &(shape, low, high)) in operands.iter().enumerate() {
+        params
+            .add(format!("x{i}"), shape, || rng.random_range(low..high))
+            .unwrap();
+    }
+    params
+}
+
+fn vars<'g>(graph: &'g Graph<f64>, params: &Params<f64>) -> Vec<Var<'g, f64>> {
+    params.iter().map(|(_, p)| graph.param(p)).collect()
+}
+
+/// Checks the gradient of `f` by every operand.
+pub(super) fn assert_gradients(
+    operands: &[(Shape, f64, f64)],
+    f: impl for<'g> Fn(&[Var<'g, f64>]) -> Var<'g, f64>,
+) {
+    let params = params(operands);
+    if let Err(error) = gradcheck(&params, |g| f(&vars(g, &params))) {
+        panic!("{error}");
+    }
+}
+
+/// The elements of `f` at operands made of these shapes and ranges.
+pub(super) fn evaluate(
+    operands: &[(Shape, f64, f64)],
+    f: impl for<'g> Fn(&[Var<'g, f64>]) -> Var<'g, f64>,
+) -> Vec<f64> {
+    let params = params(operands);
+    let graph = Graph::new();
+    let y = f(&vars(&graph, &params)).slot();
+    let mut tape = graph.finish(y).unwrap();
+    tape.forward(params.values()).unwrap();
+    tape.value(y).to_vec()
+}
+
+/// The elements of what `f` makes of constants.
+pub(super) fn run(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> Vec<f64> {
+    let graph = Graph::new();
+    let y = f(&graph).slot();
+    let mut tape = graph.finish(y).unwrap();
+    tape.forward(&[]).unwrap();
+    tape.value(y).to_vec()
+}
+
+/// Compares element by element.
+#[track_caller]
+pub(super) fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "number of elements");
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f - e).abs() <= tolerance, "element {i}: {f} is not {e}");
+    }
+}

@@ -12,7 +12,7 @@ const UNITS: usize = 300;
 type Record = for<'g> fn(Var<'g, f32>, Var<'g, f32>, Var<'g, f32>) -> Var<'g, f32>;
 
 /// x and y are 64×300, the bias is 300.
-const OPERATIONS: [(&str, Record); 20] = [
+const OPERATIONS: [(&str, Record); 22] = [
     ("add", |x, y, _| x + y),
     ("add bias", |x, _, b| x + b),
     ("sub", |x, y, _| x - y),
@@ -27,6 +27,10 @@ const OPERATIONS: [(&str, Record); 20] = [
     ("sigmoid", |x, _, _| x.sigmoid()),
     ("tanh", |x, _, _| x.tanh()),
     ("softplus", |x, _, _| x.softplus()),
+    ("clamp", |x, _, _| x.clamp(1.0, 2.0)),
+    ("sigmoid_cross_entropy", |x, y, _| {
+        x.sigmoid_cross_entropy(y)
+    }),
     ("softmax", |x, _, _| x.softmax()),
     ("transpose", |x, _, _| x.transpose()),
     ("sum", |x, _, _| x.sum()),

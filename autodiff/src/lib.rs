@@ -121,6 +121,7 @@
 //! | [`tanh`](Var::tanh) | tanh x | dx = dy·(1 − y²) |
 //! | [`relu`](Var::relu) | max(x, 0) | dx = dy where x > 0 |
 //! | [`softplus`](Var::softplus) | ln(1 + eˣ) | dx = dy/(1 + e⁻ˣ) |
+//! | [`clamp`](Var::clamp) | min(max(x, low), high) | dx = dy in [low, high], bounds included |
 //! | [`matmul`](Var::matmul), [`matmul_tn`](Var::matmul_tn), [`matmul_nt`](Var::matmul_nt), [`matmul_tt`](Var::matmul_tt) | A·B, Aᵀ·B, A·Bᵀ, Aᵀ·Bᵀ | dA = dY·Bᵀ, dB = Aᵀ·dY; transposed where A, B are |
 //! | [`affine`](Var::affine) | x·W + b | dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ rows of dy |
 //! | [`conv2d`](Var::conv2d) | x ∗ k, images in NHWC, kernels in HWIO | dx = dy ∗ kᵀ, dk = x ∗ dy |
@@ -134,6 +135,7 @@
 //! | [`half_squared_norm`](Graph::half_squared_norm) | ½ Σ w² over several operands | dw = dy·w |
 //! | [`softmax`](Var::softmax) | e^xᵢ / Σⱼ e^xⱼ over the last axis | dx = y·(dy − ⟨dy, y⟩) |
 //! | [`softmax_cross_entropy`](Var::softmax_cross_entropy) | −1/n Σₙ Σᵢ tₙᵢ ln softmax(xₙ)ᵢ | dx = dy/n·(softmax(x)·Σᵢtᵢ − t), dt = −dy/n·ln softmax(x) |
+//! | [`sigmoid_cross_entropy`](Var::sigmoid_cross_entropy) | −tᵢ ln σ(xᵢ) − (1 − tᵢ) ln(1 − σ(xᵢ)), σ the sigmoid | dx = dy·(σ(x) − t), dt = −dy·x |
 //! | [`squared_error`](Var::squared_error) | Σᵢ (aᵢ − bᵢ)² | da = 2dy·(a − b), db = −da |
 //! | [`reshape`](Var::reshape) | the same elements | dx = dy |
 //! | [`transpose`](Var::transpose), [`permute`](Var::permute) | axes in another order | dx = dy in the old order |
@@ -209,16 +211,18 @@
 //!
 //! * **Determinism.** The same recording, parameters and inputs give the same bits, run
 //!   after run, on one instruction set and with any number of [threads](Tape::set_threads):
-//!   work is cut into chunks that depend on shapes only, and sums are in a fixed order. Another instruction set may round matrix products differently.
+//!   work is cut into chunks that depend on shapes only, and sums are in a fixed order.
+//!   Another instruction set may round matrix products and exponentials differently.
 //! * **Allocation.** Buffers of values are allocated while recording and those of
 //!   gradients by the first backward pass. After that a step allocates nothing, which
 //!   `tests/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512,
 //!   matrix products fall back to the `matrixmultiply` crate, which allocates.)
 //! * **Speed.** Kernels use the best instruction set found at run time
 //!   ([`kernels::simd_level`]); no build flag is needed. The first term of a gradient
-//!   overwrites what the last step left, so most are never zeroed. The exponential, the
-//!   logarithm and what is made of them run one element at a time. `cargo bench -p
-//!   autodiff` measures products and elementwise operations.
+//!   overwrites what the last step left, so most are never zeroed. The exponential and
+//!   what is made of it are vectorised ([`kernels::exp`] says how exact they are); the
+//!   logarithm is not. `cargo bench -p autodiff` measures products and elementwise
+//!   operations.
 //! * **Errors.** Wrong shapes, lengths, slots and orders of passes are [`Error`]s that
 //!   name what was expected and found. A [`Slot`] used as an index into another tape
 //!   panics, as indexing does.

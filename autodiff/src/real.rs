@@ -1,6 +1,6 @@
 //! The element types.
 
-use crate::kernels::{Gemm, Kernel, Lanes, lanes};
+use crate::kernels::{Format, Gemm, Kernel, Lanes, Map, lanes};
 use crate::params::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
 use std::cell::RefCell;
@@ -12,7 +12,18 @@ use std::iter::Sum;
 ///
 /// Sealed: the kernels are written for these two types.
 pub trait Real:
-    Float + NumAssign + Sum + Debug + Display + Default + Send + Sync + sealed::Sealed + 'static
+    Float
+    + NumAssign
+    + Into<f64>
+    + Sum
+    + Debug
+    + Display
+    + Default
+    + Send
+    + Sync
+    + Format
+    + sealed::Sealed
+    + 'static
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;
@@ -39,6 +50,10 @@ pub trait Real:
     /// are compiled once, with this crate, and not again with every crate that uses it.
     #[doc(hidden)]
     fn run_gemm(product: Gemm<'_, Self>);
+
+    /// Applies a function to a slice. Not generic, as `run_gemm`.
+    #[doc(hidden)]
+    fn run_map(map: Map<'_, Self>);
 
     /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
     ///
@@ -96,6 +111,10 @@ macro_rules! real {
 
             fn run_gemm(product: Gemm<'_, Self>) {
                 lanes::run(product);
+            }
+
+            fn run_map(map: Map<'_, Self>) {
+                lanes::run(map);
             }
 
             unsafe fn matrixmultiply(

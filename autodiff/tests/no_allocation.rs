@@ -19,7 +19,7 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         x + w - x * w / positive + row - row * x / row.tanh().exp(),
         (-(w * half + half - half) / T::of(3.0)).sigmoid(),
         positive.ln() + positive.sqrt(),
-        w.tanh() + w.relu() + w.softplus(),
+        w.tanh() + w.relu() + w.softplus() + w.clamp(-half, half),
         // Reductions.
         w.sum() + w.mean(),
         w.mean_over(&[1]),
@@ -38,6 +38,7 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.graph().half_squared_norm(&[w, row]),
         w.softmax(),
         w.softmax_cross_entropy(x.softmax()),
+        w.sigmoid_cross_entropy(x.sigmoid()),
         w.squared_error(x),
     ]
 }

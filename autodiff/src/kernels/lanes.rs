@@ -25,6 +25,31 @@ pub trait Lanes<T>: Copy {
     fn mul_add(self, a: Self::Register, b: Self::Register, c: Self::Register) -> Self::Register;
     /// `a + b`.
     fn add(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// `a - b`.
+    fn sub(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// `a * b`.
+    fn mul(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// `a / b`.
+    fn div(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// The smaller; `b` if either is NaN.
+    fn min(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// The larger; `b` if either is NaN.
+    fn max(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// `|a|` with the sign of `b`.
+    fn copysign(self, a: Self::Register, b: Self::Register) -> Self::Register;
+    /// `x` where `a < b`, else `y`.
+    fn select_less(
+        self,
+        a: Self::Register,
+        b: Self::Register,
+        x: Self::Register,
+        y: Self::Register,
+    ) -> Self::Register;
+    /// 2ⁿ for integers n of which 2ⁿ is a normal number.
+    fn power_of_two(self, n: Self::Register) -> Self::Register;
+    /// `x`·2ⁿ, rounded once, for 1/2 <= |x| < 2 and integers n down to where that is 0
+    /// and up to where it is infinite.
+    fn scale(self, x: Self::Register, n: Self::Register) -> Self::Register;
     /// Sum of the lanes, by halves.
     fn sum(self, a: Self::Register) -> T;
     /// Mask of the first `n <= WIDTH` lanes.
@@ -42,6 +67,11 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// `p` is valid for reading the elements of `mask`.
     unsafe fn load_masked(self, mask: Self::Mask, p: *const T) -> Self::Register;
+    /// Stores `WIDTH` elements.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `WIDTH` elements; no alignment is required.
+    unsafe fn store(self, p: *mut T, x: Self::Register);
     /// Stores the lanes of `mask`; the others are not touched.
     ///
     /// # Safety
@@ -70,6 +100,20 @@ pub fn run<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     }
 }
 
+/// `x`·2ⁿ where only normal powers of two can be made: in two factors, the first of which
+/// leaves a normal number, so that only the second rounds.
+#[inline(always)]
+fn scale_in_two_steps<T: Real, L: Lanes<T>>(
+    lanes: L,
+    x: L::Register,
+    n: L::Register,
+) -> L::Register {
+    let round = lanes.splat(T::ROUND);
+    let half = lanes.sub(lanes.mul_add(n, lanes.splat(T::of(0.5)), round), round);
+    let x = lanes.mul(x, lanes.power_of_two(half));
+    lanes.mul(x, lanes.power_of_two(lanes.sub(n, half)))
+}
+
 /// Plain scalars, for any machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
@@ -89,6 +133,33 @@ impl<T: Real> Lanes<T> for Portable {
     fn add(self, a: T, b: T) -> T {
         a + b
     }
+    fn sub(self, a: T, b: T) -> T {
+        a - b
+    }
+    fn mul(self, a: T, b: T) -> T {
+        a * b
+    }
+    fn div(self, a: T, b: T) -> T {
+        a / b
+    }
+    fn min(self, a: T, b: T) -> T {
+        if a < b { a } else { b }
+    }
+    fn max(self, a: T, b: T) -> T {
+        if a > b { a } else { b }
+    }
+    fn copysign(self, a: T, b: T) -> T {
+        a.copysign(b)
+    }
+    fn select_less(self, a: T, b: T, x: T, y: T) -> T {
+        if a < b { x } else { y }
+    }
+    fn power_of_two(self, n: T) -> T {
+        T::power_of_two(n)
+    }
+    fn scale(self, x: T, n: T) -> T {
+        scale_in_two_steps(self, x, n)
+    }
     fn sum(self, a: T) -> T {
         a
     }
@@ -106,6 +177,10 @@ impl<T: Real> Lanes<T> for Portable {
         // SAFETY: the caller vouches for one element if the mask has it.
         if mask { unsafe { *p } } else { T::zero() }
     }
+    unsafe fn store(self, p: *mut T, x: T) {
+        // SAFETY: the caller vouches for one element.
+        unsafe { *p = x }
+    }
     unsafe fn store_masked(self, mask: bool, p: *mut T, x: T) {
         if mask {
             // SAFETY: the caller vouches for one element if the mask has it.
@@ -119,7 +194,8 @@ pub use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Kernel, Lanes};
+    use super::super::transcendental::Format;
+    use super::{Kernel, Lanes, scale_in_two_steps};
     use std::arch::x86_64::*;
 
     /// Proof that the machine has AVX-512 F, BW, CD, DQ and VL.
@@ -150,10 +226,19 @@ mod x86 {
     /// offset from this table.
     static ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+    /// The instructions that differ in their names only, in one list; then, as expressions,
+    /// what differs more.
     macro_rules! lanes {
         ($token:ty, $t:ty, $call:ident, $register:ty, $mask:ty, $width:literal, $registers:literal,
-         $splat:ident, $mul_add:ident, $add:ident, $load:ident, $load_masked:ident, $store_masked:ident,
-         first: |$n:ident| $first:expr, sum: |$x:ident| $sum:expr) => {
+         $splat:ident, $mul_add:ident,
+         [$add:ident, $sub:ident, $mul:ident, $div:ident, $min:ident, $max:ident],
+         $load:ident, $load_masked:ident, $store:ident, $store_masked:ident,
+         first: |$n:ident| $first:expr,
+         sum: |$x:ident| $sum:expr,
+         copysign: |$a:ident, $b:ident| $copysign:expr,
+         select_less: |$l:ident, $r:ident, $p:ident, $q:ident| $select_less:expr,
+         power_of_two: |$e:ident| $power_of_two:expr,
+         scale: |$lanes:ident, $m:ident, $f:ident| $scale:expr) => {
             impl Lanes<$t> for $token {
                 type Register = $register;
                 type Mask = $mask;
@@ -170,15 +255,37 @@ mod x86 {
                     // SAFETY: `self` proves the instruction set.
                     unsafe { $mul_add(a, b, c) }
                 }
-                #[inline(always)]
-                fn add(self, a: $register, b: $register) -> $register {
-                    // SAFETY: `self` proves the instruction set.
-                    unsafe { $add(a, b) }
-                }
+                lanes! { $register: add $add, sub $sub, mul $mul, div $div, min $min, max $max }
                 #[inline(always)]
                 fn sum(self, $x: $register) -> $t {
                     // SAFETY: `self` proves the instruction set.
                     unsafe { $sum }
+                }
+                #[inline(always)]
+                fn copysign(self, $a: $register, $b: $register) -> $register {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $copysign }
+                }
+                #[inline(always)]
+                fn select_less(
+                    self,
+                    $l: $register,
+                    $r: $register,
+                    $p: $register,
+                    $q: $register,
+                ) -> $register {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $select_less }
+                }
+                #[inline(always)]
+                fn power_of_two(self, $e: $register) -> $register {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $power_of_two }
+                }
+                #[inline(always)]
+                fn scale(self, $m: $register, $f: $register) -> $register {
+                    let $lanes = self;
+                    $scale
                 }
                 #[inline(always)]
                 fn first(self, $n: usize) -> $mask {
@@ -201,12 +308,24 @@ mod x86 {
                     unsafe { $load_masked(mask, p) }
                 }
                 #[inline(always)]
+                unsafe fn store(self, p: *mut $t, x: $register) {
+                    // SAFETY: `self` proves the instruction set, the caller the memory.
+                    unsafe { $store(p, x) }
+                }
+                #[inline(always)]
                 unsafe fn store_masked(self, mask: $mask, p: *mut $t, x: $register) {
                     // SAFETY: `self` proves the instruction set, the caller the memory.
                     unsafe { $store_masked(p, mask, x) }
                 }
             }
         };
+        ($register:ty: $($name:ident $instruction:ident),*) => {$(
+            #[inline(always)]
+            fn $name(self, a: $register, b: $register) -> $register {
+                // SAFETY: `self` proves the instruction set.
+                unsafe { $instruction(a, b) }
+            }
+        )*};
     }
 
     #[inline(always)]
@@ -230,32 +349,66 @@ mod x86 {
         unsafe { _mm256_maskload_pd(p, mask) }
     }
 
-    lanes!(Avx512, f32, call_avx512, __m512, __mmask16, 16, 32, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps,
-        _mm512_loadu_ps, load_ps, _mm512_mask_storeu_ps,
+    lanes!(Avx512, f32, call_avx512, __m512, __mmask16, 16, 32, _mm512_set1_ps, _mm512_fmadd_ps,
+        [_mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_min_ps, _mm512_max_ps],
+        _mm512_loadu_ps, load_ps, _mm512_storeu_ps, _mm512_mask_storeu_ps,
         first: |n| ((1u32 << n) - 1) as __mmask16,
-        sum: |x| _mm512_reduce_add_ps(x));
-    lanes!(Avx512, f64, call_avx512, __m512d, __mmask8, 8, 32, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd,
-        _mm512_loadu_pd, load_pd, _mm512_mask_storeu_pd,
+        sum: |x| _mm512_reduce_add_ps(x),
+        copysign: |a, b| _mm512_or_ps(_mm512_abs_ps(a), _mm512_and_ps(b, _mm512_set1_ps(-0.0))),
+        select_less: |a, b, x, y| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x),
+        power_of_two: |n| _mm512_scalef_ps(_mm512_set1_ps(1.0), n),
+        // SAFETY: `self` proves the instruction set.
+        scale: |_lanes, x, n| unsafe { _mm512_scalef_ps(x, n) });
+    lanes!(Avx512, f64, call_avx512, __m512d, __mmask8, 8, 32, _mm512_set1_pd, _mm512_fmadd_pd,
+        [_mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_min_pd, _mm512_max_pd],
+        _mm512_loadu_pd, load_pd, _mm512_storeu_pd, _mm512_mask_storeu_pd,
         first: |n| ((1u32 << n) - 1) as __mmask8,
-        sum: |x| _mm512_reduce_add_pd(x));
-    lanes!(Avx2, f32, call_avx2, __m256, __m256i, 8, 16, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps,
-    _mm256_loadu_ps, load_ps_256, _mm256_maskstore_ps,
+        sum: |x| _mm512_reduce_add_pd(x),
+        copysign: |a, b| _mm512_or_pd(_mm512_abs_pd(a), _mm512_and_pd(b, _mm512_set1_pd(-0.0))),
+        select_less: |a, b, x, y| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), y, x),
+        power_of_two: |n| _mm512_scalef_pd(_mm512_set1_pd(1.0), n),
+        // SAFETY: `self` proves the instruction set.
+        scale: |_lanes, x, n| unsafe { _mm512_scalef_pd(x, n) });
+    lanes!(Avx2, f32, call_avx2, __m256, __m256i, 8, 16, _mm256_set1_ps, _mm256_fmadd_ps,
+    [_mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps, _mm256_min_ps, _mm256_max_ps],
+    _mm256_loadu_ps, load_ps_256, _mm256_storeu_ps, _mm256_maskstore_ps,
     // SAFETY: 8 of the 16 entries from 8 - n on; `self` proves the instruction set.
     first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) },
     sum: |x| {
         let half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
         let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
         _mm_cvtss_f32(_mm_add_ss(quarter, _mm_shuffle_ps(quarter, quarter, 1)))
-    });
-    lanes!(Avx2, f64, call_avx2, __m256d, __m256i, 4, 16, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd,
-    _mm256_loadu_pd, load_pd_256, _mm256_maskstore_pd,
+    },
+    copysign: |a, b| {
+        let sign = _mm256_set1_ps(-0.0);
+        _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b))
+    },
+    select_less: |a, b, x, y| _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)),
+    power_of_two: |n| {
+        let biased = _mm256_add_ps(n, _mm256_set1_ps(<f32 as Format>::ROUND + 127.0));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(biased)))
+    },
+    scale: |lanes, x, n| scale_in_two_steps::<f32, Self>(lanes, x, n));
+    lanes!(Avx2, f64, call_avx2, __m256d, __m256i, 4, 16, _mm256_set1_pd, _mm256_fmadd_pd,
+    [_mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd, _mm256_min_pd, _mm256_max_pd],
+    _mm256_loadu_pd, load_pd_256, _mm256_storeu_pd, _mm256_maskstore_pd,
     // SAFETY: 8 of the 16 entries from 8 - 2n on: two i32 are one lane; `self`
     // proves the instruction set.
     first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - 2 * n).cast()) },
     sum: |x| {
         let half = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
         _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
-    });
+    },
+    copysign: |a, b| {
+        let sign = _mm256_set1_pd(-0.0);
+        _mm256_or_pd(_mm256_andnot_pd(sign, a), _mm256_and_pd(sign, b))
+    },
+    select_less: |a, b, x, y| _mm256_blendv_pd(y, x, _mm256_cmp_pd::<_CMP_LT_OQ>(a, b)),
+    power_of_two: |n| {
+        let biased = _mm256_add_pd(n, _mm256_set1_pd(<f64 as Format>::ROUND + 1023.0));
+        _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(biased)))
+    },
+    scale: |lanes, x, n| scale_in_two_steps::<f64, Self>(lanes, x, n));
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod conv;
 mod elementwise;
 mod gemm;
 pub(crate) mod lanes;
+mod map;
+mod transcendental;
 
 pub use conv::{Axis, Conv};
 pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
@@ -22,6 +24,13 @@ pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
 pub use gemm::Gemm;
 pub use gemm::{Matrix, Store, gemm, gemm_by_matrixmultiply};
 pub use lanes::{Kernel, Lanes};
+#[doc(hidden)]
+pub use map::Map;
+pub use map::{
+    exp, exp_in_place, sigmoid, sigmoid_in_place, softplus, softplus_in_place, tanh, tanh_in_place,
+};
+#[doc(hidden)]
+pub use transcendental::Format;
 
 /// Name of the instruction set that kernels use on this machine, for the
 /// provenance of measurements.

@@ -40,20 +40,20 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (classes, mut loss) = (self.classes, T::zero());
+        let classes = self.classes;
+        let log_sums = &mut self.log_sums;
+        softmax(classes, &x[0], &mut self.probabilities, |i, parts| {
+            log_sums[i] = parts
+        });
+        // In f64: in f32 the sum over a batch would lose a digit.
+        let mut loss = 0.0;
         let rows = x[0].chunks_exact(classes).zip(x[1].chunks_exact(classes));
-        let kept = self
-            .probabilities
-            .chunks_exact_mut(classes)
-            .zip(&mut self.log_sums);
-        for ((x, t), (p, log_sum)) in rows.zip(kept) {
-            *log_sum = softmax(x, p);
-            let (max, rest) = *log_sum;
+        for ((x, t), &(max, rest)) in rows.zip(self.log_sums.iter()) {
             for (&x, &t) in x.iter().zip(t) {
-                loss += t * (rest - (x - max));
+                loss += (t * (rest - (x - max))).into();
             }
         }
-        y[0] = loss / T::of(self.log_sums.len() as f64);
+        y[0] = T::of(loss / self.log_sums.len() as f64);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {

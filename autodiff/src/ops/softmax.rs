@@ -2,6 +2,7 @@
 //!
 //! ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ), so dx += y ∘ (dy − ⟨dy, y⟩).
 
+use crate::kernels;
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 #[derive(Default)]
@@ -23,12 +24,7 @@ impl<T: Real> Op<T> for Softmax {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let rows = x[0]
-            .chunks_exact(self.classes)
-            .zip(y.chunks_exact_mut(self.classes));
-        for (x, y) in rows {
-            softmax(x, y);
-        }
+        softmax(self.classes, &x[0], y, |_, _| {});
     }
 
     fn backward(&mut self, _: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
@@ -46,16 +42,26 @@ impl<T: Real> Op<T> for Softmax {
     }
 }
 
-/// One row: writes the probabilities, returns ln Σⱼ e^xⱼ in two parts, (max x,
-/// ln Σⱼ e^(xⱼ − max x)).
-pub(super) fn softmax<T: Real>(x: &[T], y: &mut [T]) -> (T, T) {
-    let max = x.iter().copied().fold(T::neg_infinity(), T::max);
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = (x - max).exp();
+/// Writes the probabilities, row by row, and calls `log_sum` with each row's number and
+/// ln Σⱼ e^xⱼ in two parts, (max x, ln Σⱼ e^(xⱼ − max x)).
+pub(super) fn softmax<T: Real>(
+    classes: usize,
+    x: &[T],
+    y: &mut [T],
+    mut log_sum: impl FnMut(usize, (T, T)),
+) {
+    let max = |x: &[T]| x.iter().copied().fold(T::neg_infinity(), T::max);
+    for (x, y) in x.chunks_exact(classes).zip(y.chunks_exact_mut(classes)) {
+        let max = max(x);
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - max);
     }
-    let sum: T = y.iter().copied().sum();
-    y.iter_mut().for_each(|y| *y /= sum);
-    (max, sum.ln())
+    kernels::exp_in_place(y);
+    let rows = x.chunks_exact(classes).zip(y.chunks_exact_mut(classes));
+    for (i, (x, y)) in rows.enumerate() {
+        let sum: T = y.iter().copied().sum();
+        y.iter_mut().for_each(|y| *y /= sum);
+        log_sum(i, (max(x), sum.ln()));
+    }
 }
 
 impl<T: Real> Var<'_, T> {

@@ -1,5 +1,6 @@
 //! Maps of single elements: y = f(x), so dx += dy · f′(x).
 
+use crate::kernels;
 use crate::op::fill;
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use std::ops::Neg;
@@ -7,7 +8,12 @@ use std::ops::Neg;
 /// A differentiable function of one number.
 trait Function<T>: Send + 'static {
     const NAME: &'static str;
-    fn value(&self, x: T) -> T;
+    /// What is wrong with the function's constants.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+    /// y = f(x), element by element.
+    fn values(&self, x: &[T], y: &mut [T]);
     /// f′(x), given also y = f(x), through which it is often cheaper.
     fn derivative(&self, x: T, y: T) -> T;
 }
@@ -20,17 +26,12 @@ impl<T: Real, F: Function<T>> Op<T> for Map<F> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        self.0.check()?;
         Ok(inputs[0])
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        fill(
-            y,
-            x[0].iter().map(
-                #[inline(always)]
-                |&x| self.0.value(x),
-            ),
-        );
+        self.0.values(&x[0], y);
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
@@ -43,16 +44,41 @@ impl<T: Real, F: Function<T>> Op<T> for Map<F> {
     }
 }
 
+/// y = f(x) by a loop over f.
+#[inline(always)]
+fn each<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T) {
+    fill(
+        y,
+        x.iter().map(
+            #[inline(always)]
+            move |&x| f(x),
+        ),
+    );
+}
+
+/// Functions without constants, their values either `each` by an expression or `all` by
+/// a function of slices.
 macro_rules! function {
-    ($(#[$doc:meta])* $method:ident, $name:ident, |$x:ident| $value:expr, |$dx:ident, $y:ident| $derivative:expr) => {
+    ($(#[$doc:meta])* $method:ident, $name:ident, each |$x:ident| $value:expr, |$dx:ident, $y:ident| $derivative:expr) => {
+        function! {
+            $(#[$doc])* $method, $name,
+            all |x, y| each(
+                x,
+                y,
+                #[inline(always)]
+                |$x| $value,
+            ),
+            |$dx, $y| $derivative
+        }
+    };
+    ($(#[$doc:meta])* $method:ident, $name:ident, all |$xs:ident, $ys:ident| $values:expr, |$dx:ident, $y:ident| $derivative:expr) => {
         struct $name;
 
         impl<T: Real> Function<T> for $name {
             const NAME: &'static str = stringify!($method);
 
-            #[inline(always)]
-            fn value(&self, $x: T) -> T {
-                $value
+            fn values(&self, $xs: &[T], $ys: &mut [T]) {
+                $values
             }
 
             #[inline(always)]
@@ -74,40 +100,78 @@ macro_rules! function {
 
 function! {
     /// y = eˣ; y′ = y.
-    exp, Exp, |x| x.exp(), |x, y| y
+    exp, Exp, all |x, y| kernels::exp(x, y), |x, y| y
 }
 function! {
     /// y = ln x; y′ = 1/x.
-    ln, Ln, |x| x.ln(), |x, y| x.recip()
+    ln, Ln, each |x| x.ln(), |x, y| x.recip()
 }
 function! {
     /// y = √x; y′ = 1/(2y).
-    sqrt, Sqrt, |x| x.sqrt(), |x, y| (y + y).recip()
+    sqrt, Sqrt, each |x| x.sqrt(), |x, y| (y + y).recip()
 }
 function! {
     /// y = x²; y′ = 2x.
-    square, Square, |x| x * x, |x, y| x + x
+    square, Square, each |x| x * x, |x, y| x + x
 }
 function! {
     /// y = 1/(1 + e⁻ˣ); y′ = y(1 − y).
-    sigmoid, Sigmoid, |x| ((-x).exp() + T::one()).recip(), |x, y| y * (T::one() - y)
+    sigmoid, Sigmoid, all |x, y| kernels::sigmoid(x, y), |x, y| y * (T::one() - y)
 }
 function! {
     /// y = tanh x; y′ = 1 − y².
-    tanh, Tanh, |x| x.tanh(), |x, y| T::one() - y * y
+    tanh, Tanh, all |x, y| kernels::tanh(x, y), |x, y| T::one() - y * y
 }
 function! {
     /// y = max(x, 0); y′ = 1 where x > 0, else 0. NaN stays NaN.
     relu, Relu,
-    |x| if x < T::zero() { T::zero() } else { x },
+    each |x| if x < T::zero() { T::zero() } else { x },
     |x, y| if x > T::zero() { T::one() } else { T::zero() }
 }
-function! {
-    /// y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|), which cannot overflow;
-    /// y′ = 1/(1 + e⁻ˣ).
-    softplus, Softplus,
-    |x| x.max(T::zero()) + (-x.abs()).exp().ln_1p(),
-    |x, y| ((-x).exp() + T::one()).recip()
+
+/// y = x, but at least `low` and at most `high`.
+struct Clamp<T> {
+    low: T,
+    high: T,
+}
+
+impl<T: Real> Function<T> for Clamp<T> {
+    const NAME: &'static str = "clamp";
+
+    fn check(&self) -> Result<(), String> {
+        let Self { low, high } = *self;
+        if low <= high {
+            return Ok(());
+        }
+        Err(format!("{low} to {high} is no interval"))
+    }
+
+    fn values(&self, x: &[T], y: &mut [T]) {
+        let Self { low, high } = *self;
+        each(
+            x,
+            y,
+            #[inline(always)]
+            move |x| {
+                let x = if x < low { low } else { x };
+                if x > high { high } else { x }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn derivative(&self, x: T, y: T) -> T {
+        if x == y { T::one() } else { T::zero() }
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    /// y = min(max(x, low), high); y′ = 1 in [low, high], the bounds included (as in
+    /// TensorFlow), 0 outside. NaN stays NaN. `low` must not be above `high`.
+    #[track_caller]
+    pub fn clamp(self, low: T, high: T) -> Self {
+        self.graph().apply(Map(Clamp { low, high }), &[self])
+    }
 }
 
 /// y = a·x + b with constants a and b; y′ = a.
@@ -119,9 +183,14 @@ struct Line<T> {
 impl<T: Real> Function<T> for Line<T> {
     const NAME: &'static str = "scale and shift";
 
-    #[inline(always)]
-    fn value(&self, x: T) -> T {
-        self.slope * x + self.intercept
+    fn values(&self, x: &[T], y: &mut [T]) {
+        let Self { slope, intercept } = *self;
+        each(
+            x,
+            y,
+            #[inline(always)]
+            move |x| slope * x + intercept,
+        );
     }
 
     #[inline(always)]
@@ -181,6 +250,7 @@ impl<T: Real> Neg for Var<'_, T> {
 mod tests {
     use super::*;
     use crate::testing::{assert_close, assert_gradients, evaluate};
+    use crate::{Graph, Params};
 
     const X: [f64; 5] = [-1.5, -0.25, 0.5, 1.0, 2.0];
 
@@ -189,7 +259,7 @@ mod tests {
     #[test]
     fn values() {
         let ln2 = std::f64::consts::LN_2;
-        let cases: [(&str, F, f64, f64); 12] = [
+        let cases: [(&str, F, f64, f64); 15] = [
             ("exp", |x| x.exp(), ln2, 2.0),
             ("ln", |x| x.ln(), 2.0, ln2),
             ("sqrt", |x| x.sqrt(), 6.25, 2.5),
@@ -198,7 +268,10 @@ mod tests {
             ("tanh", |x| x.tanh(), 3f64.ln(), 0.8),
             ("relu", |x| x.relu(), -2.0, 0.0),
             ("relu", |x| x.relu(), 2.0, 2.0),
-            ("softplus", |x| x.softplus(), 0.0, ln2),
+            ("clamp", |x| x.clamp(-1.0, 2.0), -1.5, -1.0),
+            ("clamp", |x| x.clamp(-1.0, 2.0), 1.5, 1.5),
+            ("clamp", |x| x.clamp(-1.0, 2.0), 2.5, 2.0),
+            ("clamp", |x| x.clamp(2.0, 2.0), 2.5, 2.0),
             ("scale", |x| -(x * 3.0 + 1.0), 2.0, -7.0),
             ("subtract", |x| 1.0 - (x - 5.0), 2.0, 4.0),
             ("from the left", |x| 0.5 + 3.0 * (x / 4.0), 2.0, 2.0),
@@ -221,7 +294,7 @@ mod tests {
             |x| x.sigmoid(),
             |x| x.tanh(),
             |x| x.relu(),
-            |x| x.softplus(),
+            |x| x.clamp(-0.5, 1.5),
             |x| x * -2.5 + 1.0,
             |x| x * x.sigmoid() + x,
         ];
@@ -239,8 +312,31 @@ mod tests {
         let at = |f: F, x| evaluate(&[(&[1], &[x])], |v| f(v[0]))[0];
         assert_eq!(at(|x| x.sigmoid(), -1e4), 0.0);
         assert_eq!(at(|x| x.sigmoid(), 1e4), 1.0);
-        assert_eq!(at(|x| x.softplus(), 1e4), 1e4);
-        assert_eq!(at(|x| x.softplus(), -1e4), 0.0);
         assert!(at(|x| x.relu(), f64::NAN).is_nan());
+        assert!(at(|x| x.clamp(-1.0, 1.0), f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_clamp_passes_the_gradient_at_its_bounds() {
+        let mut params = Params::new();
+        let mut x = [-1.25, -1.0, 0.0, 1.5, 1.75].into_iter();
+        let x = params.add("x", [5], || x.next().unwrap()).unwrap();
+        let graph = Graph::<f64>::new();
+        let root = graph.param(x).clamp(-1.0, 1.5).sum().slot();
+        let mut tape = graph.finish(root).unwrap();
+        let mut grads = params.zeros_like();
+        tape.forward(params.values()).unwrap();
+        tape.backward(params.values(), &mut grads).unwrap();
+        assert_eq!(grads[..], [0.0, 1.0, 1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_clamp_needs_an_interval() {
+        for (low, high) in [(1.0, 0.0), (f64::NAN, 0.0)] {
+            let graph = Graph::new();
+            let y = graph.input([2]).clamp(low, high).slot();
+            let message = graph.finish(y).err().expect("no interval").to_string();
+            assert!(message.contains("is no interval"), "{message}");
+        }
     }
 }

@@ -1,0 +1,131 @@
+//! Sigmoid cross-entropy of logits x and probabilities t, element by element:
+//!
+//! y = −t ln σ(x) − (1 − t) ln(1 − σ(x)) = max(x, 0) − x·t + ln(1 + e^−|x|)
+//!
+//! with σ(x) = 1/(1 + e⁻ˣ). dx += dy · (σ(x) − t), dt −= dy · x.
+//!
+//! The second form cannot overflow, and keeps the small loss of a confident right answer:
+//! for t of 0 or 1 the first two terms cancel exactly.
+
+use crate::kernels;
+use crate::op::fill;
+use crate::params::{Buffer, zeros};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+
+struct SigmoidCrossEntropy<T> {
+    /// Where `forward` puts ln(1 + e^−|x|) and `backward` σ(x).
+    scratch: Buffer<T>,
+}
+
+impl<T: Real> Op<T> for SigmoidCrossEntropy<T> {
+    fn name(&self) -> &'static str {
+        "sigmoid_cross_entropy"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        if inputs[0] != inputs[1] {
+            return Err("expected logits and targets of one shape".to_owned());
+        }
+        self.scratch = zeros(inputs[0].elements());
+        Ok(inputs[0])
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        fill(
+            &mut self.scratch,
+            x[0].iter().map(
+                #[inline(always)]
+                |x| -x.abs(),
+            ),
+        );
+        kernels::softplus_in_place(&mut self.scratch);
+        let terms = x[0].iter().zip(&x[1]).zip(self.scratch.iter());
+        fill(
+            y,
+            terms.map(
+                #[inline(always)]
+                |((&x, &t), &rest)| {
+                    let positive = if x < T::zero() { T::zero() } else { x };
+                    (positive - x * t) + rest
+                },
+            ),
+        );
+    }
+
+    fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let (logits, targets) = (&x[0], &x[1]);
+        if let Some(dx) = dx.of(0) {
+            kernels::sigmoid(logits, &mut self.scratch);
+            dx.add(self.scratch.iter().zip(targets).zip(dy).map(
+                #[inline(always)]
+                |((&p, &t), &dy)| dy * (p - t),
+            ));
+        }
+        if let Some(dt) = dx.of(1) {
+            dt.add(logits.iter().zip(dy).map(
+                #[inline(always)]
+                |(&x, &dy)| -dy * x,
+            ));
+        }
+    }
+}
+
+impl<T: Real> Var<'_, T> {
+    /// Cross-entropy, in nats, between σ of these logits and `targets`, probabilities of
+    /// the same shape: one loss for each element, to be masked, summed or averaged.
+    #[track_caller]
+    pub fn sigmoid_cross_entropy(self, targets: Self) -> Self {
+        let op = SigmoidCrossEntropy { scratch: zeros(0) };
+        self.graph().apply(op, &[self, targets])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Graph;
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+
+    #[test]
+    fn values() {
+        let ln3 = 3f64.ln();
+        let x: (&[usize], &[f64]) = (&[4], &[ln3, ln3, -ln3, 0.0]);
+        let t: (&[usize], &[f64]) = (&[4], &[1.0, 0.0, 1.0, 0.25]);
+        let loss = evaluate(&[x, t], |v| v[0].sigmoid_cross_entropy(v[1]));
+        // σ(ln 3) = 3/4
+        let by_hand = [(4.0 / 3.0f64).ln(), 4f64.ln(), 4f64.ln(), 2f64.ln()];
+        assert_close(&loss, &by_hand, 1e-15, "sigmoid_cross_entropy");
+    }
+
+    #[test]
+    fn small_losses_are_not_rounded_away_and_large_ones_stay_finite() {
+        let x: (&[usize], &[f64]) = (&[4], &[40.0, -40.0, 1e4, -1e4]);
+        let t: (&[usize], &[f64]) = (&[4], &[1.0, 0.0, 0.0, 1.0]);
+        let loss = evaluate(&[x, t], |v| v[0].sigmoid_cross_entropy(v[1]));
+        let small = (-40f64).exp();
+        assert_close(
+            &[loss[0] / small, loss[1] / small],
+            &[1.0; 2],
+            1e-15,
+            "e⁻⁴⁰",
+        );
+        assert_eq!(loss[2..], [1e4, 1e4]);
+    }
+
+    #[test]
+    fn gradients_by_logits_and_targets() {
+        let (x, t) = (numbers(18), numbers(36).split_off(18));
+        assert_gradients(&[(&[3, 6], &x), (&[3, 6], &t)], |v| {
+            v[0].sigmoid_cross_entropy(v[1])
+        });
+    }
+
+    #[test]
+    fn shapes_must_be_equal() {
+        let graph = Graph::<f64>::new();
+        let y = graph
+            .input([2, 3])
+            .sigmoid_cross_entropy(graph.input([3]))
+            .slot();
+        assert!(graph.finish(y).is_err());
+    }
+}

@@ -1,6 +1,6 @@
 //! What an operation is.
 
-use crate::kernels::{Store, dispatch};
+use crate::kernels::{Store, dispatch_once};
 use crate::params::Buffer;
 use crate::tape::Place;
 use crate::{Real, Shape};
@@ -156,7 +156,7 @@ impl<'a, T: Real> Gradient<'a, T> {
         assert_eq!(terms.len(), self.values.len(), "one term for each element");
         match self.into {
             Store::Overwrite => fill(self.values, terms),
-            Store::Add => dispatch(
+            Store::Add => dispatch_once(
                 #[inline(always)]
                 || self.values.iter_mut().zip(terms).for_each(|(g, t)| *g += t),
             ),
@@ -177,7 +177,7 @@ impl<'a, T: Real> Gradient<'a, T> {
 #[inline(always)]
 pub(crate) fn fill<T: Real>(y: &mut [T], values: impl ExactSizeIterator<Item = T>) {
     debug_assert_eq!(values.len(), y.len());
-    dispatch(
+    dispatch_once(
         #[inline(always)]
         || y.iter_mut().zip(values).for_each(|(y, v)| *y = v),
     );

@@ -19,6 +19,7 @@ mod map;
 mod transcendental;
 
 pub use conv::{Axis, Conv};
+pub(crate) use elementwise::dispatch_once;
 pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
 #[doc(hidden)]
 pub use gemm::Gemm;

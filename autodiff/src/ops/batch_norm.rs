@@ -453,7 +453,7 @@ impl Panel {
     /// Compiles `f`, which is given the panel's width, once for the full width, where
     /// the sums of all lanes stay in registers, and once for any other.
     #[inline(always)]
-    fn with_width<R>(self, f: impl FnOnce(usize) -> R) -> R {
+    fn with_width<R>(self, mut f: impl FnMut(usize) -> R) -> R {
         dispatch(
             #[inline(always)]
             || match self.width {

@@ -23,6 +23,9 @@ pub struct Dropout<T> {
     mask: Buffer<T>,
 }
 
+/// Draws that are made at once.
+const DRAWS: usize = 1024;
+
 impl<T> Dropout<T> {
     /// Number of masks drawn so far: one a forward pass.
     pub fn position(&self) -> u64 {
@@ -41,11 +44,17 @@ impl<T: Real> Dropout<T> {
         stream.set_stream(self.position);
         self.position += 1;
         // Of the 2³² values of a draw, the lowest are dropped.
-        let dropped = (self.rate * 2f64.powi(32)).round() as u64;
+        let dropped = (self.rate * 2f64.powi(32)).round() as u32;
         let kept = T::of(1.0 / (1.0 - self.rate));
-        for m in self.mask.iter_mut() {
-            let drop = u64::from(stream.next_u32()) < dropped;
-            *m = if drop { T::zero() } else { kept };
+        let mut bytes = [[0; size_of::<u32>()]; DRAWS];
+        for mask in self.mask.chunks_mut(DRAWS) {
+            let bytes = &mut bytes[..mask.len()];
+            stream.fill_bytes(bytes.as_flattened_mut());
+            let draws = bytes.iter().map(|bytes| u32::from_le_bytes(*bytes));
+            fill(
+                mask,
+                draws.map(|draw| if draw < dropped { T::zero() } else { kept }),
+            );
         }
     }
 }

@@ -6,17 +6,18 @@
 use super::axes;
 use crate::kernels::{Store, dispatch};
 use crate::parallel::{chunks_of, for_each};
+use crate::params::{Buffer, empty, zeros};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
-#[derive(Default)]
-struct MaxPool {
+struct MaxPool<T> {
     window: usize,
     stride: usize,
     batch: usize,
     input: Image,
     output: Image,
-    /// By element of y: which of the window's elements it is, for the derivative.
-    argmax: Vec<u8>,
+    /// By element of y: which of the window's elements it is, for the derivative. A
+    /// number of the type of y, so that both are compared and moved in step.
+    argmax: Buffer<T>,
 }
 
 /// The extents of one image, channels innermost.
@@ -33,19 +34,22 @@ impl Image {
     }
 }
 
-/// A window of more elements would not be counted by a `u8`.
-const LARGEST_WINDOW: usize = 16;
-
-impl MaxPool {
+impl<T: Real> MaxPool<T> {
     /// Calls `f` with the start of every pixel of y, and of its window in x.
     #[inline(always)]
     fn pixels(&self, mut f: impl FnMut(usize, usize)) {
-        let Self { stride, input, .. } = *self;
-        let rows =
-            (0..self.output.height).flat_map(|i| (0..self.output.width).map(move |j| (i, j)));
-        for (pixel, (i, j)) in rows.enumerate() {
-            let corner = i * stride * input.width + j * stride;
-            f(pixel * input.channels, corner * input.channels);
+        let Self {
+            stride,
+            input,
+            output,
+            ..
+        } = *self;
+        for i in 0..output.height {
+            for j in 0..output.width {
+                let pixel = i * output.width + j;
+                let corner = i * stride * input.width + j * stride;
+                f(pixel * input.channels, corner * input.channels);
+            }
         }
     }
 
@@ -56,6 +60,7 @@ impl MaxPool {
     }
 
     /// Whether every element of x is in exactly one window.
+    #[inline(always)]
     fn tiles(&self) -> bool {
         let Self { window, input, .. } = *self;
         self.stride == window
@@ -63,7 +68,8 @@ impl MaxPool {
             && input.width.is_multiple_of(window)
     }
 
-    fn pool<T: Real>(&self, x: &[T], y: &mut [T], argmax: &mut [u8]) {
+    #[inline(always)]
+    fn pool(&self, x: &[T], y: &mut [T], argmax: &mut [T]) {
         let channels = self.input.channels;
         self.pixels(
             #[inline(always)]
@@ -71,47 +77,38 @@ impl MaxPool {
                 let y = &mut y[pixel..][..channels];
                 let argmax = &mut argmax[pixel..][..channels];
                 y.copy_from_slice(&x[corner..][..channels]);
-                argmax.fill(0);
+                argmax.fill(T::zero());
                 for k in 1..self.window * self.window {
+                    let number = T::of(k as f64);
                     let x = &x[corner + self.offset(k)..][..channels];
                     for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
                         // The first NaN wins: nothing is larger.
-                        let larger = x > *y || x.is_nan();
+                        let larger = (x > *y) | x.is_nan();
                         *y = if larger { x } else { *y };
-                        *argmax = if larger { k as u8 } else { *argmax };
+                        *argmax = if larger { number } else { *argmax };
                     }
                 }
             },
         );
     }
 
-    fn unpool<T: Real>(&self, argmax: &[u8], dy: &[T], dx: &mut [T], into: Store) {
+    #[inline(always)]
+    fn unpool(&self, argmax: &[T], dy: &[T], dx: &mut [T], into: Store) {
         let channels = self.input.channels;
-        let overwrite = into == Store::Overwrite;
-        if overwrite && !self.tiles() {
+        let overwrite = into == Store::Overwrite && self.tiles();
+        if into == Store::Overwrite && !overwrite {
             dx.fill(T::zero());
         }
         self.pixels(
             #[inline(always)]
             |pixel, corner| {
-                let terms = || {
-                    argmax[pixel..][..channels]
-                        .iter()
-                        .zip(&dy[pixel..][..channels])
-                };
+                let (argmax, dy) = (&argmax[pixel..][..channels], &dy[pixel..][..channels]);
                 for k in 0..self.window * self.window {
+                    let number = T::of(k as f64);
                     let dx = &mut dx[corner + self.offset(k)..][..channels];
-                    let share = |(&argmax, &dy): (&u8, &T)| {
-                        if argmax == k as u8 { dy } else { T::zero() }
-                    };
-                    if overwrite && self.tiles() {
-                        dx.iter_mut()
-                            .zip(terms())
-                            .for_each(|(dx, t)| *dx = share(t));
-                    } else {
-                        dx.iter_mut()
-                            .zip(terms())
-                            .for_each(|(dx, t)| *dx += share(t));
+                    for ((dx, &argmax), &dy) in dx.iter_mut().zip(argmax).zip(dy) {
+                        let share = if argmax == number { dy } else { T::zero() };
+                        *dx = if overwrite { share } else { *dx + share };
                     }
                 }
             },
@@ -119,7 +116,7 @@ impl MaxPool {
     }
 }
 
-impl<T: Real> Op<T> for MaxPool {
+impl<T: Real> Op<T> for MaxPool<T> {
     fn name(&self) -> &'static str {
         "max_pool2d"
     }
@@ -127,9 +124,9 @@ impl<T: Real> Op<T> for MaxPool {
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let [batch, height, width, channels] = axes(inputs[0])?;
         let Self { window, stride, .. } = *self;
-        if window == 0 || window > LARGEST_WINDOW || stride == 0 {
+        if window == 0 || stride == 0 {
             return Err(format!(
-                "expected a window of 1 to {LARGEST_WINDOW} and a stride of at least 1, found {window} and {stride}"
+                "expected a window and a stride of at least 1, found {window} and {stride}"
             ));
         }
         if height < window || width < window {
@@ -149,7 +146,7 @@ impl<T: Real> Op<T> for MaxPool {
             width: outputs(width),
             channels,
         };
-        self.argmax = vec![0; batch * self.output.elements()];
+        self.argmax = zeros(batch * self.output.elements());
         let Image {
             height,
             width,
@@ -160,7 +157,7 @@ impl<T: Real> Op<T> for MaxPool {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let (from, to) = (self.input.elements(), self.output.elements());
-        let (x, mut argmax) = (&x[0], std::mem::take(&mut self.argmax));
+        let (x, mut argmax) = (&x[0], std::mem::replace(&mut self.argmax, empty()));
         let images = (chunks_of(y, to), chunks_of(&mut argmax, to));
         for_each(self.batch, images, |image, (y, argmax)| {
             dispatch(
@@ -194,7 +191,10 @@ impl<T: Real> Var<'_, T> {
         let op = MaxPool {
             window,
             stride,
-            ..MaxPool::default()
+            batch: 0,
+            input: Image::default(),
+            output: Image::default(),
+            argmax: empty(),
         };
         self.graph().apply(op, &[self])
     }
@@ -236,9 +236,9 @@ mod tests {
     fn gradients() {
         // Tiles, overlaps, gaps, and rows and columns that are left out.
         for (window, stride) in [(2, 2), (3, 3), (2, 1), (3, 2), (1, 2)] {
-            for [height, width] in [[6, 6], [5, 7]] {
-                let x = numbers(2 * height * width * 3);
-                let x: (&[usize], &[f64]) = (&[2, height, width, 3], &x);
+            for [height, width, channels] in [[6, 6, 3], [5, 7, 1], [4, 4, 18]] {
+                let x = numbers(2 * height * width * channels);
+                let x: (&[usize], &[f64]) = (&[2, height, width, channels], &x);
                 assert_gradients(&[x], |v| v[0].max_pool2d(window, stride));
                 assert_gradients(&[x], |v| {
                     v[0].max_pool2d(window, stride).sum() + v[0].square().sum()
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn windows_that_do_not_fit_are_errors() {
-        for (window, stride) in [(0, 1), (17, 1), (2, 0), (4, 1)] {
+        for (window, stride) in [(0, 1), (2, 0), (4, 1)] {
             let graph = Graph::<f64>::new();
             let y = graph.input([1, 3, 20, 2]).max_pool2d(window, stride).slot();
             let error = graph.finish(y).err().expect("no such window").to_string();

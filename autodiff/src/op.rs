@@ -111,6 +111,11 @@ pub struct Gradients<'a, T> {
 }
 
 impl<T: Real> Gradients<'_, T> {
+    /// Whether [`of`](Gradients::of) has a gradient for the i-th operand.
+    pub fn wants(&self, i: usize) -> bool {
+        self.storages[self.operands[i]].differentiable()
+    }
+
     /// The gradient of the i-th operand, or `None` if nobody asks for it (data
     /// and constants). Whoever takes it must write it.
     pub fn of(&mut self, i: usize) -> Option<Gradient<'_, T>> {

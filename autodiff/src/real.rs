@@ -1,6 +1,6 @@
 //! The element types.
 
-use crate::kernels::{Format, Gemm, Kernel, Lanes, Map, lanes};
+use crate::kernels::{Correlation, Format, Gemm, Kernel, Lanes, Map, WeightGradient, lanes};
 use crate::params::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
 use std::cell::RefCell;
@@ -54,6 +54,14 @@ pub trait Real:
     /// Applies a function to a slice. Not generic, as `run_gemm`.
     #[doc(hidden)]
     fn run_map(map: Map<'_, Self>);
+
+    /// Runs a convolution of one image. Not generic, as `run_gemm`.
+    #[doc(hidden)]
+    fn run_correlation(correlation: Correlation<'_, Self>);
+
+    /// Adds the weight gradient of one image. Not generic, as `run_gemm`.
+    #[doc(hidden)]
+    fn run_weight_gradient(gradient: WeightGradient<'_, Self>);
 
     /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
     ///
@@ -115,6 +123,14 @@ macro_rules! real {
 
             fn run_map(map: Map<'_, Self>) {
                 lanes::run(map);
+            }
+
+            fn run_correlation(correlation: Correlation<'_, Self>) {
+                lanes::run(correlation);
+            }
+
+            fn run_weight_gradient(gradient: WeightGradient<'_, Self>) {
+                lanes::run(gradient);
             }
 
             unsafe fn matrixmultiply(

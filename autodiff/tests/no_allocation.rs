@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use autodiff::kernels::simd_level;
-use autodiff::{BatchNormConfig, BatchNormMode, Graph, Params, Real, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Graph, Padding, Params, Real, Var};
 
 /// Every operation but products, on data x and a parameter w, both 4×6.
 fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
@@ -33,6 +33,14 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.batch_norm(row, x.sum_over(&[0]), batch_norm),
         w.batch_norm_relu(x.sum_over(&[0]), row, batch_norm),
         w.reshape([1, 4, 6, 1]).max_pool2d(2, 2),
+        w.reshape([1, 4, 6, 1])
+            .conv2d(w.reshape([2, 3, 1, 4]), 1, Padding::Same),
+        x.reshape([2, 4, 3, 1]).conv2d_bias_relu(
+            w.reshape([3, 2, 1, 4]),
+            w.sum_over(&[1]),
+            2,
+            Padding::Valid,
+        ),
         w.reshape([1, 4, 6, 1]).global_average_pool(),
         // Probabilities and losses.
         w.graph().half_squared_norm(&[w, row]),

@@ -18,13 +18,15 @@ pub(crate) mod lanes;
 mod map;
 mod transcendental;
 
-pub use conv::{Axis, Conv};
+pub use conv::{Axis, Conv, Convolution, Wanted};
+#[doc(hidden)]
+pub use conv::{Correlation, WeightGradient};
 pub(crate) use elementwise::dispatch_once;
 pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
 #[doc(hidden)]
 pub use gemm::Gemm;
 pub use gemm::{Matrix, Store, gemm, gemm_by_matrixmultiply};
-pub use lanes::{Kernel, Lanes};
+pub use lanes::{Kernel, Lanes, run};
 #[doc(hidden)]
 pub use map::Map;
 pub use map::{

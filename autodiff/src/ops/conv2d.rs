@@ -18,9 +18,8 @@
 //! contiguous, and so are the output channels of a weight.
 
 use super::axes;
-use crate::kernels::{Axis, Conv, dispatch};
-use crate::params::{Buffer, empty, zeros};
-use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+use crate::kernels::{Axis, Conv, Convolution, Store, Wanted};
+use crate::{Gradient, Gradients, Inputs, Op, Real, Shape, Var};
 
 /// The zeros around an image that is convolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +98,8 @@ struct Conv2d<T> {
     stride: usize,
     padding: Padding,
     then: Then,
-    conv: Conv,
-    /// dy where the ReLU let its operand through, 0 elsewhere.
-    masked: Buffer<T>,
+    /// With the scratch; made by `infer`.
+    convolution: Convolution<T>,
 }
 
 impl<T: Real> Op<T> for Conv2d<T> {
@@ -133,62 +131,56 @@ impl<T: Real> Op<T> for Conv2d<T> {
             ));
         }
         let [rows, columns] = self.padding.axes([height, width], [kh, kw], self.stride)?;
-        self.conv = Conv {
+        self.convolution = Convolution::new(Conv {
             batch,
             rows,
             columns,
             ci,
             co,
-        };
-        let y = Shape::from([batch, rows.output, columns.output, co]);
-        if self.then == Then::BiasRelu {
-            self.masked = zeros(y.elements());
-        }
-        Ok(y)
+        });
+        Ok(Shape::from([batch, rows.output, columns.output, co]))
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        match self.then {
-            Then::Nothing => y.fill(T::zero()),
-            Then::BiasRelu => {
-                for pixel in y.chunks_exact_mut(self.conv.co.max(1)) {
-                    pixel.copy_from_slice(&x[2]);
-                }
-            }
-        }
-        self.conv.forward(&x[0], &x[1], y);
-        if self.then == Then::BiasRelu {
-            let relu = |y: &mut T| *y = if *y < T::zero() { T::zero() } else { *y };
-            dispatch(
-                #[inline(always)]
-                || y.iter_mut().for_each(relu),
-            );
-        }
+        let bias = (self.then == Then::BiasRelu).then(|| &x[2]);
+        self.convolution.forward(&x[0], &x[1], bias, y);
     }
 
     /// The two sums at the top of this file, where the ReLU let y through; db += Σ dy over
     /// the pixels.
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let conv = self.conv;
-        let mut dy = dy;
-        if self.then == Then::BiasRelu {
-            for ((masked, &y), &dy) in self.masked.iter_mut().zip(y).zip(dy) {
-                *masked = if y > T::zero() { dy } else { T::zero() };
-            }
-            dy = &self.masked;
-            if let Some(db) = dx.of(2) {
-                let db = db.zeroed();
-                for pixel in dy.chunks_exact(conv.co.max(1)) {
-                    db.iter_mut().zip(pixel).for_each(|(db, &dy)| *db += dy);
-                }
-            }
+        let fused = self.then == Then::BiasRelu;
+        let wanted = Wanted {
+            kernel: dx.wants(1),
+            bias: fused && dx.wants(2),
+        };
+        let y = fused.then_some(y);
+        let into_x = dx.of(0).map(|dx| (dx.values, dx.into));
+        self.convolution
+            .backward(&x[0], &x[1], y, dy, into_x, wanted);
+        let sums = || self.convolution.sums();
+        if wanted.kernel {
+            add_up(dx.of(1), sums().map(|(kernel, _)| kernel));
         }
-        if let Some(dx) = dx.of(0) {
-            conv.input_gradient(&x[1], dy, dx.zeroed());
+        if wanted.bias {
+            add_up(dx.of(2), sums().map(|(_, bias)| bias));
         }
-        if let Some(dkernel) = dx.of(1) {
-            conv.weight_gradient(&x[0], dy, dkernel.zeroed());
+    }
+}
+
+/// gradient += Σ shares, in their order.
+fn add_up<'a, T: Real>(gradient: Option<Gradient<T>>, shares: impl Iterator<Item = &'a [T]>) {
+    let Some(Gradient { values, mut into }) = gradient else {
+        return;
+    };
+    for share in shares {
+        let share = share.iter().copied();
+        Gradient {
+            values: &mut *values,
+            into,
         }
+        .add(share);
+        into = Store::Add;
     }
 }
 
@@ -199,8 +191,7 @@ impl<T: Real> Var<'_, T> {
             stride,
             padding,
             then,
-            conv: Conv::default(),
-            masked: empty(),
+            convolution: Convolution::new(Conv::default()),
         };
         self.graph().apply(op, operands)
     }
@@ -344,7 +335,7 @@ mod tests {
 
     type Case = ([usize; 4], [usize; 4], usize, Padding);
 
-    const CASES: [Case; 8] = [
+    const CASES: [Case; 10] = [
         ([2, 5, 4, 3], [3, 3, 3, 2], 1, Padding::Same),
         ([1, 5, 6, 2], [3, 3, 2, 3], 2, Padding::Same),
         ([2, 6, 5, 2], [2, 4, 2, 1], 1, Padding::Valid),
@@ -353,6 +344,9 @@ mod tests {
         ([2, 5, 5, 3], [1, 1, 3, 2], 2, Padding::Same),
         ([1, 3, 2, 1], [5, 5, 1, 2], 1, Padding::Same),
         ([1, 4, 5, 2], [2, 1, 2, 2], 3, EXPLICIT),
+        // The last rows and columns of x are read by no output.
+        ([2, 6, 4, 3], [1, 1, 3, 2], 2, Padding::Same),
+        ([1, 8, 7, 2], [3, 2, 2, 2], 3, Padding::Valid),
     ];
 
     /// Calls `f` with the operands x, kernel and bias of every case.

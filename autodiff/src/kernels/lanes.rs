@@ -52,6 +52,8 @@ pub trait Lanes<T>: Copy {
     fn scale(self, x: Self::Register, n: Self::Register) -> Self::Register;
     /// Sum of the lanes, by halves.
     fn sum(self, a: Self::Register) -> T;
+    /// A bit for each lane, the first lowest: whether it is not 0.
+    fn nonzeros(self, a: Self::Register) -> u64;
     /// Mask of the first `n <= WIDTH` lanes.
     fn first(self, n: usize) -> Self::Mask;
     /// Runs `kernel` as a function of its own, compiled for this instruction set.
@@ -163,6 +165,9 @@ impl<T: Real> Lanes<T> for Portable {
     fn sum(self, a: T) -> T {
         a
     }
+    fn nonzeros(self, a: T) -> u64 {
+        u64::from(a != T::zero())
+    }
     fn first(self, n: usize) -> bool {
         n > 0
     }
@@ -235,6 +240,7 @@ mod x86 {
          $load:ident, $load_masked:ident, $store:ident, $store_masked:ident,
          first: |$n:ident| $first:expr,
          sum: |$x:ident| $sum:expr,
+         nonzeros: |$y:ident| $nonzeros:expr,
          copysign: |$a:ident, $b:ident| $copysign:expr,
          select_less: |$l:ident, $r:ident, $p:ident, $q:ident| $select_less:expr,
          power_of_two: |$e:ident| $power_of_two:expr,
@@ -286,6 +292,11 @@ mod x86 {
                 fn scale(self, $m: $register, $f: $register) -> $register {
                     let $lanes = self;
                     $scale
+                }
+                #[inline(always)]
+                fn nonzeros(self, $y: $register) -> u64 {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $nonzeros }
                 }
                 #[inline(always)]
                 fn first(self, $n: usize) -> $mask {
@@ -354,6 +365,7 @@ mod x86 {
         _mm512_loadu_ps, load_ps, _mm512_storeu_ps, _mm512_mask_storeu_ps,
         first: |n| ((1u32 << n) - 1) as __mmask16,
         sum: |x| _mm512_reduce_add_ps(x),
+        nonzeros: |x| _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_ps()).into(),
         copysign: |a, b| _mm512_or_ps(_mm512_abs_ps(a), _mm512_and_ps(b, _mm512_set1_ps(-0.0))),
         select_less: |a, b, x, y| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x),
         power_of_two: |n| _mm512_scalef_ps(_mm512_set1_ps(1.0), n),
@@ -364,6 +376,7 @@ mod x86 {
         _mm512_loadu_pd, load_pd, _mm512_storeu_pd, _mm512_mask_storeu_pd,
         first: |n| ((1u32 << n) - 1) as __mmask8,
         sum: |x| _mm512_reduce_add_pd(x),
+        nonzeros: |x| _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_pd()).into(),
         copysign: |a, b| _mm512_or_pd(_mm512_abs_pd(a), _mm512_and_pd(b, _mm512_set1_pd(-0.0))),
         select_less: |a, b, x, y| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), y, x),
         power_of_two: |n| _mm512_scalef_pd(_mm512_set1_pd(1.0), n),
@@ -379,6 +392,7 @@ mod x86 {
         let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
         _mm_cvtss_f32(_mm_add_ss(quarter, _mm_shuffle_ps(quarter, quarter, 1)))
     },
+    nonzeros: |x| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(x, _mm256_setzero_ps())) as u64,
     copysign: |a, b| {
         let sign = _mm256_set1_ps(-0.0);
         _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b))
@@ -399,6 +413,7 @@ mod x86 {
         let half = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
         _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
     },
+    nonzeros: |x| _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NEQ_UQ>(x, _mm256_setzero_pd())) as u64,
     copysign: |a, b| {
         let sign = _mm256_set1_pd(-0.0);
         _mm256_or_pd(_mm256_andnot_pd(sign, a), _mm256_and_pd(sign, b))

@@ -116,6 +116,24 @@ fn scale_in_two_steps<T: Real, L: Lanes<T>>(
     lanes.mul(x, lanes.power_of_two(lanes.sub(n, half)))
 }
 
+/// Elements of a cache line.
+pub const fn line<T>() -> usize {
+    64 / size_of::<T>()
+}
+
+/// Asks for the cache line at `p` to be brought into L2. A hint, so any address will do.
+#[inline(always)]
+pub fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it faults at no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// Plain scalars, for any machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;

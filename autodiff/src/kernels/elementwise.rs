@@ -16,7 +16,7 @@ const LANES: usize = 64;
 ///
 /// `f` is `FnMut` although it is called once: the compiler calls a closure that could
 /// be called again as `FnOnce` through a function that it inlines or not as it sees
-/// fit, and what is not inlined runs on the oldest instruction set. [`dispatch_once`] is
+/// fit, and what is not inlined runs on the oldest instruction set. `dispatch_once` is
 /// for closures that consume what they capture.
 #[inline(always)]
 pub fn dispatch<R>(f: impl FnMut() -> R) -> R {

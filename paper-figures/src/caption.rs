@@ -58,8 +58,12 @@ fn provenance(header: &Header) -> String {
     } else {
         format!("{} runs at a time", p.jobs)
     };
+    let threads = match p.threads {
+        1 => String::new(),
+        threads => format!(" on {threads} threads each"),
+    };
     format!(
-        "Data: {}. Measured with {preset}version {}, {}, {}, {} ({}), {jobs}, begun {}, {:.1} s.",
+        "Data: {}. Measured with {preset}version {}, {}, {}, {} ({}), {jobs}{threads}, begun {}, {:.1} s.",
         data(&p.data),
         p.project_version,
         commits(p),
@@ -170,6 +174,26 @@ mod tests {
     fn a_commit_keeps_its_remark() {
         assert_eq!(short_commit("0123456789abcdef-dirty"), "0123456789-dirty");
         assert_eq!(short_commit("unknown"), "unknown");
+    }
+
+    #[test]
+    fn threads_are_named_where_a_run_has_more_than_one() {
+        let said = |threads: Option<u64>| {
+            let mut header = serde_json::json!({
+                "id": "x", "title": "x", "section": "3.3", "protocol": {}, "deviations": [],
+                "provenance": {
+                    "project_version": "0", "git_commit": "unknown", "compiler": "rustc", "cpu": "CPU", "simd": "AVX2",
+                    "jobs": 1, "data": {"name": "x", "files": []}, "started": "then", "wall_seconds": 1.0
+                }
+            });
+            if let Some(threads) = threads {
+                header["provenance"]["threads"] = threads.into();
+            }
+            provenance(&serde_json::from_value(header).unwrap())
+        };
+        assert!(said(Some(2)).contains("one run at a time on 2 threads each, begun"));
+        assert!(said(Some(1)).contains("one run at a time, begun"));
+        assert_eq!(said(None), said(Some(1)));
     }
 
     #[test]

@@ -117,14 +117,21 @@ pub struct Provenance {
     pub cpu: String,
     /// SIMD level chosen at run time.
     pub simd: String,
-    /// Runs computed at once, each on one thread.
+    /// Runs computed at once.
     pub jobs: u64,
+    /// Threads of each run.
+    #[serde(default = "one")]
+    pub threads: u64,
     /// The data set.
     pub data: Dataset,
     /// When the section began.
     pub started: String,
     /// How long it took, in seconds.
     pub wall_seconds: f64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// The data that a result was measured on.

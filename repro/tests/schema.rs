@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use repro::cli::{self, Preset};
-use repro::experiments::{section3_2, section3_6};
+use repro::experiments::{section3_2, section3_3, section3_5, section3_6};
 use repro::provenance::{DataFile, DataSet};
 use repro::results::{
     Axes, Axis, Cell, Claim, Claims, Column, Figure, Header, Measured, Protocol, ResultFile,
@@ -180,6 +180,28 @@ fn what_the_sections_on_mnist_write_is_valid() {
     let events = directory.path().join("tensorboard").read_dir().unwrap();
     // Two methods at the one batch size of 3.2, and at the four of 3.6.
     assert_eq!(events.count(), 2 + 2 * 4);
+}
+
+#[test]
+fn what_the_sections_on_larger_networks_write_is_valid() {
+    let directory = tempdir().unwrap();
+    let out = directory.path().to_str().unwrap();
+    let words = "--preset smoke --epochs 1 --threads 2 --out";
+    let words = |method| {
+        let words = ["section"].into_iter().chain(words.split(' '));
+        words.chain([out, "--methods", method])
+    };
+    let (common, options) = cli::parse_from(&section3_5::SECTION, words("L4Adam")).unwrap();
+    section3_5::run(&common, &options).unwrap();
+    let (common, options) = cli::parse_from(&section3_3::SECTION, words("default policy")).unwrap();
+    section3_3::run(&common, &options).unwrap();
+
+    let schema = schema();
+    for id in ["figure4", "figure5", "figure7", "table4", "claims"] {
+        let file = read(&directory.path().join(id).with_extension("json"));
+        valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
+        assert_eq!(file["provenance"]["threads"], 2);
+    }
 }
 
 #[test]

@@ -681,25 +681,40 @@ mod tests {
     }
 
     #[test]
-    fn augmentation_dropout_and_penalty_are_where_they_belong() {
+    fn training_images_are_augmented_anew_in_every_epoch() {
+        let data = synthetic::stand_in(Dataset::Cifar10, 8, 100, [1; 32]);
+        let setting = small(&data, Network::ResNet);
+        let mut run = Training::new(setting, METHODS[1], 3).unwrap();
+        let mut expected = vec![0.0; setting.batch * data.shape().values()];
+        for (epoch, steps) in [(0, 1), (1, setting.steps_per_epoch())] {
+            run.advance(steps, &mut MetricLog::default()).unwrap();
+            let order = run.shuffle.epoch(epoch);
+            let examples = order.batch(0).unwrap();
+            run.pipeline
+                .train(&data.train, epoch, examples, &mut expected);
+            assert_eq!(run.classifier.inputs_mut(), expected);
+            augment::test(&data.train, examples, &mut expected);
+            assert_ne!(run.classifier.inputs_mut(), expected);
+        }
+    }
+
+    #[test]
+    fn the_resnet_has_a_penalty_and_the_optimiser_sees_it() {
         let data = synthetic::stand_in(Dataset::Cifar10, 8, 100, [1; 32]);
         let mut run = Training::new(small(&data, Network::ResNet), METHODS[1], 3).unwrap();
         run.advance(1, &mut MetricLog::default()).unwrap();
-        let first = run.batches.position().epoch;
-        let mut inputs = vec![0.0; 2 * data.shape().values()];
-        let shuffle = run.shuffle.epoch(first);
-        let examples = shuffle.batch(0).unwrap();
-        augment::test(&data.train, examples, &mut inputs);
-        assert_ne!(inputs, run.classifier.inputs_mut(), "cropped or flipped");
-        assert!(run.classifier.penalty() > 0.0);
+        assert!(run.classifier.penalty() > 0.1);
         let total = run.classifier.cross_entropy() + run.classifier.penalty();
         assert!((run.window.loss_sum - f64::from(total)).abs() < 1e-5);
-        assert_eq!(run.save().scalar::<u64>("position").unwrap(), 1);
+    }
 
+    #[test]
+    fn the_conv_net_draws_a_mask_for_every_step_and_has_no_penalty() {
         let data = synthetic::stand_in(Dataset::FashionMnist, 8, 100, [1; 32]);
         let mut run = Training::new(small(&data, CONV_NET), METHODS[1], 3).unwrap();
-        run.advance(3, &mut MetricLog::default()).unwrap();
-        assert_eq!(run.save().scalar::<u64>("dropout/position").unwrap(), 3);
+        run.advance(5, &mut MetricLog::default()).unwrap();
+        let checkpoint = run.save();
+        assert_eq!(checkpoint.scalar::<u64>("dropout/position").unwrap(), 5);
         assert_eq!(run.classifier.penalty(), 0.0);
     }
 

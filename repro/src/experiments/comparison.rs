@@ -120,7 +120,8 @@ impl<'d> Comparison<'d> {
         match self.section.size(Preset::Paper) {
             Some(whole) if (whole.seeds, whole.length) != (seeds, epochs) => {
                 deviations.push(format!(
-                    "Runs of each method: {seeds} of {epochs} epochs; `--preset paper` makes the whole, {} of {}.",
+                    "Runs of each method: {seeds} of {}; `--preset paper` makes the whole, {} of {}.",
+                    in_words(epochs),
                     whole.seeds, whole.length
                 ));
             }
@@ -157,14 +158,19 @@ impl<'d> Comparison<'d> {
             let at_once = self.common.runner_options.jobs.min(runs);
             let per_epoch = seconds / (self.epochs() * runs as u64) as f64;
             eprintln!(
-                "{} an epoch; {runs} runs of {} epochs, {at_once} at a time, from their start: {}",
+                "{} an epoch; {runs} runs of {}, {at_once} at a time, from their start: {}",
                 about(per_epoch),
-                self.epochs(),
+                in_words(self.epochs()),
                 about(seconds / at_once as f64)
             );
         }
         Ok(())
     }
+}
+
+fn in_words(epochs: u64) -> String {
+    let plural = if epochs == 1 { "" } else { "s" };
+    format!("{epochs} epoch{plural}")
 }
 
 /// A duration in words, of two or three digits.

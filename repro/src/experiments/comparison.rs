@@ -3,29 +3,22 @@
 use std::time::Duration;
 
 use datasets::ImageDataset;
-use serde_json::{Map, Value, json};
 
-use crate::claims::{self, Finding};
+use crate::claims::Finding;
 use crate::cli::{Common, Preset, Section};
 use crate::data;
 use crate::experiments::images::{self, ImageOptions, Setting};
-use crate::methods::{ADAM, L4_ADAM, L4_MOM, M_SGD, Method};
+use crate::experiments::lines::{self, Axis, Periods};
 use crate::report::Report;
-use crate::results::{Cell, Protocol, Series, Verdict};
+use crate::results::{Cell, Protocol};
 use crate::run::RunResult;
 use crate::runner::{Planned, Runner};
-use crate::stats::{Curve, GridError, Spread};
 
-/// A method at its setting: one curve of a section's figures.
-#[derive(Clone)]
-pub struct Line<'d> {
-    /// What the section's results call it.
-    pub name: String,
-    /// The method.
-    pub method: Method,
-    /// What it is run on.
-    pub setting: Setting<'d>,
-}
+/// A method on images at its setting.
+pub type Line<'d> = lines::Line<Setting<'d>>;
+
+/// What was run on images, and what came of it.
+pub type Runs<'d> = lines::Runs<Setting<'d>>;
 
 /// A section's runs, before they are made.
 pub struct Comparison<'d> {
@@ -42,9 +35,6 @@ pub struct Comparison<'d> {
     /// How the section departs from the paper, beside the data and the number of runs and epochs.
     pub deviations: Vec<String>,
 }
-
-/// What was run and what came of it; each line has a result for every seed.
-pub struct Runs<'d>(pub Vec<(Line<'d>, Vec<RunResult>)>);
 
 impl<'d> Comparison<'d> {
     /// Runs every line with every seed, and begins the report. An estimate of the time is told on standard error first.
@@ -74,9 +64,7 @@ impl<'d> Comparison<'d> {
             self.all_deviations(),
             data::provenance(self.data),
         );
-        let chunks = results.chunks(self.common.seeds as usize);
-        let lines = self.lines.into_iter().zip(chunks.map(<[_]>::to_vec));
-        Ok((Runs(lines.collect()), report))
+        Ok((Runs::new(self.lines, &results), report))
     }
 
     fn epochs(&self) -> u64 {
@@ -185,25 +173,9 @@ fn about(seconds: f64) -> String {
     format!("about {}", humantime::format_duration(rounded))
 }
 
-impl Line<'_> {
-    /// A metric of a run, over epochs.
-    fn curve(&self, result: &RunResult, metric: &str) -> Curve {
-        let steps_per_epoch = self.setting.steps_per_epoch() as f64;
-        Curve::of(result, metric).over(|step| step / steps_per_epoch)
-    }
-
-    /// A metric of all its runs, over epochs.
-    ///
-    /// # Errors
-    /// If they were not measured at the same steps.
-    pub fn series(
-        &self,
-        panel: &str,
-        results: &[RunResult],
-        metric: &str,
-    ) -> Result<Series, GridError> {
-        let curves: Vec<Curve> = results.iter().map(|run| self.curve(run, metric)).collect();
-        Series::over(panel, &self.name, &curves, Spread::Range)
+impl Axis for Setting<'_> {
+    fn steps_per_unit(&self) -> f64 {
+        self.steps_per_epoch() as f64
     }
 }
 
@@ -212,45 +184,6 @@ impl Runs<'_> {
     #[must_use]
     pub fn epochs(&self) -> u64 {
         self.0.first().map_or(0, |(line, _)| line.setting.epochs)
-    }
-
-    /// A line and its results, if it was run.
-    #[must_use]
-    pub fn line(&self, name: &str) -> Option<(&Line<'_>, &[RunResult])> {
-        let (line, results) = self.0.iter().find(|(line, _)| line.name == name)?;
-        Some((line, results))
-    }
-
-    /// The results of a line, if it was run.
-    #[must_use]
-    pub fn of(&self, name: &str) -> Option<&[RunResult]> {
-        self.line(name).map(|(_, results)| results)
-    }
-
-    /// A metric of every line, over epochs.
-    ///
-    /// # Errors
-    /// If runs were not measured at the same steps.
-    pub fn series(&self, panel: &str, metric: &str) -> Result<Vec<Series>, GridError> {
-        let series = self.0.iter();
-        series
-            .map(|(line, results)| line.series(panel, results, metric))
-            .collect()
-    }
-
-    /// The effective learning rates of the named lines, with their short-term range. One run of each, as a mean over runs
-    /// would smooth away the very movements that they are to show.
-    #[must_use]
-    pub fn rates(&self, panel: &str, names: &[&str]) -> Vec<Series> {
-        let lines = names.iter().filter_map(|name| self.line(name));
-        lines
-            .filter_map(|(line, results)| {
-                let first = results.first()?;
-                let metrics = ["learning_rate", "learning_rate_min", "learning_rate_max"];
-                let curves = metrics.map(|metric| line.curve(first, metric));
-                Some(Series::short_term(panel, &line.name, curves))
-            })
-            .collect()
     }
 
     /// Test accuracies of a line after so many epochs, in per cent.
@@ -265,124 +198,39 @@ impl Runs<'_> {
         }))
     }
 
-    /// Final training losses of a line: means over the last epoch's batches.
-    #[must_use]
-    pub fn final_losses(&self, name: &str) -> Option<Cell> {
-        self.of(name).map(Cell::final_losses)
-    }
-
     /// C1 on this task.
     #[must_use]
     pub fn lower_loss(&self, task: &str) -> Option<Finding> {
-        let cell = |name| Some((name, self.final_losses(name)?));
-        let pair = |l4, base| Some([cell(l4)?, cell(base)?]);
-        let pairs = [pair(L4_ADAM, ADAM)?, pair(L4_MOM, M_SGD)?];
         let task = format!("{task}, mean over the batches of epoch {}", self.epochs());
-        Some(claims::lower_loss(&task, pairs))
+        self.lower_final_loss(&task)
     }
 
     /// C6 on this task, for L4 at its default and the other L4 lines among `names`.
     #[must_use]
     pub fn moving_rates(&self, task: &str, names: &[&'static str]) -> Option<Finding> {
-        if [L4_ADAM, L4_MOM].iter().any(|name| self.of(name).is_none()) {
-            return None;
-        }
-        let movements = names.iter().filter_map(|name| {
-            let results = self.of(name)?;
-            Some((*name, results.iter().map(Movement::of).collect()))
-        });
-        Some(moving_rates(task, &movements.collect::<Vec<_>>()))
+        self.rates_that_move(task, names, TENTHS)
     }
 }
 
-/// The values of a metric.
-#[must_use]
-pub fn values<'a>(result: &'a RunResult, metric: &str) -> &'a [f64] {
-    let column = result.metrics.get(metric);
-    column.map_or(&[], |column| &column.values)
-}
-
-/// How much the effective learning rate of a run moves within a tenth of an epoch.
-pub struct Movement {
-    /// Windows without a step of rate 0.
-    pub windows: usize,
-    /// Of them, those in which the greatest rate is at least 100 times the least.
-    pub wide: usize,
-    /// Whether the run diverged or had a later epoch of higher loss than its first.
-    pub unstable: bool,
-}
-
-impl Movement {
-    /// From what the run logged.
-    #[must_use]
-    pub fn of(result: &RunResult) -> Self {
-        let low = values(result, "learning_rate_min");
-        let high = values(result, "learning_rate_max");
-        let moving = low.iter().zip(high).filter(|(low, _)| **low > 0.0);
-        let losses = values(result, "epoch_loss");
-        Self {
-            windows: moving.clone().count(),
-            wide: moving.filter(|(low, high)| *high / *low >= 100.0).count(),
-            unstable: result.diverged_at().is_some() || losses.iter().any(|loss| *loss > losses[0]),
-        }
-    }
-}
-
-/// C6, from the movements of each method's runs.
-fn moving_rates(task: &str, movements: &[(&str, Vec<Movement>)]) -> Finding {
-    let all = || movements.iter().flat_map(|(_, movements)| movements);
-    let moves = |movement: &Movement| movement.wide > 0;
-    let verdict = if all().all(|movement| moves(movement) && !movement.unstable) {
-        Verdict::Reproduced
-    } else if all().any(moves) {
-        Verdict::Partly
-    } else {
-        Verdict::NotReproduced
-    };
-    let sum = |movements: &[Movement], count: fn(&Movement) -> usize| -> usize {
-        movements.iter().map(count).sum()
-    };
-    let counts: Map<String, Value> = movements
-        .iter()
-        .map(|(name, movements)| {
-            let counts = json!({
-                "windows": sum(movements, |m| m.windows),
-                "windows_of_two_orders": sum(movements, |m| m.wide),
-                "runs_with_such_a_window": sum(movements, |m| usize::from(m.wide > 0)),
-                "unstable_runs": sum(movements, |m| usize::from(m.unstable)),
-                "runs": movements.len(),
-            });
-            ((*name).to_owned(), counts)
-        })
-        .collect();
-    let parts = movements.iter().map(|(name, movements)| {
-        let (wide, windows) = (sum(movements, |m| m.wide), sum(movements, |m| m.windows));
-        let unstable = sum(movements, |m| usize::from(m.unstable));
-        format!(
-            "{name} in {wide} of {windows}, {unstable} of {} runs unstable",
-            movements.len()
-        )
-    });
-    Finding {
-        id: "C6",
-        verdict,
-        evidence: format!(
-            "{task}. Tenths of an epoch in which the greatest effective learning rate is at least 100 times the least (those \
-             with a rate of 0 left out): {}. Reproduced would be some in every run, and no run unstable, which is to diverge or to \
-             have a later epoch of higher loss than the first; partly, some in any run.",
-            parts.collect::<Vec<_>>().join("; ")
-        ),
-        measured: Value::Object(counts),
-    }
-}
+/// What the rows of a run on images stand for.
+pub const TENTHS: Periods = Periods {
+    windows: "Tenths of an epoch",
+    period: "epoch",
+    losses: "epoch_loss",
+};
 
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::LazyLock;
 
+    use serde_json::{Map, json};
+
     use super::*;
     use crate::experiments::images::Network;
+    use crate::experiments::lines::Movement;
+    use crate::methods::{L4_ADAM, L4_MOM, Method};
     use crate::metrics::{MetricLog, Timing};
+    use crate::results::Verdict;
     use crate::run::{Outcome, RunSpec};
     use datasets::{Dataset, synthetic};
 
@@ -424,9 +272,9 @@ pub(crate) mod tests {
             method: Method::Sgd { rate: 0.1 },
             setting,
         };
-        let lines = by_method.iter();
-        Runs(
-            lines
+        let by_method = by_method.iter();
+        lines::Runs(
+            by_method
                 .map(|(name, results)| (line(name), results.to_vec()))
                 .collect(),
         )
@@ -458,7 +306,7 @@ pub(crate) mod tests {
         let still = runs(&[(L4_ADAM, &adam), (L4_MOM, &momentum)], 2);
         let finding = still.moving_rates("A task", &NAMES);
         assert_eq!(finding.map(|f| f.verdict), Some(Verdict::NotReproduced));
-        let zero_is_no_movement = Movement::of(&moving(0.0, 100.0, 0.5));
+        let zero_is_no_movement = Movement::of(&moving(0.0, 100.0, 0.5), TENTHS);
         assert_eq!(
             (zero_is_no_movement.windows, zero_is_no_movement.wide),
             (0, 0)

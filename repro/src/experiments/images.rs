@@ -31,6 +31,7 @@ use crate::checkpoint::Checkpoint;
 use crate::data::{self, DataOptions};
 use crate::experiment::{Advance, Experiment, Stop};
 use crate::experiments::regression::stop;
+use crate::experiments::window::Window;
 use crate::methods::{Method, load_state, save_state};
 use crate::metrics::MetricLog;
 use crate::run::RunSpec;
@@ -297,13 +298,6 @@ pub struct Training<'d> {
     epoch: Epoch,
 }
 
-/// The steps since the last row, or up to it: what a window amounts to stays until the next begins.
-#[derive(Default)]
-struct Window {
-    loss_sum: f64,
-    rates: Vec<f32>,
-}
-
 /// The steps of the current epoch, or of the last if the next has not begun.
 #[derive(Default)]
 struct Epoch {
@@ -429,39 +423,6 @@ impl<'d> Training<'d> {
         self.pipeline.test(test, &examples, self.test.inputs_mut());
         let labels = &test.labels()[first..][..TEST_BATCH];
         Ok(self.test.evaluate(&self.params, labels)?.0)
-    }
-}
-
-impl Window {
-    fn observe(&mut self, loss: f32, rate: f32) {
-        self.loss_sum += f64::from(loss);
-        self.rates.push(rate);
-    }
-
-    fn log(&self, step: u64, log: &mut MetricLog) -> Result<(), Stop> {
-        let mut rates = self.rates.clone();
-        rates.sort_by(f32::total_cmp);
-        let at = |index: usize| rates.get(index).map_or(f64::NAN, |&rate| f64::from(rate));
-        let last = rates.len().saturating_sub(1);
-        let row = [
-            ("loss", self.loss_sum / self.rates.len() as f64),
-            ("learning_rate", (at(last / 2) + at(last.div_ceil(2))) / 2.0),
-            ("learning_rate_min", at(0)),
-            ("learning_rate_max", at(last)),
-        ];
-        log.push(step, &row)
-    }
-
-    fn save(&self, checkpoint: &mut Checkpoint) {
-        checkpoint.put_scalar("window/loss_sum", self.loss_sum);
-        checkpoint.put("window/rates", &[self.rates.len()], &self.rates);
-    }
-
-    fn load(checkpoint: &Checkpoint) -> anyhow::Result<Self> {
-        Ok(Self {
-            loss_sum: checkpoint.scalar("window/loss_sum")?,
-            rates: checkpoint.values("window/rates")?.to_vec(),
-        })
     }
 }
 
@@ -741,25 +702,6 @@ mod tests {
         let rates = ["learning_rate_min", "learning_rate", "learning_rate_max"].map(column);
         assert!((0..20).all(|i| rates[0][i] <= rates[1][i] && rates[1][i] <= rates[2][i]));
         assert_eq!(column("zero_loss_batches")[0], 0.0);
-    }
-
-    #[test]
-    fn a_window_has_its_median_and_its_range() {
-        let mut window = Window::default();
-        for (loss, rate) in [(1.0, 8.0), (2.0, 1.0), (3.0, 0.0), (6.0, 2.0)] {
-            window.observe(loss, rate);
-        }
-        let mut log = MetricLog::default();
-        window.log(4, &mut log).unwrap();
-        let value = |name| log.metrics().get(name).unwrap().values[0];
-        let logged = [
-            "loss",
-            "learning_rate",
-            "learning_rate_min",
-            "learning_rate_max",
-        ]
-        .map(value);
-        assert_eq!(logged, [3.0, 1.5, 0.0, 8.0]);
     }
 
     #[test]

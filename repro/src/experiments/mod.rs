@@ -2,9 +2,11 @@
 
 pub mod comparison;
 pub mod images;
+pub mod lines;
 pub mod regression;
 pub mod section3_1;
 pub mod section3_2;
 pub mod section3_3;
 pub mod section3_5;
 pub mod section3_6;
+pub mod window;

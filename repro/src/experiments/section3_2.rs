@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::claims::{self, Finding};
 use crate::cli::{Common, Preset, Section, Size};
 use crate::data;
-use crate::experiments::comparison::{Comparison, Line, Runs, values};
+use crate::experiments::comparison::{Comparison, Line, Runs};
 use crate::experiments::images::{ImageOptions, Network, Setting};
+use crate::experiments::lines::values;
 use crate::methods::{
     ADAM, ALPHA, BEST_ALPHA, L4_ADAM, L4_ADAM_BEST, L4_MOM, L4_MOM_BEST, M_SGD, Method, SGD,
 };

@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::claims::{self, Finding};
 use crate::cli::{Common, Preset, Section, Size};
 use crate::data;
-use crate::experiments::comparison::{Comparison, Line, Movement, Runs};
+use crate::experiments::comparison::{Comparison, Line, Runs, TENTHS};
 use crate::experiments::images::{ImageOptions, Network, Setting};
+use crate::experiments::lines::Movement;
 use crate::methods::{ADAM, ALPHA, DEFAULT_POLICY, L4_ADAM, L4_MOM, M_SGD, Method};
 use crate::results::{Axes, Axis, Figure, Header, Series};
 use crate::run::RunResult;
@@ -258,7 +259,8 @@ impl Part {
 
 fn steady(runs: &Runs<'_>) -> Option<Part> {
     let share = |name| {
-        let movements = runs.of(name)?.iter().map(Movement::of);
+        let results = runs.of(name)?.iter();
+        let movements = results.map(|run| Movement::of(run, TENTHS));
         let (wide, windows) = movements.fold((0, 0), |(wide, windows), movement| {
             (wide + movement.wide, windows + movement.windows)
         });

@@ -1,6 +1,6 @@
 //! The methods that the paper compares, with their settings, and their state in checkpoints.
 
-use l4::{Adam, ConfigError, L4Adam, L4Mom, Momentum, Optimizer, Schedule, Sgd, State};
+use l4::{Adam, ConfigError, L4Adam, L4Mom, Momentum, Optimizer, RmsProp, Schedule, Sgd, State};
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Element};
@@ -30,6 +30,11 @@ pub enum Method {
         /// Constant learning rate.
         rate: f64,
     },
+    /// RMSProp as in TensorFlow.
+    RmsProp {
+        /// Constant learning rate.
+        rate: f64,
+    },
     /// L4 over Adam.
     L4Adam {
         /// α, the fraction of the step to the linearised minimum.
@@ -54,8 +59,14 @@ pub const SGD: &str = "SGD";
 pub const M_SGD: &str = "mSGD";
 /// Section 3.3's piecewise-constant rates, in the paper's legends.
 pub const DEFAULT_POLICY: &str = "default policy";
+/// Heavy ball at a rate of our own search, where the paper's does not do.
+pub const M_SGD_TUNED: &str = "mSGD*";
 /// Adam, in the paper's legends.
 pub const ADAM: &str = "Adam";
+/// RMSProp at the rate of the DNC's repository.
+pub const RMS_PROP: &str = "RMSProp";
+/// RMSProp at its best rate.
+pub const RMS_PROP_TUNED: &str = "RMSProp*";
 /// L4Adam at the default α, in the paper's legends.
 pub const L4_ADAM: &str = "L4Adam";
 /// L4Adam at the best α, in the paper's legends.
@@ -79,6 +90,9 @@ impl Method {
             }
             Method::Adam { rate } => {
                 json!({"optimizer": "Adam", "rate": rate, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-4})
+            }
+            Method::RmsProp { rate } => {
+                json!({"optimizer": "RMSProp", "rate": rate, "decay": 0.9, "epsilon": 1e-10})
             }
             Method::L4Adam { alpha } => l4_settings(
                 "L4Adam",
@@ -108,6 +122,7 @@ impl Method {
                 Box::new(Momentum::new(schedule))
             }
             Method::Adam { rate } => Box::new(Adam::new(constant(rate)?)),
+            Method::RmsProp { rate } => Box::new(RmsProp::new(constant(rate)?)),
             Method::L4Adam { alpha } => Box::new(L4Adam::new().alpha(T::of(alpha))?),
             Method::L4Mom { alpha } => Box::new(L4Mom::new().alpha(T::of(alpha))?),
         })
@@ -157,7 +172,8 @@ pub fn load_state<T: Element + l4::Real + Default>(
 mod tests {
     use super::*;
 
-    const METHODS: [Method; 6] = [
+    const METHODS: [Method; 7] = [
+        Method::RmsProp { rate: 0.1 },
         Method::DefaultPolicy {
             rate: 0.1,
             drops: [0, 1, 2],

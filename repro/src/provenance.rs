@@ -41,6 +41,25 @@ pub struct Provenance {
     pub run_seconds: f64,
 }
 
+impl Provenance {
+    /// Of results that rest on what two successive parts of one command computed, on different data.
+    #[must_use]
+    pub fn and(&self, later: &Self) -> Self {
+        let mut both = self.clone();
+        let commits = later.other_commits.iter();
+        let new: Vec<String> = commits
+            .filter(|commit| !self.other_commits.contains(commit))
+            .cloned()
+            .collect();
+        both.other_commits.extend(new);
+        both.data.name = format!("{}; {}", self.data.name, later.data.name);
+        both.data.files.extend(later.data.files.iter().cloned());
+        both.wall_seconds += later.wall_seconds;
+        both.run_seconds += later.run_seconds;
+        both
+    }
+}
+
 /// Files from before there was a choice do not say it.
 fn one() -> usize {
     1

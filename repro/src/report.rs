@@ -47,6 +47,47 @@ impl Report {
         }
     }
 
+    /// One report on the parts of a section that are there, with their names. What is written from now on is said of all of
+    /// them: settings and deviations are under their part's name, unless there is only one.
+    #[must_use]
+    pub fn join(parts: Vec<(&str, Self)>) -> Self {
+        let alone = parts.len() == 1;
+        let named = parts.into_iter().map(|(name, report)| match alone {
+            true => report,
+            false => report.under(name),
+        });
+        named.reduce(Self::and).expect("a section has a part")
+    }
+
+    fn under(mut self, name: &str) -> Self {
+        let protocol = &mut self.shared.protocol;
+        let settings = std::mem::take(&mut protocol.hyperparameters).into_iter();
+        protocol.hyperparameters = settings
+            .map(|(method, settings)| (format!("{name}: {method}"), settings))
+            .collect();
+        for deviation in &mut self.shared.deviations {
+            *deviation = format!("{name}: {deviation}");
+        }
+        self
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        let (shared, others) = (&mut self.shared, other.shared);
+        let protocol = &mut shared.protocol;
+        protocol.epochs = protocol.epochs.or(others.protocol.epochs);
+        protocol.examples = protocol.examples.or(others.protocol.examples);
+        // What is the same for all methods of one part need not be for all.
+        (protocol.steps, protocol.batch) = (None, None);
+        protocol
+            .hyperparameters
+            .extend(others.protocol.hyperparameters);
+        shared.deviations.extend(others.deviations);
+        shared.provenance = shared.provenance.and(&others.provenance);
+        self.text += &other.text;
+        self.written.extend(other.written);
+        self
+    }
+
     /// The header of a file.
     #[must_use]
     pub fn header(&self, id: &str, title: &str) -> Header {

@@ -46,12 +46,15 @@ pub struct Protocol {
     pub preset: String,
     /// The seeds of each method's runs.
     pub seeds: Vec<u64>,
-    /// Length of a run in steps. A run has at least one of `steps` and `epochs`.
+    /// Length of a run in steps. A run has at least one of `steps`, `epochs` and `examples`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
     /// Length of a run in passes over the training set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
+    /// Length of a run in examples that a task generates, less those that do not fill a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<u64>,
     /// Examples in a minibatch; absent where all examples are used at once, or where it differs by method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,

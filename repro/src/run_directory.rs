@@ -110,6 +110,15 @@ pub(crate) fn is_finished(directory: &Path) -> bool {
     directory.join("result.json").exists()
 }
 
+/// The last state of the run that this directory is for; `None` if it has none or it was not kept.
+pub(crate) fn last_checkpoint(
+    directory: &Path,
+    spec: &RunSpec,
+) -> Result<Option<Checkpoint>, RunDirectoryError> {
+    let found = read_checkpoint(&directory.join("checkpoint.safetensors"), spec)?;
+    Ok(found.map(|(checkpoint, _)| checkpoint))
+}
+
 /// The commit under which the run was started: this one's, if it starts now.
 fn open_config(file: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError> {
     let Some(config) = read_json::<Config>(file)? else {

@@ -33,6 +33,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, ensure};
 
+use crate::checkpoint::Checkpoint;
 use crate::experiment::{Advance, Experiment, Stop};
 use crate::files::{Durability, FileError};
 use crate::interrupt;
@@ -264,11 +265,29 @@ impl Runner {
         }
     }
 
+    /// The final state of a finished run.
+    ///
+    /// # Errors
+    /// If the run has no checkpoint, or a damaged one.
+    pub fn final_checkpoint(&self, planned: &Planned<'_>) -> anyhow::Result<Checkpoint> {
+        let directory = self.run_directory(planned);
+        let checkpoint = run_directory::last_checkpoint(&directory, &planned.spec)?;
+        checkpoint.with_context(|| {
+            format!(
+                "{} has no checkpoint.safetensors: compute the run again, with --fresh",
+                directory.display()
+            )
+        })
+    }
+
     /// Whether this run's result is there already, and will be read back.
     #[must_use]
     pub fn is_finished(&self, planned: &Planned<'_>) -> bool {
-        let directory = self.out().join("runs").join(planned.spec.directory_name());
-        !self.options.fresh && run_directory::is_finished(&directory)
+        !self.options.fresh && run_directory::is_finished(&self.run_directory(planned))
+    }
+
+    fn run_directory(&self, planned: &Planned<'_>) -> PathBuf {
+        self.out().join("runs").join(planned.spec.directory_name())
     }
 
     fn collect(

@@ -16,12 +16,23 @@ pub const FIRST_SEED: u64 = 1_000_000;
 pub struct Baseline {
     /// The method, as the paper's legends call it.
     pub name: &'static str,
-    /// The best rate according to the paper.
-    pub paper: f64,
+    /// The rate around which the default grid lies.
+    pub rate: f64,
+    /// Where that rate comes from.
+    pub origin: Origin,
     /// By which powers of two the default grid multiplies it.
     pub powers: RangeInclusive<i32>,
     /// The method at a rate.
     pub method: fn(f64) -> Method,
+}
+
+/// Where a rate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The best rate according to the paper.
+    Paper,
+    /// The repository that the paper compares with, which is not to say that it is the best.
+    Repository,
 }
 
 impl Baseline {
@@ -29,7 +40,7 @@ impl Baseline {
     #[must_use]
     pub fn rates(&self) -> Vec<f64> {
         let powers = self.powers.clone();
-        powers.map(|k| self.paper * 2f64.powi(k)).collect()
+        powers.map(|k| self.rate * 2f64.powi(k)).collect()
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Purpose {
     Dropout = 4,
     /// Crops and flips of training images.
     Augment = 5,
+    /// Examples to test on, where a task generates them: never trained on from this stream.
+    Test = 6,
 }
 
 /// The stream of the run with this seed for this purpose, from its start.

@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 use crate::cli::{Execution, Preset};
 use crate::data::{self, DataOptions};
 use crate::experiments::images::{self, Network, Setting};
-use crate::experiments::{section3_1, section3_2};
-use crate::methods::{ADAM, M_SGD, Method, SGD};
+use crate::experiments::{dnc, section3_1, section3_2, section3_4};
+use crate::methods::{ADAM, M_SGD, Method, RMS_PROP, SGD};
 use crate::provenance::DataSet;
 use crate::report::Report;
 use crate::results::{Column, Entry, Header, Protocol, Table};
 use crate::runner::{Planned, Runner};
-use crate::search::{Baseline, FIRST_SEED, RateGrid, Search};
+use crate::search::{Baseline, FIRST_SEED, Origin, RateGrid, Search};
 
 /// Searches a grid of constant learning rates for each baseline of a section, with restarts.
 ///
@@ -32,19 +32,19 @@ use crate::search::{Baseline, FIRST_SEED, RateGrid, Search};
 #[command(name = "tune", version)]
 pub struct Arguments {
     /// Section of the paper whose task is trained on
-    #[arg(long, value_parser = ["3.1", "3.2"])]
+    #[arg(long, value_parser = ["3.1", "3.2", "3.4"])]
     section: String,
 
     /// How long each run is, as smoke, quick and paper: on 3.1 300, 10,000 and 30,000 steps; on 3.2 1 epoch of synthetic
-    /// data, 3 and 30 epochs of MNIST
+    /// data, 3 and 30 epochs of MNIST; on 3.4 250, 3,000 and 10,000 steps
     #[arg(long, default_value = "quick", value_parser = preset())]
     preset: Preset,
 
     /// Methods whose rate is searched for, separated by commas [default: all baselines of the section]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true, value_parser = [M_SGD, ADAM, SGD])]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true, value_parser = [M_SGD, ADAM, SGD, RMS_PROP])]
     methods: Vec<String>,
 
-    /// Rates to try with each method, separated by commas [default: powers of two times Table 1's rate]
+    /// Rates to try with each method, separated by commas [default: powers of two times Table 1's rate, or for RMSProp its repository's]
     #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = rate)]
     rates: Vec<f64>,
 
@@ -131,6 +131,31 @@ fn mnist<'d>(arguments: &Arguments, data: &'d ImageDataset) -> Task<'d> {
     }
 }
 
+/// Section 3.4: the DNC on repeat-copy.
+fn repeat_copy(preset: Preset) -> Task<'static> {
+    let setting = dnc::Setting {
+        batch: dnc::BATCH,
+        steps: match preset {
+            Preset::Smoke => 250,
+            Preset::Quick => 3_000,
+            Preset::Reduced | Preset::Paper => 10_000,
+        },
+    };
+    Task {
+        baselines: section3_4::BASELINES,
+        plan: Box::new(move |name, method, seed| {
+            setting.plan(section3_4::SECTION.number, name, method, seed)
+        }),
+        protocol: Protocol {
+            steps: Some(setting.steps),
+            batch: Some(setting.batch as u64),
+            ..Protocol::default()
+        },
+        deviations: Vec::new(),
+        data: dnc::data(),
+    }
+}
+
 /// Searches as the command line says, writes `search.json` and prints it as a table.
 ///
 /// # Errors
@@ -146,6 +171,7 @@ fn search(arguments: &Arguments) -> anyhow::Result<Report> {
             let data = data::load(Dataset::Mnist, preset, &arguments.data)?;
             search_on(mnist(arguments, &data), "3.2", arguments)
         }
+        "3.4" => search_on(repeat_copy(preset), "3.4", arguments),
         _ => search_on(regression(preset)?, "3.1", arguments),
     }
 }
@@ -211,16 +237,18 @@ fn selected(baselines: &'static [Baseline], names: &[String]) -> Option<Vec<&'st
 
 /// A method's settings, with all the rates that were tried.
 fn hyperparameters((baseline, search): &(&Baseline, Search)) -> Map<String, Value> {
-    let mut settings = (baseline.method)(baseline.paper).hyperparameters();
+    let mut settings = (baseline.method)(baseline.rate).hyperparameters();
     let rates: Vec<f64> = search.scores().map(|(rate, _)| rate).collect();
     settings.insert("rate".to_owned(), json!(rates));
     settings
 }
 
 fn paper_rates(searches: &Searches) -> Map<String, Value> {
+    let of_paper = |(baseline, _): &&(&Baseline, Search)| baseline.origin == Origin::Paper;
     searches
-        .iter()
-        .map(|(name, (baseline, _))| ((*name).to_owned(), json!(baseline.paper)))
+        .values()
+        .filter(of_paper)
+        .map(|(baseline, _)| (baseline.name.to_owned(), json!(baseline.rate)))
         .collect()
 }
 
@@ -242,8 +270,11 @@ fn scores(header: Header, searches: &Searches) -> Table {
                     "best"
                 });
             }
-            if rate == baseline.paper {
-                notes.push("the paper's");
+            if rate == baseline.rate {
+                notes.push(match baseline.origin {
+                    Origin::Paper => "the paper's",
+                    Origin::Repository => "the repository's",
+                });
             }
             IndexMap::from([
                 ("method".to_owned(), Entry::from(baseline.name)),
@@ -270,9 +301,15 @@ mod tests {
 
     #[test]
     fn the_default_grid_holds_the_papers_rate_exactly() {
-        for baseline in [section3_1::BASELINES, section3_2::BASELINES].concat() {
+        for baseline in [
+            section3_1::BASELINES,
+            section3_2::BASELINES,
+            section3_4::BASELINES,
+        ]
+        .concat()
+        {
             let rates = baseline.rates();
-            assert!(rates.contains(&baseline.paper), "{}", baseline.name);
+            assert!(rates.contains(&baseline.rate), "{}", baseline.name);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use repro::cli::{self, Preset};
-use repro::experiments::{section3_2, section3_3, section3_5, section3_6};
+use repro::experiments::{section3_2, section3_3, section3_4, section3_5, section3_6};
 use repro::provenance::{DataFile, DataSet};
 use repro::results::{
     Axes, Axis, Cell, Claim, Claims, Column, Figure, Header, Measured, Protocol, ResultFile,
@@ -52,6 +52,7 @@ fn header(id: &str) -> Header {
             seeds: vec![0, 1],
             steps: Some(1000),
             epochs: None,
+            examples: None,
             batch: Some(64),
             hyperparameters: [(
                 "L4Adam*".to_owned(),
@@ -168,7 +169,8 @@ fn what_the_sections_on_mnist_write_is_valid() {
     let words = || ["section"].into_iter().chain(words.split(' ')).chain([out]);
     let (common, options) = cli::parse_from(&section3_2::SECTION, words()).unwrap();
     section3_2::run(&common, &options).unwrap();
-    let (common, options) = cli::parse_from(&section3_6::SECTION, words()).unwrap();
+    let words = words().chain(["--task", "mnist"]);
+    let (common, options) = cli::parse_from(&section3_6::SECTION, words).unwrap();
     section3_6::run(&common, &options).unwrap();
 
     let schema = schema();
@@ -202,6 +204,46 @@ fn what_the_sections_on_larger_networks_write_is_valid() {
         valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
         assert_eq!(file["provenance"]["threads"], 2);
     }
+}
+
+#[test]
+fn what_the_sections_on_the_dnc_write_is_valid() {
+    let directory = tempdir().unwrap();
+    let out = directory.path().to_str().unwrap();
+    let words = |own: &'static str| {
+        let shared = ["section", "--preset", "smoke", "--seeds", "1", "--out", out];
+        shared.into_iter().chain(own.split(' '))
+    };
+    let schema = schema();
+    let check = |id: &str| {
+        let file = read(&directory.path().join(id).with_extension("json"));
+        valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
+        file
+    };
+    let own = words("--steps 100");
+    let (common, options) = cli::parse_from(&section3_4::SECTION, own).unwrap();
+    section3_4::run(&common, options).unwrap();
+    let table = check("repeat_copy");
+    let methods = table["rows"].as_array().unwrap().iter();
+    let methods: Vec<&str> = methods.map(|row| row["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, section3_4::SECTION.methods);
+    let figure = check("figure6");
+    // (a) has a curve for each method, (b) the rates of three of them.
+    assert_eq!(figure["series"].as_array().unwrap().len(), 7 + 3);
+    let own = words("--sequences 1600 --epochs 1");
+    let (common, options) = cli::parse_from(&section3_6::SECTION, own).unwrap();
+    section3_6::run(&common, &options).unwrap();
+    let both = check("claims");
+    let data = both["provenance"]["data"]["name"].as_str().unwrap();
+    assert_eq!(
+        data,
+        "synthetic MNIST; repeat-copy, drawn anew for each batch"
+    );
+    let settings = both["protocol"]["hyperparameters"].as_object().unwrap();
+    assert_eq!(settings.len(), 2 * 2 * 4);
+    let series = check("figure9")["series"].as_array().unwrap().clone();
+    assert_eq!(series.len(), 2 * 4);
+    assert!(series.iter().all(|series| series["x"] == json!([1600.0])));
 }
 
 #[test]

@@ -9,9 +9,9 @@ use crate::cli::{Common, Preset, Section};
 use crate::data;
 use crate::experiments::images::{self, ImageOptions, Setting};
 use crate::experiments::lines::{self, Axis, Periods};
+use crate::methods::{ADAM, M_SGD};
 use crate::report::Report;
 use crate::results::{Cell, Protocol};
-use crate::run::RunResult;
 use crate::runner::{Planned, Runner};
 
 /// A method on images at its setting.
@@ -202,7 +202,7 @@ impl Runs<'_> {
     #[must_use]
     pub fn lower_loss(&self, task: &str) -> Option<Finding> {
         let task = format!("{task}, mean over the batches of epoch {}", self.epochs());
-        self.lower_final_loss(&task)
+        self.lower_final_loss(&task, [ADAM, M_SGD])
     }
 
     /// C6 on this task, for L4 at its default and the other L4 lines among `names`.
@@ -231,7 +231,7 @@ pub(crate) mod tests {
     use crate::methods::{L4_ADAM, L4_MOM, Method};
     use crate::metrics::{MetricLog, Timing};
     use crate::results::Verdict;
-    use crate::run::{Outcome, RunSpec};
+    use crate::run::{Outcome, RunResult, RunSpec};
     use datasets::{Dataset, synthetic};
 
     /// Steps in an epoch of [`run`] and [`runs`].

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::claims::{self, Finding};
-use crate::methods::{ADAM, L4_ADAM, L4_MOM, M_SGD, Method};
+use crate::methods::{L4_ADAM, L4_MOM, Method};
 use crate::results::{Cell, Series, Verdict};
 use crate::run::RunResult;
 use crate::stats::{Curve, GridError, Spread};
@@ -78,12 +78,13 @@ impl<S> Runs<S> {
         self.of(name).map(Cell::final_losses)
     }
 
-    /// C1 on this task; `task` says what the final losses are.
+    /// C1 on this task; `task` says what the final losses are, `bases` which lines are L4Adam's and L4Mom's base methods at
+    /// their best rates.
     #[must_use]
-    pub fn lower_final_loss(&self, task: &str) -> Option<Finding> {
+    pub fn lower_final_loss(&self, task: &str, bases: [&'static str; 2]) -> Option<Finding> {
         let cell = |name| Some((name, self.final_losses(name)?));
         let pair = |l4, base| Some([cell(l4)?, cell(base)?]);
-        let pairs = [pair(L4_ADAM, ADAM)?, pair(L4_MOM, M_SGD)?];
+        let pairs = [pair(L4_ADAM, bases[0])?, pair(L4_MOM, bases[1])?];
         Some(claims::lower_loss(task, pairs))
     }
 

@@ -23,7 +23,7 @@ use crate::results::{
 };
 use crate::run::{RunResult, RunSpec};
 use crate::runner::{Planned, Runner};
-use crate::search::{Baseline, RateGrid, Search};
+use crate::search::{Baseline, Origin, RateGrid, Search};
 use crate::stats::{self, Curve, Spread};
 use crate::streams::{Purpose, stream};
 
@@ -65,13 +65,15 @@ const LMA: &str = "LMA*";
 pub const BASELINES: &[Baseline] = &[
     Baseline {
         name: M_SGD,
-        paper: 0.0005,
+        rate: 0.0005,
+        origin: Origin::Paper,
         powers: -1..=6,
         method: |rate| Method::Momentum { rate },
     },
     Baseline {
         name: ADAM,
-        paper: 0.001,
+        rate: 0.001,
+        origin: Origin::Paper,
         powers: -3..=3,
         method: |rate| Method::Adam { rate },
     },
@@ -536,7 +538,7 @@ fn machine_precision(runs: &Runs, searches: &Searches) -> Option<Finding> {
     });
     let at_paper_rates = searches.iter().filter_map(|(name, search)| {
         let baseline = BASELINES.iter().find(|baseline| baseline.name == *name)?;
-        let rate = baseline.paper;
+        let rate = baseline.rate;
         Some(format!(
             "{name} at {rate}: {}",
             claims::mean(search.score(rate)?)

@@ -14,7 +14,7 @@ use crate::methods::{
 };
 use crate::results::{Axes, Axis, Column, Entry, Figure, Header, Table, Verdict};
 use crate::run::RunResult;
-use crate::search::Baseline;
+use crate::search::{Baseline, Origin};
 use crate::stats;
 
 /// What the command line says.
@@ -62,19 +62,22 @@ const TABLE3: [u64; 3] = [1, 10, EPOCHS];
 pub const BASELINES: &[Baseline] = &[
     Baseline {
         name: M_SGD,
-        paper: 0.05,
+        rate: 0.05,
+        origin: Origin::Paper,
         powers: -3..=3,
         method: |rate| Method::Momentum { rate },
     },
     Baseline {
         name: ADAM,
-        paper: 0.001,
+        rate: 0.001,
+        origin: Origin::Paper,
         powers: -3..=3,
         method: |rate| Method::Adam { rate },
     },
     Baseline {
         name: SGD,
-        paper: 0.7,
+        rate: 0.7,
+        origin: Origin::Paper,
         powers: -4..=1,
         method: |rate| Method::Sgd { rate },
     },
@@ -92,7 +95,7 @@ fn method(name: &str) -> Option<Method> {
         L4_MOM_BEST => Method::L4Mom { alpha: BEST_ALPHA },
         _ => {
             let baseline = BASELINES.iter().find(|baseline| baseline.name == name)?;
-            (baseline.method)(baseline.paper)
+            (baseline.method)(baseline.rate)
         }
     })
 }

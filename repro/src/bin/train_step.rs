@@ -12,9 +12,11 @@ use clap::{Parser, ValueEnum};
 use datasets::Dataset;
 use datasets::images::Split;
 use datasets::regression::{RegressionProblem, RegressionSpec};
+use datasets::repeat_copy::{Batch, RepeatCopy, RepeatCopySpec};
 use l4::Optimizer;
 use models::{
-    Classifier, ConvNet, Mlp, Regression, ResNet, Training, TwoLayerLinear, TwoLayerShape,
+    Classifier, ConvNet, Dnc, DncConfig, DncTrainer, Mlp, Regression, ResNet, Sequences, Training,
+    TwoLayerLinear, TwoLayerShape,
 };
 use rand::RngExt;
 use repro::cli::Preset;
@@ -34,7 +36,7 @@ struct Arguments {
     #[arg(long)]
     optimizer: OptimizerName,
 
-    /// Threads to split one step among; the first two workloads are too small for more than one
+    /// Threads to split one step among; regression, mlp and dnc are too small for more than one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
 
@@ -58,6 +60,8 @@ enum Workload {
     Convnet,
     /// Section 3.3: ResNet-32 with its L2 penalty, batch 128, f32
     Resnet32,
+    /// Section 3.4: DNC, 9 steps of the repeat-copy task, the most it has, batch 16, f32
+    Dnc,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
             }
             Workload::Convnet => (12, convnet(method, threads)?),
             Workload::Resnet32 => (6, resnet32(method, threads)?),
+            Workload::Dnc => (400, dnc(method)?),
         };
         let steps = arguments.steps.unwrap_or(default_steps);
         let timing = Timing::measure(steps, step)?;
@@ -273,6 +278,34 @@ fn training(
         minibatches(classifier.inputs_mut(), &mut labels);
         classifier.set_labels(&labels)?;
         let loss = classifier.loss_and_gradient(&params, &mut grads)?;
+        optimizer.step(loss, params.values_mut(), &mut grads)?;
+        Ok(f64::from(loss))
+    }))
+}
+
+fn dnc(method: Method) -> anyhow::Result<Step> {
+    let spec = RepeatCopySpec::default();
+    let task = RepeatCopy::new(spec)?;
+    let mut rng = stream(0, Purpose::Data);
+    let mut batches = vec![Batch::default(); MINIBATCHES];
+    for batch in &mut batches {
+        task.draw(&mut rng, batch);
+        batch.pad_to(task.longest());
+    }
+    let mut params = Params::<f32>::new();
+    let network = Dnc::new(&mut params, DncConfig::PAPER, &mut stream(0, Purpose::Init))?;
+    let mut trainer = DncTrainer::new(&network, spec.batch);
+    let mut grads = params.zeros_like();
+    let mut optimizer: Box<dyn Optimizer<f32>> = method.optimizer()?;
+    let mut minibatches = (0..MINIBATCHES).cycle();
+    Ok(Box::new(move || {
+        let batch = &batches[minibatches.next().unwrap_or(0)];
+        let sequences = Sequences {
+            observations: batch.observations(),
+            targets: batch.targets(),
+            mask: batch.mask(),
+        };
+        let loss = trainer.loss_and_gradient(&params, &sequences, &mut grads)?;
         optimizer.step(loss, params.values_mut(), &mut grads)?;
         Ok(f64::from(loss))
     }))

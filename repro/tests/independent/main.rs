@@ -5,6 +5,7 @@
 //! with the committed numbers. Both sides draw their problems from one integer generator, in `lcg.py` and [`lcg`], and
 //! so start from the same bits; what differs from there on is rounding, or a mistake.
 
+mod dnc;
 mod lcg;
 mod mnist_l4;
 mod networks;

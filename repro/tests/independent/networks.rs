@@ -34,15 +34,16 @@ struct Step {
 
 /// An array without its elements.
 #[derive(Deserialize)]
-struct Digest {
-    name: String,
+pub struct Digest {
+    pub name: String,
     norm: f64,
     weighted: f64,
     first: Vec<f64>,
 }
 
 impl Digest {
-    fn assert_is_of(&self, found: &[f64]) {
+    #[track_caller]
+    pub fn assert_is_of(&self, found: &[f64]) {
         let name = &self.name;
         let norm = found.iter().map(|x| x * x).sum::<f64>().sqrt();
         assert_near(&format!("{name}, norm"), norm, self.norm, TOLERANCE);

@@ -2,7 +2,11 @@
 
 use super::content::EPSILON;
 use super::layout::{Interface, Sizes, expect};
-use super::math::{add, add_to_segment, at, at_mut, dot, vectorised};
+use super::pack::{
+    LANES, Pack, Packs, add, add_to_segment, at, at_mut, operands, packs, packs_mut,
+    product_of_rests, zeros,
+};
+use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The usage of the slots; operands: u, w, ξ, r, all but ξ of the step before.
@@ -26,55 +30,48 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 pub(super) struct Usage<T> {
     sizes: Sizes,
     interface: Interface,
-    d_usage: Vec<T>,
-    d_gates: Vec<T>,
-    d_reads: Vec<T>,
-    /// Of one sequence: 1 − v and dψ.
-    unwritten: Vec<T>,
-    d_psi: Vec<T>,
+    d_usage: Vec<[T; LANES]>,
+    d_gates: Vec<[T; LANES]>,
+    d_reads: Vec<[T; LANES]>,
 }
 
 impl<T: Real> Usage<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch, n, reads, ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
+        let (blocks, n, reads) = (sizes.blocks(), sizes.n, sizes.reads);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_usage: zeros(batch * n),
-            d_gates: zeros(batch * reads),
-            d_reads: zeros(batch * reads * n),
-            unwritten: zeros(n),
-            d_psi: zeros(n),
+            d_usage: zeros(blocks * n),
+            d_gates: zeros(blocks * reads),
+            d_reads: zeros(blocks * reads * n),
         }
     }
 }
 
-/// out ← Π (1 − gate·weighting) over the heads, all but `left_out`.
+/// v of slot i, from the weightings of the write heads.
 #[inline(always)]
-fn retention<T: Real>(out: &mut [T], gates: &[T], weightings: &[T], left_out: Option<usize>) {
-    out.fill(T::one());
-    let heads = gates.iter().zip(weightings.chunks_exact(out.len()));
-    for (head, (&gate, weighting)) in heads.enumerate() {
-        if Some(head) != left_out {
-            for (out, &weight) in out.iter_mut().zip(weighting) {
-                *out *= T::one() - gate * weight;
-            }
-        }
-    }
+fn written<T: Real>(w: &Packs<T>, i: usize, n: usize) -> Pack<T> {
+    let weights = w.chunks_exact(n).map(
+        #[inline(always)]
+        |w| (Pack::one(), Pack(w[i])),
+    );
+    Pack::one() - product_of_rests(weights, None)
 }
 
-/// out ← Π (1 − w_h) over the write heads.
+/// ψ of slot i, without the factor of the read head that is `left_out`.
 #[inline(always)]
-fn product_of_rests<T: Real>(out: &mut [T], weightings: &[T]) {
-    out.fill(T::one());
-    for weighting in weightings.chunks_exact(out.len()) {
-        for (out, &weight) in out.iter_mut().zip(weighting) {
-            *out *= T::one() - weight;
-        }
-    }
+fn retention<T: Real>(
+    gates: &Packs<T>,
+    r: &Packs<T>,
+    (i, n): (usize, usize),
+    left_out: Option<usize>,
+) -> Pack<T> {
+    let heads = gates.iter().zip(r.chunks_exact(n));
+    let factors = heads.map(
+        #[inline(always)]
+        |(&f, r)| (Pack(f), Pack(r[i])),
+    );
+    product_of_rests(factors, left_out)
 }
 
 impl<T: Real> Op<T> for Usage<T> {
@@ -95,29 +92,20 @@ impl<T: Real> Op<T> for Usage<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes {
-            batch,
-            reads,
-            writes,
-            ..
-        } = self.sizes;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([u, w, xi, r], y) = (operands(x), packs_mut(y));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, writes, reads) = (sizes.n, sizes.writes, sizes.reads);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                let unwritten = &mut self.unwritten[..n];
-                for b in 0..batch {
-                    let usage = at(&x[0], b, n);
-                    let gates = self
-                        .interface
-                        .free_gates
-                        .of(at(&x[2], b, self.interface.len));
-                    let y = at_mut(y, b, n);
-                    product_of_rests(unwritten, at(&x[1], b, writes * n));
-                    retention(y, gates, at(&x[3], b, reads * n), None);
-                    for i in 0..n {
-                        y[i] *= usage[i] + (T::one() - usage[i]) * (T::one() - unwritten[i]);
+            || {
+                for block in 0..sizes.blocks() {
+                    let (u, w) = (at(u, block, n), at(w, block, writes * n));
+                    let gates = interface.free_gates.of(at(xi, block, interface.len));
+                    let r = at(r, block, reads * n);
+                    for (i, y) in at_mut(y, block, n).iter_mut().enumerate() {
+                        let (u, v) = (Pack(u[i]), written(w, i, n));
+                        let psi = retention(gates, r, (i, n), None);
+                        *y = ((u + (Pack::one() - u) * v) * psi).0;
                     }
                 }
             },
@@ -125,42 +113,31 @@ impl<T: Real> Op<T> for Usage<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes {
-            batch,
-            reads,
-            writes,
-            ..
-        } = self.sizes;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([u, w, xi, r], dy) = (operands(x), packs(dy));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, writes, reads) = (sizes.n, sizes.writes, sizes.reads);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                let unwritten = &mut self.unwritten[..n];
-                let d_psi = &mut self.d_psi[..n];
-                for b in 0..batch {
-                    let (usage, dy) = (at(&x[0], b, n), at(dy, b, n));
-                    let gates = self
-                        .interface
-                        .free_gates
-                        .of(at(&x[2], b, self.interface.len));
-                    let weightings = at(&x[3], b, reads * n);
-                    let d_usage = at_mut(&mut self.d_usage, b, n);
-                    product_of_rests(unwritten, at(&x[1], b, writes * n));
-                    retention(d_usage, gates, weightings, None);
+            || {
+                for block in 0..sizes.blocks() {
+                    let (u, w, dy) = (at(u, block, n), at(w, block, writes * n), at(dy, block, n));
+                    let gates = interface.free_gates.of(at(xi, block, interface.len));
+                    let r = at(r, block, reads * n);
+                    let d_usage = at_mut(&mut self.d_usage, block, n);
+                    let d_gates = at_mut(&mut self.d_gates, block, reads);
+                    let d_reads = at_mut(&mut self.d_reads, block, reads * n);
+                    d_gates.fill(Pack::zero().0);
                     for i in 0..n {
-                        d_usage[i] *= dy[i] * unwritten[i];
-                        let written = T::one() - unwritten[i];
-                        d_psi[i] = dy[i] * (usage[i] + (T::one() - usage[i]) * written);
-                    }
-                    for (r, &gate) in gates.iter().enumerate() {
-                        let d_read = at_mut(&mut self.d_reads, b * reads + r, n);
-                        retention(d_read, gates, weightings, Some(r));
-                        for i in 0..n {
-                            d_read[i] *= -d_psi[i];
+                        let (u, v, dy) = (Pack(u[i]), written(w, i, n), Pack(dy[i]));
+                        let psi = retention(gates, r, (i, n), None);
+                        d_usage[i] = (dy * psi * (Pack::one() - v)).0;
+                        let d_psi = dy * (u + (Pack::one() - u) * v);
+                        for head in 0..reads {
+                            let d = -d_psi * retention(gates, r, (i, n), Some(head));
+                            let d_gate = Pack(d_gates[head]) + d * Pack(r[head * n + i]);
+                            d_gates[head] = d_gate.0;
+                            d_reads[head * n + i] = (d * Pack(gates[head])).0;
                         }
-                        self.d_gates[b * reads + r] = dot(d_read, at(weightings, r, n));
-                        d_read.iter_mut().for_each(|d| *d *= gate);
                     }
                 }
             },
@@ -168,7 +145,7 @@ impl<T: Real> Op<T> for Usage<T> {
         add(dx.of(0), &self.d_usage);
         let Interface {
             len, free_gates, ..
-        } = self.interface;
+        } = interface;
         add_to_segment(dx.of(2), len, free_gates, &self.d_gates);
         add(dx.of(3), &self.d_reads);
     }
@@ -185,8 +162,8 @@ impl<T: Real> Op<T> for Usage<T> {
 ///
 /// The paper sorts to find that order. But aᵢ only asks which slots are before i, for
 /// which N comparisons do; N² of them in all are no more than what a step of the
-/// linkage takes, and run on whole vectors. As in DeepMind's code it is 1 − u′, as rounded,
-/// that is compared, and of equals the first is before.
+/// linkage takes, and sixteen sequences make them at once. As in DeepMind's code it is
+/// 1 − u′, as rounded, that is compared, and of equals the first is before.
 ///
 /// A second write head finds the slots of the first in use as far as it will write to them,
 /// in DeepMind's code:
@@ -206,74 +183,35 @@ impl<T: Real> Op<T> for Usage<T> {
 pub(super) struct Allocation<T> {
     sizes: Sizes,
     interface: Interface,
-    /// u as each write head finds it, [batch, heads, N].
-    usages: Vec<T>,
-    /// 0, 1, …, N − 1.
-    places: Vec<T>,
-    d_usage: Vec<T>,
-    d_allocation_gates: Vec<T>,
-    d_write_gates: Vec<T>,
-    /// Of one head: u′, 1 − u′, P, Σ aᵢdaᵢ and da.
-    stretched: Vec<T>,
-    free: Vec<T>,
-    products: Vec<T>,
-    sums: Vec<T>,
-    d_a: Vec<T>,
+    /// What forward leaves for backward: u as each write head finds it, u′, 1 − u′ and P:
+    /// [blocks, heads, N].
+    usages: Vec<[T; LANES]>,
+    stretched: Vec<[T; LANES]>,
+    free: Vec<[T; LANES]>,
+    products: Vec<[T; LANES]>,
+    d_usage: Vec<[T; LANES]>,
+    d_allocation_gates: Vec<[T; LANES]>,
+    d_write_gates: Vec<[T; LANES]>,
+    /// Of one head: da, and aᵢdaᵢ.
+    d_a: Vec<[T; LANES]>,
+    terms: Vec<[T; LANES]>,
 }
 
 impl<T: Real> Allocation<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch, n, writes, ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
+        let (blocks, n, writes) = (sizes.blocks(), sizes.n, sizes.writes);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            usages: zeros(batch * writes * n),
-            places: (0..n).map(|i| T::of(i as f64)).collect(),
-            d_usage: zeros(batch * n),
-            d_allocation_gates: zeros(batch * writes),
-            d_write_gates: zeros(batch * writes),
-            stretched: zeros(n),
-            free: zeros(n),
-            products: zeros(n),
-            sums: zeros(n),
+            usages: zeros(blocks * writes * n),
+            stretched: zeros(blocks * writes * n),
+            free: zeros(blocks * writes * n),
+            products: zeros(blocks * writes * n),
+            d_usage: zeros(blocks * n),
+            d_allocation_gates: zeros(blocks * writes),
+            d_write_gates: zeros(blocks * writes),
             d_a: zeros(n),
-        }
-    }
-}
-
-/// u′ = ε + (1 − ε)u and 1 − u′.
-#[inline(always)]
-fn stretch<T: Real>(stretched: &mut [T], free: &mut [T], usage: &[T]) {
-    let epsilon = T::of(EPSILON);
-    for ((stretched, free), &u) in stretched.iter_mut().zip(free).zip(usage) {
-        *stretched = epsilon + (T::one() - epsilon) * u;
-        *free = T::one() - *stretched;
-    }
-}
-
-/// Pᵢ ← Π u′ⱼ over the slots j before i.
-#[inline(always)]
-fn products_before<T: Real>(products: &mut [T], stretched: &[T], free: &[T], places: &[T]) {
-    products.fill(T::one());
-    for ((&factor, &freer), &place) in stretched.iter().zip(free).zip(places) {
-        for ((product, &free), &at) in products.iter_mut().zip(free).zip(places) {
-            let before = (freer > free) | ((freer == free) & (place < at));
-            *product *= if before { factor } else { T::one() };
-        }
-    }
-}
-
-/// Sⱼ ← Σ tᵢ over the slots i after j.
-#[inline(always)]
-fn sums_after<T: Real>(sums: &mut [T], terms: &[T], free: &[T], places: &[T]) {
-    sums.fill(T::zero());
-    for ((&term, &fuller), &place) in terms.iter().zip(free).zip(places) {
-        for ((sum, &free), &at) in sums.iter_mut().zip(free).zip(places) {
-            let after = (fuller < free) | ((fuller == free) & (at < place));
-            *sum += if after { term } else { T::zero() };
+            terms: zeros(n),
         }
     }
 }
@@ -289,31 +227,43 @@ impl<T: Real> Op<T> for Allocation<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([u, xi], y) = (operands(x), packs_mut(y));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, writes) = (sizes.n, sizes.writes);
+        let epsilon = Pack::splat(T::of(EPSILON));
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                let places = &self.places[..n];
-                let stretched = &mut self.stretched[..n];
-                let free = &mut self.free[..n];
-                let products = &mut self.products[..n];
-                let usage = &mut self.d_a[..n];
-                for b in 0..batch {
-                    let xi = at(&x[1], b, interface.len);
-                    usage.copy_from_slice(at(&x[0], b, n));
-                    for h in 0..writes {
-                        let a = at_mut(y, b * writes + h, n);
-                        at_mut(&mut self.usages, b * writes + h, n).copy_from_slice(usage);
-                        stretch(stretched, free, usage);
-                        products_before(products, stretched, free, places);
-                        let gate =
-                            interface.allocation_gates.of(xi)[h] * interface.write_gates.of(xi)[h];
+            || {
+                for head in 0..sizes.blocks() * writes {
+                    let (block, h) = (head / writes, head % writes);
+                    let xi = at(xi, block, interface.len);
+                    if h == 0 {
+                        at_mut(&mut self.usages, head, n).copy_from_slice(at(u, block, n));
+                    }
+                    let (found, left) = self.usages[head * n..].split_at_mut(n);
+                    let stretched = at_mut(&mut self.stretched, head, n);
+                    let free = at_mut(&mut self.free, head, n);
+                    for i in 0..n {
+                        let u = epsilon + (Pack::one() - epsilon) * Pack(found[i]);
+                        stretched[i] = u.0;
+                        free[i] = (Pack::one() - u).0;
+                    }
+                    let a = at_mut(y, head, n);
+                    for i in 0..n {
+                        let mut product = Pack::one();
+                        for j in (0..n).filter(|&j| j != i) {
+                            let keys = (Pack(free[j]), Pack(free[i]));
+                            product *= Pack(stretched[j]).where_greater(keys, j < i, Pack::one());
+                        }
+                        self.products[head * n + i] = product.0;
+                        a[i] = (Pack(free[i]) * product).0;
+                    }
+                    if h + 1 < writes {
+                        let gate = Pack(interface.allocation_gates.of(xi)[h])
+                            * Pack(interface.write_gates.of(xi)[h]);
                         for i in 0..n {
-                            a[i] = free[i] * products[i];
-                            usage[i] += (T::one() - usage[i]) * gate * a[i];
+                            let u = Pack(found[i]);
+                            left[i] = (u + (Pack::one() - u) * gate * Pack(a[i])).0;
                         }
                     }
                 }
@@ -322,51 +272,51 @@ impl<T: Real> Op<T> for Allocation<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        self.d_usage.fill(T::zero());
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([_, xi], y, dy) = (operands(x), packs(y), packs(dy));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, writes) = (sizes.n, sizes.writes);
+        let slope = Pack::splat(T::one() - T::of(EPSILON));
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                let places = &self.places[..n];
-                let stretched = &mut self.stretched[..n];
-                let free = &mut self.free[..n];
-                let products = &mut self.products[..n];
-                let sums = &mut self.sums[..n];
-                let d_a = &mut self.d_a[..n];
-                for b in 0..batch {
-                    let xi = at(&x[1], b, interface.len);
-                    let d_usage = at_mut(&mut self.d_usage, b, n);
-                    for h in (0..writes).rev() {
-                        let head = b * writes + h;
-                        let (a, da) = (at(y, head, n), at(dy, head, n));
-                        let usage = at(&self.usages, head, n);
-                        let allocation_gate = interface.allocation_gates.of(xi)[h];
-                        let write_gate = interface.write_gates.of(xi)[h];
-                        let gate = allocation_gate * write_gate;
-                        // The last head's usage is nobody's: d_usage is zero here.
-                        for i in 0..n {
-                            sums[i] = d_usage[i] * (T::one() - usage[i]);
-                            d_a[i] = da[i] + sums[i] * gate;
-                        }
-                        let d_gate = dot(sums, a);
-                        self.d_allocation_gates[head] = d_gate * write_gate;
-                        self.d_write_gates[head] = d_gate * allocation_gate;
+            || {
+                for head in (0..sizes.blocks() * writes).rev() {
+                    let (block, h) = (head / writes, head % writes);
+                    let xi = at(xi, block, interface.len);
+                    let allocation_gate = Pack(interface.allocation_gates.of(xi)[h]);
+                    let write_gate = Pack(interface.write_gates.of(xi)[h]);
+                    let gate = allocation_gate * write_gate;
+                    let (a, da) = (at(y, head, n), at(dy, head, n));
+                    let usage = at(&self.usages, head, n);
+                    let d_usage = at_mut(&mut self.d_usage, block, n);
+                    if h + 1 == writes {
+                        // What the last head leaves is nobody's.
+                        d_usage.fill(Pack::zero().0);
+                    }
+                    let mut d_gate = Pack::zero();
+                    for i in 0..n {
+                        let (a, du) = (Pack(a[i]), Pack(d_usage[i]));
+                        let of_left = du * (Pack::one() - Pack(usage[i]));
+                        let d_a = Pack(da[i]) + of_left * gate;
+                        d_gate += of_left * a;
+                        d_usage[i] = (du * (Pack::one() - gate * a)).0;
+                        self.d_a[i] = d_a.0;
+                        self.terms[i] = (a * d_a).0;
+                    }
+                    self.d_allocation_gates[head] = (d_gate * write_gate).0;
+                    self.d_write_gates[head] = (d_gate * allocation_gate).0;
 
-                        stretch(stretched, free, usage);
-                        products_before(products, stretched, free, places);
-                        for i in 0..n {
-                            d_usage[i] *= T::one() - gate * a[i];
-                            products[i] *= d_a[i];
-                            d_a[i] *= a[i];
+                    let free = at(&self.free, head, n);
+                    let stretched = at(&self.stretched, head, n);
+                    let products = at(&self.products, head, n);
+                    for j in 0..n {
+                        let mut sum = Pack::zero();
+                        for i in (0..n).filter(|&i| i != j) {
+                            let keys = (Pack(free[j]), Pack(free[i]));
+                            sum += Pack(self.terms[i]).where_greater(keys, j < i, Pack::zero());
                         }
-                        sums_after(sums, d_a, free, places);
-                        let slope = T::one() - T::of(EPSILON);
-                        for i in 0..n {
-                            d_usage[i] += slope * (sums[i] / stretched[i] - products[i]);
-                        }
+                        let of_a = Pack(products[j]) * Pack(self.d_a[j]);
+                        let d = slope * (sum / Pack(stretched[j]) - of_a);
+                        d_usage[j] = (Pack(d_usage[j]) + d).0;
                     }
                 }
             },
@@ -388,7 +338,7 @@ impl<T: Real> Op<T> for Allocation<T> {
 #[cfg(test)]
 mod tests {
     use super::super::layout::Segment;
-    use super::super::testing::{SIZES, assert_close, assert_gradients, numbers, run};
+    use super::super::testing::{SIZES, assert_close, assert_gradients, constant, numbers, run};
     use super::*;
 
     /// One sequence, four slots.
@@ -416,8 +366,8 @@ mod tests {
             (interface.write_gates, 1.0),
         ];
         run(|g| {
-            let usage = g.constant(sizes.usage(), usage);
-            let xi = g.constant(sizes.interface(), &xi(sizes, &gates));
+            let usage = constant(g, sizes.usage(), usage);
+            let xi = constant(g, sizes.interface(), &xi(sizes, &gates));
             g.apply(Allocation::new(sizes), &[usage, xi])
         })
     }
@@ -488,10 +438,10 @@ mod tests {
         let free_gates = Interface::new(FOUR).free_gates;
         run(|g| {
             let operands = [
-                g.constant(FOUR.usage(), before),
-                g.constant(FOUR.write_weights(), &[0.0, 0.5, 0.0, 0.0]),
-                g.constant(FOUR.interface(), &xi(FOUR, &[(free_gates, free_gate)])),
-                g.constant(FOUR.read_weights(), &[0.0, 0.0, 1.0, 0.0]),
+                constant(g, FOUR.usage(), before),
+                constant(g, FOUR.write_weights(), &[0.0, 0.5, 0.0, 0.0]),
+                constant(g, FOUR.interface(), &xi(FOUR, &[(free_gates, free_gate)])),
+                constant(g, FOUR.read_weights(), &[0.0, 0.0, 1.0, 0.0]),
             ];
             g.apply(Usage::new(FOUR), &operands)
         })
@@ -513,7 +463,7 @@ mod tests {
             (SIZES.read_weights(), 0.1, 0.9),
         ];
         assert_gradients(&operands, |v| {
-            let weights = numbers(12, 0.0, 0.5);
+            let weights = numbers(SIZES.write_weights().elements(), 0.0, 0.5);
             let g = v[0].graph();
             // A constant: no gradient flows into it.
             let weights = g.constant(SIZES.write_weights(), &weights);

@@ -2,15 +2,18 @@
 //! the output.
 
 use super::layout::{Interface, Sizes, expect};
-use super::math::{
-    add, at, at_mut, dot, exp_in_place, sigmoid, sigmoid_in_place, softplus_in_place, tanh,
-    tanh_in_place,
+use super::pack::{
+    LANES, Pack, Packs, add_rows, at, at_mut, dot, pack_rows, packs, packs_mut, unpack_rows, zeros,
 };
-use autodiff::kernels::{Matrix, Store, dispatch, gemm};
+use autodiff::kernels::{
+    Matrix, Store, dispatch, exp_in_place, gemm, sigmoid, sigmoid_in_place, softplus_in_place,
+    tanh, tanh_in_place,
+};
 use autodiff::{Gradient, Gradients, Inputs, Op, Real, Shape};
 
 /// The LSTM controller at step t; operands: the observations of all steps, the words
-/// read at t − 1, the state at t − 1, kernel, bias.
+/// read at t − 1, the state at t − 1, kernel, bias, kernelᵀ. The last is the kernel again:
+/// transposed once, it serves the backward passes of all steps, and has no gradient.
 ///
 /// ```text
 /// [i, g, f, o] = [x, r, h] · kernel + bias
@@ -31,6 +34,7 @@ use autodiff::{Gradient, Gradients, Inputs, Op, Real, Shape};
 /// dkernel += [x, r, h]ᵀ · dz    dbias += Σ rows of dz
 /// ```
 pub(super) struct Lstm<T> {
+    sizes: Sizes,
     step: usize,
     clip: T,
     batch: usize,
@@ -38,8 +42,9 @@ pub(super) struct Lstm<T> {
     /// Columns of x, r and h, whose weights are the rows of the kernel, one part below
     /// the other.
     widths: [usize; 3],
-    /// [x, r, h], side by side.
+    /// [x, r, h], side by side, and the gradient of that.
     rows: Vec<T>,
+    d_rows: Vec<T>,
     /// [i, g, f, o] and their gradients: [batch, 4 hidden].
     gates: Vec<T>,
     d_gates: Vec<T>,
@@ -49,29 +54,21 @@ pub(super) struct Lstm<T> {
 }
 
 impl<T: Real> Lstm<T> {
-    pub fn new(step: usize, clip: T) -> Self {
+    pub fn new(sizes: Sizes, step: usize, clip: T) -> Self {
         Self {
+            sizes,
             step,
             clip,
-            batch: 0,
+            batch: sizes.batch,
             hidden: 0,
             widths: [0; 3],
             rows: Vec::new(),
+            d_rows: Vec::new(),
             gates: Vec::new(),
             d_gates: Vec::new(),
             squashed: Vec::new(),
             d_cell: Vec::new(),
         }
-    }
-
-    /// d += dz · (rows of the kernel)ᵀ, for the rows of one part.
-    fn propagate(&self, part: usize, kernel: &[T], d: &mut [T], into: Store) {
-        let columns = 4 * self.hidden;
-        let start: usize = self.widths[..part].iter().sum();
-        let width = self.widths[part];
-        let kernel = Matrix::transposed(&kernel[start * columns..][..width * columns]);
-        let dz = Matrix::plain(&self.d_gates);
-        gemm(self.batch, columns, width, dz, kernel, d, into);
     }
 }
 
@@ -81,26 +78,31 @@ impl<T: Real> Op<T> for Lstm<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let [observations, words, state, kernel, bias] = inputs else {
-            return Err("expected five operands".to_owned());
+        let [observations, _, state, ..] = inputs else {
+            return Err("expected six operands".to_owned());
         };
-        let (&[steps, batch, channels], &[2, _, hidden]) = (&**observations, &**state) else {
+        let (&[steps, _, channels], &[_, _, hidden]) = (&**observations, &**state) else {
             return Err("expected [steps, batch, channels] and a state [2, batch, hidden]".into());
         };
-        let read = words.elements() / batch.max(1);
-        if self.step >= steps || words.elements() != batch * read || state[1] != batch {
-            return Err(format!("expected step {} of {batch} sequences", self.step));
+        if self.step >= steps {
+            return Err(format!("expected an observation of step {}", self.step));
         }
+        let (batch, read) = (self.batch, self.sizes.reads * self.sizes.w);
         self.widths = [channels, read, hidden];
         let rows = channels + read + hidden;
+        let columns = 4 * hidden;
         let expected = [
-            *observations,
-            [rows, 4 * hidden].into(),
-            [4 * hidden].into(),
+            [steps, batch, channels].into(),
+            self.sizes.words(),
+            [2, batch, hidden].into(),
+            [rows, columns].into(),
+            [columns].into(),
+            [columns, rows].into(),
         ];
-        expect(&[*observations, *kernel, *bias], &expected)?;
-        (self.batch, self.hidden) = (batch, hidden);
+        expect(inputs, &expected)?;
+        self.hidden = hidden;
         self.rows = vec![T::zero(); batch * rows];
+        self.d_rows = vec![T::zero(); batch * rows];
         self.gates = vec![T::zero(); batch * 4 * hidden];
         self.d_gates = vec![T::zero(); batch * 4 * hidden];
         self.squashed = vec![T::zero(); batch * hidden];
@@ -113,12 +115,11 @@ impl<T: Real> Op<T> for Lstm<T> {
         let [channels, read, _] = self.widths;
         let width = channels + read + hidden;
         for (b, row) in self.rows.chunks_exact_mut(width).enumerate() {
-            let (observation, rest) = row.split_at_mut(channels);
-            let (words, state) = rest.split_at_mut(read);
-            observation.copy_from_slice(at(&x[0], self.step * batch + b, channels));
-            words.copy_from_slice(at(&x[1], b, read));
-            state.copy_from_slice(at(&x[2], b, hidden));
+            let observation = at(&x[0], self.step * batch + b, channels);
+            row[..channels].copy_from_slice(observation);
+            row[channels + read..].copy_from_slice(at(&x[2], b, hidden));
         }
+        unpack_rows(packs(&x[1]), read, &mut self.rows, (width, channels));
         affine(&self.rows, &x[3], &x[4], &mut self.gates);
         for row in self.gates.chunks_exact_mut(4 * hidden) {
             let [i, g, f, o] = quarters_mut(row);
@@ -188,25 +189,37 @@ impl<T: Real> Op<T> for Lstm<T> {
                 }
             },
         );
-        let [channels, ..] = self.widths;
+        let [channels, read, _] = self.widths;
+        let (rows, d_rows) = (channels + read + hidden, &mut self.d_rows);
+        let (dz, transposed) = (Matrix::plain(&self.d_gates), Matrix::plain(&x[5]));
+        gemm(
+            batch,
+            4 * hidden,
+            rows,
+            dz,
+            transposed,
+            d_rows,
+            Store::Overwrite,
+        );
         if let Some(d) = dx.of(0) {
             let d = at_mut(d.zeroed(), self.step, batch * channels);
-            self.propagate(0, &x[3], d, Store::Add);
+            add_columns(d, d_rows, rows, 0);
         }
         if let Some(d) = dx.of(1) {
-            self.propagate(1, &x[3], d.values, d.into);
+            add_rows(packs_mut(d.zeroed()), read, d_rows, (rows, channels));
         }
-        if let Some(Gradient { values, into }) = dx.of(2) {
-            let (values, cell) = values.split_at_mut(batch * hidden);
-            self.propagate(2, &x[3], values, into);
-            let cell = Gradient { values: cell, into };
-            add(Some(cell), &self.d_cell);
+        if let Some(d) = dx.of(2) {
+            let (state, cell) = d.zeroed().split_at_mut(batch * hidden);
+            add_columns(state, d_rows, rows, channels + read);
+            let pairs = cell.iter_mut().zip(&self.d_cell);
+            pairs.for_each(|(d, &x)| *d += x);
         }
         weight_gradients(&self.rows, &self.d_gates, 4 * hidden, dx, 3);
     }
 }
 
-/// The interface vector ξ; operands: the controller's state, kernel, bias.
+/// The interface vector ξ; operands: the controller's state, kernel, bias, kernelᵀ as in
+/// [`Lstm`].
 ///
 /// ```text
 /// ξ̂ = h · kernel + bias
@@ -224,9 +237,12 @@ pub(super) struct Emission<T> {
     sizes: Sizes,
     interface: Interface,
     hidden: usize,
+    /// ξ̂ and its gradient, a row for each sequence.
+    rows: Vec<T>,
+    d_rows: Vec<T>,
     /// σ(ξ̂) of the strengths.
-    slopes: Vec<T>,
-    d_xi: Vec<T>,
+    slopes: Vec<[T; LANES]>,
+    d_xi: Vec<[T; LANES]>,
 }
 
 impl<T: Real> Emission<T> {
@@ -236,8 +252,10 @@ impl<T: Real> Emission<T> {
             sizes,
             interface,
             hidden: 0,
-            slopes: vec![T::zero(); sizes.batch * interface.strengths().len],
-            d_xi: vec![T::zero(); sizes.batch * interface.len],
+            rows: vec![T::zero(); sizes.batch * interface.len],
+            d_rows: vec![T::zero(); sizes.batch * interface.len],
+            slopes: zeros(sizes.blocks() * interface.strengths().len),
+            d_xi: zeros(sizes.blocks() * interface.len),
         }
     }
 }
@@ -254,79 +272,86 @@ impl<T: Real> Op<T> for Emission<T> {
             [2, batch, self.hidden].into(),
             [self.hidden, len].into(),
             [len].into(),
+            [len, self.hidden].into(),
         ];
         expect(inputs, &shapes)?;
         Ok(self.sizes.interface())
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        affine(&x[0][..batch * self.hidden], &x[1], &x[2], y);
+        let (Sizes { batch, writes, .. }, interface) = (self.sizes, self.interface);
+        affine(&x[0][..batch * self.hidden], &x[1], &x[2], &mut self.rows);
+        let y = packs_mut(y);
+        pack_rows(y, interface.len, &self.rows, (interface.len, 0));
         let slopes = self.slopes.chunks_exact_mut(interface.strengths().len);
-        for (row, slopes) in y.chunks_exact_mut(interface.len).zip(slopes) {
-            sigmoid_in_place(interface.gates().of_mut(row));
-            let strengths = interface.strengths().of_mut(row);
-            sigmoid(strengths, slopes);
+        for (xi, slopes) in y.chunks_exact_mut(interface.len).zip(slopes) {
+            sigmoid_in_place(interface.gates().of_mut(xi).as_flattened_mut());
+            let strengths = interface.strengths().of_mut(xi).as_flattened_mut();
+            sigmoid(strengths, slopes.as_flattened_mut());
             softplus_in_place(strengths);
-            let modes = interface.read_modes.of_mut(row);
-            for modes in modes.chunks_exact_mut(2 * writes + 1) {
-                let largest = modes.iter().fold(T::neg_infinity(), |m, &x| m.max(x));
-                modes.iter_mut().for_each(|x| *x -= largest);
-            }
-            exp_in_place(modes);
-            for modes in modes.chunks_exact_mut(2 * writes + 1) {
-                let scale = modes.iter().copied().sum::<T>().recip();
-                modes.iter_mut().for_each(|x| *x *= scale);
-            }
+            let modes = interface.read_modes.of_mut(xi);
+            modes
+                .chunks_exact_mut(2 * writes + 1)
+                .for_each(less_largest);
+            exp_in_place(modes.as_flattened_mut());
+            modes.chunks_exact_mut(2 * writes + 1).for_each(normalise);
         }
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
+        let (Sizes { batch, writes, .. }, interface) = (self.sizes, self.interface);
+        let (y, dy) = (packs(y), packs(dy));
         let strengths = interface.strengths();
-        let d_xi = &mut self.d_xi;
-        d_xi.copy_from_slice(dy);
-        let rows = d_xi.chunks_exact_mut(interface.len);
-        for (b, (d, y)) in rows.zip(y.chunks_exact(interface.len)).enumerate() {
-            let gates = interface.gates().of_mut(d).iter_mut();
-            for (d, &y) in gates.zip(interface.gates().of(y)) {
-                *d *= y * (T::one() - y);
-            }
-            let slopes = at(&self.slopes, b, strengths.len);
-            for (d, &slope) in strengths.of_mut(d).iter_mut().zip(slopes) {
-                *d *= slope;
-            }
-            let modes = interface.read_modes.of_mut(d);
-            let modes = modes.chunks_exact_mut(2 * writes + 1);
-            let y = interface.read_modes.of(y).chunks_exact(2 * writes + 1);
-            for (d, y) in modes.zip(y) {
-                let inner = dot(y, d);
-                d.iter_mut()
-                    .zip(y)
-                    .for_each(|(d, &y)| *d = y * (*d - inner));
-            }
-        }
+        dispatch(
+            #[inline(always)]
+            || {
+                self.d_xi.copy_from_slice(dy);
+                let blocks = self.d_xi.chunks_exact_mut(interface.len);
+                for (block, (d, xi)) in blocks.zip(y.chunks_exact(interface.len)).enumerate() {
+                    let gates = interface.gates().of(xi);
+                    for (d, &y) in interface.gates().of_mut(d).iter_mut().zip(gates) {
+                        *d = (Pack(*d) * Pack(y) * (Pack::one() - Pack(y))).0;
+                    }
+                    let slopes = at(&self.slopes, block, strengths.len);
+                    for (d, &slope) in strengths.of_mut(d).iter_mut().zip(slopes) {
+                        *d = (Pack(*d) * Pack(slope)).0;
+                    }
+                    let modes = interface.read_modes.of(xi).chunks_exact(2 * writes + 1);
+                    let d_modes = interface.read_modes.of_mut(d);
+                    for (d, y) in d_modes.chunks_exact_mut(2 * writes + 1).zip(modes) {
+                        let inner = dot(d, y);
+                        for (d, &y) in d.iter_mut().zip(y) {
+                            *d = (Pack(y) * (Pack(*d) - inner)).0;
+                        }
+                    }
+                }
+            },
+        );
+        unpack_rows(
+            &self.d_xi,
+            interface.len,
+            &mut self.d_rows,
+            (interface.len, 0),
+        );
         if let Some(Gradient { values, into }) = dx.of(0) {
             let (values, cell) = values.split_at_mut(batch * self.hidden);
             if into == Store::Overwrite {
                 cell.fill(T::zero());
             }
-            let (d_xi, kernel) = (Matrix::plain(d_xi), Matrix::transposed(&x[1]));
+            let (d_rows, transposed) = (Matrix::plain(&self.d_rows), Matrix::plain(&x[3]));
             gemm(
                 batch,
                 interface.len,
                 self.hidden,
-                d_xi,
-                kernel,
+                d_rows,
+                transposed,
                 values,
                 into,
             );
         }
         weight_gradients(
             &x[0][..batch * self.hidden],
-            &self.d_xi,
+            &self.d_rows,
             interface.len,
             dx,
             1,
@@ -348,6 +373,7 @@ impl<T: Real> Op<T> for Emission<T> {
 /// [dh, dr] += dy · kernelᵀ    dkernel += [h, r]ᵀ · dy    dbias += Σ rows of dy
 /// ```
 pub(super) struct Outputs<T> {
+    sizes: Sizes,
     clip: T,
     steps: usize,
     batch: usize,
@@ -362,13 +388,14 @@ pub(super) struct Outputs<T> {
 }
 
 impl<T: Real> Outputs<T> {
-    pub fn new(clip: T) -> Self {
+    pub fn new(sizes: Sizes, clip: T) -> Self {
         Self {
+            sizes,
             clip,
             steps: 0,
-            batch: 0,
+            batch: sizes.batch,
             hidden: 0,
-            read: 0,
+            read: sizes.reads * sizes.w,
             outputs: 0,
             rows: Vec::new(),
             d_rows: Vec::new(),
@@ -384,21 +411,19 @@ impl<T: Real> Op<T> for Outputs<T> {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let steps = inputs.len().saturating_sub(2) / 2;
-        let [state, .., kernel, bias] = inputs else {
+        let [state, .., bias] = inputs else {
             return Err("expected states, words, kernel and bias".to_owned());
         };
-        let (&[2, batch, hidden], &[outputs]) = (&**state, &**bias) else {
+        let (&[_, _, hidden], &[outputs]) = (&**state, &**bias) else {
             return Err("expected states [2, batch, hidden] and a bias [outputs]".to_owned());
         };
-        let words = inputs[steps];
-        let read = words.elements() / batch.max(1);
-        let mut expected = vec![*state; steps];
-        expected.resize(2 * steps, words);
-        expected.extend([[hidden + read, outputs].into(), *bias]);
-        expect(&inputs[..2 * steps], &expected[..2 * steps])?;
-        expect(&[*kernel, *bias], &expected[2 * steps..])?;
-        (self.steps, self.batch) = (steps, batch);
-        (self.hidden, self.read, self.outputs) = (hidden, read, outputs);
+        let (batch, read) = (self.batch, self.read);
+        let mut expected = vec![[2, batch, hidden].into(); steps];
+        expected.resize(2 * steps, self.sizes.words());
+        expected.push([hidden + read, outputs].into());
+        expected.push([outputs].into());
+        expect(inputs, &expected)?;
+        (self.steps, self.hidden, self.outputs) = (steps, hidden, outputs);
         self.rows = vec![T::zero(); steps * batch * (hidden + read)];
         self.d_rows = self.rows.clone();
         self.d_outputs = vec![T::zero(); steps * batch * outputs];
@@ -407,11 +432,12 @@ impl<T: Real> Op<T> for Outputs<T> {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let (steps, hidden, read) = (self.steps, self.hidden, self.read);
-        for (k, row) in self.rows.chunks_exact_mut(hidden + read).enumerate() {
-            let (t, b) = (k / self.batch, k % self.batch);
-            let (h, words) = row.split_at_mut(hidden);
-            h.copy_from_slice(at(&x[t], b, hidden));
-            words.copy_from_slice(at(&x[steps + t], b, read));
+        let rows = self.rows.chunks_exact_mut(self.batch * (hidden + read));
+        for (t, rows) in rows.enumerate() {
+            for (b, row) in rows.chunks_exact_mut(hidden + read).enumerate() {
+                row[..hidden].copy_from_slice(at(&x[t], b, hidden));
+            }
+            unpack_rows(packs(&x[steps + t]), read, rows, (hidden + read, hidden));
         }
         affine(&self.rows, &x[2 * steps], &x[2 * steps + 1], y);
         y.iter_mut().for_each(|y| *y = clipped(*y, self.clip));
@@ -438,20 +464,13 @@ impl<T: Real> Op<T> for Outputs<T> {
         );
         let d_rows = self.d_rows.chunks_exact(self.batch * (hidden + read));
         for (t, d_rows) in d_rows.enumerate() {
-            let d_rows = d_rows.chunks_exact(hidden + read);
             if let Some(d) = dx.of(t) {
-                let d = d.zeroed();
-                for (d, row) in d.chunks_exact_mut(hidden).zip(d_rows.clone()) {
-                    d.iter_mut().zip(row).for_each(|(d, &row)| *d += row);
-                }
+                let state = &mut d.zeroed()[..self.batch * hidden];
+                add_columns(state, d_rows, hidden + read, 0);
             }
             if let Some(d) = dx.of(steps + t) {
-                let d = d.zeroed();
-                for (d, row) in d.chunks_exact_mut(read).zip(d_rows) {
-                    d.iter_mut()
-                        .zip(&row[hidden..])
-                        .for_each(|(d, &row)| *d += row);
-                }
+                let words = packs_mut(d.zeroed());
+                add_rows(words, read, d_rows, (hidden + read, hidden));
             }
         }
         weight_gradients(&self.rows, &self.d_outputs, outputs, dx, 2 * steps);
@@ -503,6 +522,35 @@ fn weight_gradients<T: Real>(
     }
 }
 
+/// xᵢ ← xᵢ − maxⱼ xⱼ, for e^x to overflow nowhere.
+fn less_largest<T: Real>(x: &mut Packs<T>) {
+    let largest = x
+        .iter()
+        .fold(Pack::splat(T::neg_infinity()), |m, &x| Pack(x).max(m));
+    x.iter_mut().for_each(|x| *x = (Pack(*x) - largest).0);
+}
+
+/// xᵢ ← xᵢ / Σⱼ xⱼ.
+fn normalise<T: Real>(x: &mut Packs<T>) {
+    let mut total = Pack::zero();
+    x.iter().for_each(|&x| total += Pack(x));
+    let scale = total.recip();
+    x.iter_mut().for_each(|x| *x = (Pack(*x) * scale).0);
+}
+
+/// Adds to d, row by row, the columns of `rows` from `first` on.
+fn add_columns<T: Real>(d: &mut [T], rows: &[T], row: usize, first: usize) {
+    let columns = d.len() * row / rows.len();
+    dispatch(
+        #[inline(always)]
+        || {
+            for (d, row) in d.chunks_exact_mut(columns).zip(rows.chunks_exact(row)) {
+                d.iter_mut().zip(&row[first..]).for_each(|(d, &x)| *d += x);
+            }
+        },
+    );
+}
+
 /// x, or the nearer of ±`limit`; a NaN stays one.
 #[inline(always)]
 fn clipped<T: Real>(x: T, limit: T) -> T {
@@ -533,11 +581,17 @@ fn quarters_mut<T>(row: &mut [T]) -> [&mut [T]; 4] {
 #[cfg(test)]
 mod tests {
     use super::super::layout::Segment;
-    use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate, run};
+    use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate};
     use super::*;
-    use autodiff::Var;
+    use autodiff::{Graph, Var};
 
     const HIDDEN: usize = 3;
+
+    /// [batch, numbers] of packs [2 blocks, numbers].
+    fn rows<'g>(packs: Var<'g, f64>, numbers: usize) -> Var<'g, f64> {
+        let packs = packs.reshape([2, numbers, LANES]).permute(&[0, 2, 1]);
+        packs.reshape([2 * LANES, numbers]).slice(0, 0..SIZES.batch)
+    }
 
     /// Observations of two steps, words, state, kernel, bias.
     fn lstm_operands() -> [(Shape, f64, f64); 5] {
@@ -554,6 +608,11 @@ mod tests {
         ]
     }
 
+    fn lstm<'g>(v: &[Var<'g, f64>], clip: f64) -> Var<'g, f64> {
+        let operands = [v[0], v[1], v[2], v[3], v[4], v[3].transpose()];
+        v[0].graph().apply(Lstm::new(SIZES, 1, clip), &operands)
+    }
+
     /// The equations, in operations of autodiff.
     fn composed_lstm<'g>(v: &[Var<'g, f64>]) -> Var<'g, f64> {
         let g = v[0].graph();
@@ -562,7 +621,7 @@ mod tests {
         } = SIZES;
         let x = v[0].slice(0, 1..2).reshape([batch, 2]);
         let [h, c] = [0, 1].map(|k| v[2].slice(0, k..k + 1).reshape([batch, HIDDEN]));
-        let row = g.concat(1, &[x, v[1].reshape([batch, reads * w]), h]);
+        let row = g.concat(1, &[x, rows(v[1], reads * w), h]);
         let gates = row.affine(v[3], v[4]);
         let gate = |k| gates.slice(1, k * HIDDEN..(k + 1) * HIDDEN);
         let c = (gate(2) + 1.0).sigmoid() * c + gate(0).sigmoid() * gate(1).tanh();
@@ -573,16 +632,14 @@ mod tests {
     #[test]
     fn lstm_agrees_with_the_composed_operations() {
         let operands = lstm_operands();
-        let fused = evaluate(&operands, |v| v[0].graph().apply(Lstm::new(1, 20.0), v));
+        let fused = evaluate(&operands, |v| lstm(v, 20.0));
         assert_close(&fused, &evaluate(&operands, composed_lstm), 1e-14);
     }
 
     #[test]
     fn gradients_of_the_lstm() {
         for clip in [20.0, 0.4] {
-            assert_gradients(&lstm_operands(), |v| {
-                v[0].graph().apply(Lstm::new(1, clip), v)
-            });
+            assert_gradients(&lstm_operands(), |v| lstm(v, clip));
         }
     }
 
@@ -617,15 +674,19 @@ mod tests {
         for modes in interface.read_modes.of_mut(&mut bias).chunks_exact_mut(5) {
             modes[4] = 0.0;
         }
-        let xi = run(|g| {
-            let state = g.constant([2, SIZES.batch, HIDDEN], &[0.0; 2 * 2 * HIDDEN]);
-            let kernel = g.constant([HIDDEN, bias.len()], &vec![0.0; HIDDEN * bias.len()]);
-            let bias = g.constant([bias.len()], &bias);
-            g.apply(Emission::new(SIZES), &[state, kernel, bias])
-        });
-        let row = &xi[interface.len..];
+        let graph = Graph::new();
+        let state = graph.constant([2, SIZES.batch, HIDDEN], &[0.0; 2 * 17 * HIDDEN]);
+        let kernel = graph.constant([HIDDEN, bias.len()], &vec![0.0; HIDDEN * bias.len()]);
+        let bias = graph.constant([bias.len()], &bias);
+        let operands = [state, kernel, bias, kernel.transpose()];
+        let xi = graph.apply(Emission::new(SIZES), &operands).slot();
+        let mut tape = graph.finish(xi).unwrap();
+        tape.forward(&[]).unwrap();
+        // The last of the sequences: the first lane of the second block.
+        let packs = packs(tape.value(xi))[interface.len..].iter();
+        let row: Vec<f64> = packs.map(|pack| pack[0]).collect();
         let all = |segment: Segment, value: f64| {
-            assert_close(segment.of(row), &vec![value; segment.len], 1e-15);
+            assert_close(segment.of(&row), &vec![value; segment.len], 1e-15);
         };
         all(interface.write_vectors, ln3);
         all(interface.write_keys, ln3);
@@ -638,7 +699,7 @@ mod tests {
         all(interface.read_strengths, 4f64.ln());
         let thirteenths = [3.0, 3.0, 3.0, 3.0, 1.0].map(|x| x / 13.0);
         assert_close(
-            interface.read_modes.of(row),
+            interface.read_modes.of(&row),
             &[thirteenths; 3].concat(),
             1e-15,
         );
@@ -647,7 +708,8 @@ mod tests {
     #[test]
     fn gradients_of_the_interface_vector() {
         assert_gradients(&emission_operands(), |v| {
-            v[0].graph().apply(Emission::new(SIZES), v)
+            let operands = [v[0], v[1], v[2], v[1].transpose()];
+            v[0].graph().apply(Emission::new(SIZES), &operands)
         });
     }
 
@@ -665,11 +727,13 @@ mod tests {
     #[test]
     fn outputs_agree_with_the_composed_operations() {
         let operands = output_operands();
-        let fused = evaluate(&operands, |v| v[0].graph().apply(Outputs::new(20.0), v));
+        let fused = evaluate(&operands, |v| {
+            v[0].graph().apply(Outputs::new(SIZES, 20.0), v)
+        });
         let composed = evaluate(&operands, |v| {
             let step = |t: usize| {
-                let h = v[t].slice(0, 0..1).reshape([2, HIDDEN]);
-                let row = v[0].graph().concat(1, &[h, v[2 + t].reshape([2, 15])]);
+                let h = v[t].slice(0, 0..1).reshape([SIZES.batch, HIDDEN]);
+                let row = v[0].graph().concat(1, &[h, rows(v[2 + t], 15)]);
                 row.affine(v[4], v[5])
             };
             v[0].graph().concat(0, &[step(0), step(1)])
@@ -681,7 +745,7 @@ mod tests {
     fn gradients_of_outputs() {
         for clip in [20.0, 0.8] {
             assert_gradients(&output_operands(), |v| {
-                v[0].graph().apply(Outputs::new(clip), v)
+                v[0].graph().apply(Outputs::new(SIZES, clip), v)
             });
         }
     }

@@ -1,6 +1,7 @@
 //! Sizes of the parts of a DNC, and where they lie.
 
 use super::DncConfig;
+use super::pack::LANES;
 use autodiff::Shape;
 
 /// The numbers that shapes are made of, with the letters of the paper.
@@ -29,44 +30,50 @@ impl Sizes {
         }
     }
 
+    /// Blocks of 16 sequences that the batch is cut into: the first axis of the tensors
+    /// below, whose last is the sequence in the block.
+    pub fn blocks(self) -> usize {
+        self.batch.div_ceil(LANES)
+    }
+
     /// Of the memory, M.
     pub fn memory(self) -> Shape {
-        Shape::from([self.batch, self.n, self.w])
+        Shape::from([self.blocks(), self.n, self.w, LANES])
     }
 
     /// Of the usage, u.
     pub fn usage(self) -> Shape {
-        Shape::from([self.batch, self.n])
+        Shape::from([self.blocks(), self.n, LANES])
     }
 
     /// Of the weightings of the write heads.
     pub fn write_weights(self) -> Shape {
-        Shape::from([self.batch, self.writes, self.n])
+        Shape::from([self.blocks(), self.writes, self.n, LANES])
     }
 
     /// Of the weightings of the read heads.
     pub fn read_weights(self) -> Shape {
-        Shape::from([self.batch, self.reads, self.n])
+        Shape::from([self.blocks(), self.reads, self.n, LANES])
     }
 
     /// Of the linkage: for each write head the N rows of the link matrix L and, as one
     /// row more, the precedence weighting p.
     pub fn linkage(self) -> Shape {
-        Shape::from([self.batch, self.writes, self.n + 1, self.n])
+        Shape::from([self.blocks(), self.writes, self.n + 1, self.n, LANES])
     }
 
     /// Of the words read, r.
     pub fn words(self) -> Shape {
-        Shape::from([self.batch, self.reads, self.w])
+        Shape::from([self.blocks(), self.reads, self.w, LANES])
     }
 
     /// Of the interface vector, ξ.
     pub fn interface(self) -> Shape {
-        Shape::from([self.batch, Interface::new(self).len])
+        Shape::from([self.blocks(), Interface::new(self).len, LANES])
     }
 }
 
-/// A part of a row.
+/// A part of a row, or of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub start: usize,

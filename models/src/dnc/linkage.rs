@@ -1,7 +1,8 @@
 //! Temporal linkage: in which order the slots were written to.
 
 use super::layout::{Sizes, expect};
-use super::math::{add, add_scaled, at, at_mut, dot, vectorised};
+use super::pack::{LANES, Pack, add, at, at_mut, operands, packs, packs_mut, zeros};
+use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// Link matrix L and precedence weighting p of each write head, in one tensor: N rows of
@@ -24,33 +25,17 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 /// ```
 pub(super) struct Linkage<T> {
     sizes: Sizes,
-    /// 1 − the identity: [N, N].
-    off_diagonal: Vec<T>,
-    d_linkage: Vec<T>,
-    d_weights: Vec<T>,
-    /// One row of G.
-    row: Vec<T>,
+    d_linkage: Vec<[T; LANES]>,
+    d_weights: Vec<[T; LANES]>,
 }
 
 impl<T: Real> Linkage<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch, n, writes, ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
-        let off_diagonal = |k| {
-            if k % (n + 1) == 0 {
-                T::zero()
-            } else {
-                T::one()
-            }
-        };
+        let (heads, n) = (sizes.blocks() * sizes.writes, sizes.n);
         Self {
             sizes,
-            off_diagonal: (0..n * n).map(off_diagonal).collect(),
-            d_linkage: zeros(batch * writes * (n + 1) * n),
-            d_weights: zeros(batch * writes * n),
-            row: zeros(n),
+            d_linkage: zeros(heads * (n + 1) * n),
+            d_weights: zeros(heads * n),
         }
     }
 }
@@ -66,28 +51,28 @@ impl<T: Real> Op<T> for Linkage<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([linkage, w], y) = (operands(x), packs_mut(y));
+        let (heads, n) = (self.sizes.blocks() * self.sizes.writes, self.sizes.n);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                for head in 0..batch * writes {
-                    let (link, precedence) = at(&x[0], head, (n + 1) * n).split_at(n * n);
-                    let weights = at(&x[1], head, n);
-                    let (y, p) = at_mut(y, head, (n + 1) * n).split_at_mut(n * n);
-                    let p = &mut p[..n];
-                    for (i, &weight) in weights.iter().enumerate() {
+            || {
+                for head in 0..heads {
+                    let (link, p) = at(linkage, head, (n + 1) * n).split_at(n * n);
+                    let w = at(w, head, n);
+                    let (y, next_p) = at_mut(y, head, (n + 1) * n).split_at_mut(n * n);
+                    let mut rest = Pack::one();
+                    for i in 0..n {
+                        let w_i = Pack(w[i]);
                         let (link, y) = (at(link, i, n), at_mut(y, i, n));
-                        let off_diagonal = at(&self.off_diagonal, i, n);
                         for j in 0..n {
-                            let kept = (T::one() - weight - weights[j]) * link[j];
-                            y[j] = (kept + weight * precedence[j]) * off_diagonal[j];
+                            let kept = Pack::one() - w_i - Pack(w[j]);
+                            y[j] = (kept * Pack(link[j]) + w_i * Pack(p[j])).0;
                         }
+                        y[i] = Pack::zero().0;
+                        rest -= w_i;
                     }
-                    let rest = T::one() - weights.iter().copied().sum();
                     for j in 0..n {
-                        p[j] = rest * precedence[j] + weights[j];
+                        next_p[j] = (rest * Pack(p[j]) + Pack(w[j])).0;
                     }
                 }
             },
@@ -95,40 +80,40 @@ impl<T: Real> Op<T> for Linkage<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([linkage, w], dy) = (operands(x), packs(dy));
+        let (heads, n) = (self.sizes.blocks() * self.sizes.writes, self.sizes.n);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                let g = &mut self.row[..n];
-                for head in 0..batch * writes {
-                    let (link, precedence) = at(&x[0], head, (n + 1) * n).split_at(n * n);
-                    let weights = at(&x[1], head, n);
-                    let (dy, dp) = at(dy, head, (n + 1) * n).split_at(n * n);
-                    let (dp, precedence) = (&dp[..n], &precedence[..n]);
+            || {
+                for head in 0..heads {
+                    let (link, p) = at(linkage, head, (n + 1) * n).split_at(n * n);
+                    let w = at(w, head, n);
+                    let (g, dp) = at(dy, head, (n + 1) * n).split_at(n * n);
                     let d_linkage = at_mut(&mut self.d_linkage, head, (n + 1) * n);
-                    let (d_link, d_precedence) = d_linkage.split_at_mut(n * n);
-                    let d_precedence = &mut d_precedence[..n];
-                    let d_weights = at_mut(&mut self.d_weights, head, n);
+                    let (d_link, d_p) = d_linkage.split_at_mut(n * n);
+                    let d_w = at_mut(&mut self.d_weights, head, n);
 
-                    let rest = T::one() - weights.iter().copied().sum();
-                    let of_rest = dot(dp, precedence);
+                    let (mut rest, mut of_rest) = (Pack::one(), Pack::zero());
                     for j in 0..n {
-                        d_precedence[j] = rest * dp[j];
-                        d_weights[j] = dp[j] - of_rest;
+                        rest -= Pack(w[j]);
+                        of_rest += Pack(dp[j]) * Pack(p[j]);
                     }
-                    for (i, &weight) in weights.iter().enumerate() {
-                        let (link, dy) = (at(link, i, n), at(dy, i, n));
-                        let off_diagonal = at(&self.off_diagonal, i, n);
-                        let d_link = at_mut(d_link, i, n);
-                        for j in 0..n {
-                            g[j] = dy[j] * off_diagonal[j];
-                            d_link[j] = (T::one() - weight - weights[j]) * g[j];
-                            d_weights[j] -= g[j] * link[j];
+                    for j in 0..n {
+                        d_p[j] = (rest * Pack(dp[j])).0;
+                        d_w[j] = (Pack(dp[j]) - of_rest).0;
+                    }
+                    for i in 0..n {
+                        let (w_i, mut d_w_i) = (Pack(w[i]), Pack::zero());
+                        let (link, g, d_link) = (at(link, i, n), at(g, i, n), at_mut(d_link, i, n));
+                        for j in (0..n).filter(|&j| j != i) {
+                            let (g, link) = (Pack(g[j]), Pack(link[j]));
+                            d_link[j] = ((Pack::one() - w_i - Pack(w[j])) * g).0;
+                            d_p[j] = (Pack(d_p[j]) + w_i * g).0;
+                            d_w[j] = (Pack(d_w[j]) - g * link).0;
+                            d_w_i += g * (Pack(p[j]) - link);
                         }
-                        add_scaled(d_precedence, weight, g);
-                        d_weights[i] += dot(g, precedence) - dot(g, link);
+                        d_link[i] = Pack::zero().0;
+                        d_w[i] = (Pack(d_w[i]) + d_w_i).0;
                     }
                 }
             },
@@ -140,7 +125,9 @@ impl<T: Real> Op<T> for Linkage<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate, numbers, run};
+    use super::super::testing::{
+        SIZES, assert_close, assert_gradients, constant, evaluate, numbers, run,
+    };
     use super::*;
     use autodiff::Var;
 
@@ -155,9 +142,9 @@ mod tests {
     /// The linkage after these write weightings, one after the other.
     fn after(writes: &[Vec<f64>]) -> Vec<f64> {
         run(|g| {
-            let start = g.constant(ONE.linkage(), &[0.0; 12]);
+            let start = constant(g, ONE.linkage(), &[0.0; 12]);
             writes.iter().fold(start, |linkage, w| {
-                let w = g.constant(ONE.write_weights(), w);
+                let w = constant(g, ONE.write_weights(), w);
                 g.apply(Linkage::new(ONE), &[linkage, w])
             })
         })
@@ -216,16 +203,16 @@ mod tests {
         }
     }
 
-    /// The equations, in operations of autodiff, for one sequence and one head.
+    /// The equations, in operations of autodiff, for one block and one head.
     fn composed<'g>(v: &[Var<'g, f64>]) -> Var<'g, f64> {
         let g = v[0].graph();
-        let linkage = v[0].reshape([4, 3]);
+        let linkage = v[0].reshape([4, 3, LANES]);
         let (link, p) = (linkage.slice(0, 0..3), linkage.slice(0, 3..4));
-        let (column, row) = (v[1].reshape([3, 1]), v[1].reshape([1, 3]));
+        let (column, row) = (v[1].reshape([3, 1, LANES]), v[1].reshape([1, 3, LANES]));
         let identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
-        let off_diagonal = 1.0 - g.constant([3, 3], &identity);
+        let off_diagonal = 1.0 - g.constant([3, 3, 1], &identity);
         let link = ((1.0 - column - row) * link + column * p) * off_diagonal;
-        let p = (1.0 - row.sum()) * p + row;
+        let p = (1.0 - row.sum_keep(&[1])) * p + row;
         g.concat(0, &[link, p])
     }
 

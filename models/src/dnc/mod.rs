@@ -21,14 +21,15 @@
 //! | r = Mᵀ w^r | read | `read.rs` |
 //! | y = [h, r]·W_y | output | `controller.rs` |
 //!
-//! Each mechanism is one operation, recorded once for each step of a sequence.
+//! Each mechanism is one operation, recorded once for each step of a sequence, and computes
+//! sixteen sequences at a time: see `pack.rs`.
 
 mod allocation;
 mod content;
 mod controller;
 mod layout;
 mod linkage;
-mod math;
+mod pack;
 mod read;
 #[cfg(test)]
 mod testing;
@@ -39,7 +40,7 @@ pub use trainer::{DncTrainer, Sequences};
 
 use crate::init::{Fill, truncated_normal, zeros};
 use allocation::{Allocation, Usage};
-use autodiff::{Error, Graph, Param, Params, Real, Shape, Var};
+use autodiff::{Error, Param, Params, Real, Shape, Var};
 use content::Content;
 use controller::{Emission, Lstm, Outputs};
 use layout::{Interface, Sizes};
@@ -180,34 +181,63 @@ impl Dnc {
     /// state of zeros.
     #[track_caller]
     pub fn logits<'g, T: Real>(&self, observations: Var<'g, T>) -> Var<'g, T> {
+        let cell = Cell::new(self, observations);
+        let mut state = cell.start();
+        let (mut controllers, mut words) = (Vec::new(), Vec::new());
+        for step in 0..cell.steps {
+            state = cell.step(step, state);
+            controllers.push(state.controller);
+            words.push(state.words);
+        }
+        cell.outputs(&controllers, &words)
+    }
+}
+
+/// What all steps of a recording share.
+struct Cell<'g, T> {
+    observations: Var<'g, T>,
+    steps: usize,
+    sizes: Sizes,
+    hidden: usize,
+    clip: T,
+    /// Kernel, bias, kernelᵀ.
+    lstm: [Var<'g, T>; 3],
+    interface: [Var<'g, T>; 3],
+    /// Kernel, bias.
+    output: [Var<'g, T>; 2],
+}
+
+impl<'g, T: Real> Cell<'g, T> {
+    #[track_caller]
+    fn new(dnc: &Dnc, observations: Var<'g, T>) -> Self {
         let graph = observations.graph();
         let (steps, batch) = match *observations.shape() {
             [steps, batch, _] => (steps, batch),
             // No step can be recorded on it: the first fails with its shape.
             _ => (1, 1),
         };
-        let sizes = Sizes::new(self.config, batch);
-        let mut state = self.start(graph, sizes);
-        let (mut controllers, mut words) = (Vec::new(), Vec::new());
-        for step in 0..steps {
-            state = self.step(sizes, observations, step, state);
-            controllers.push(state.controller);
-            words.push(state.words);
+        let weights = |affine: Affine| {
+            let kernel = graph.param(affine.kernel);
+            [kernel, graph.param(affine.bias), kernel.transpose()]
+        };
+        Self {
+            observations,
+            steps,
+            sizes: Sizes::new(dnc.config, batch),
+            hidden: dnc.config.hidden,
+            clip: T::of(dnc.config.clip),
+            lstm: weights(dnc.lstm),
+            interface: weights(dnc.interface),
+            output: [dnc.output.kernel, dnc.output.bias].map(|p| graph.param(p)),
         }
-        let mut operands = [controllers, words].concat();
-        operands.extend([self.output.kernel, self.output.bias].map(|p| graph.param(p)));
-        graph.apply(Outputs::new(self.clip()), &operands)
-    }
-
-    fn clip<T: Real>(&self) -> T {
-        T::of(self.config.clip)
     }
 
     /// The state before the first step: zeros.
-    fn start<'g, T: Real>(&self, graph: &'g Graph<T>, sizes: Sizes) -> State<'g, T> {
+    fn start(&self) -> State<'g, T> {
+        let (graph, sizes) = (self.observations.graph(), self.sizes);
         let zeros = |shape: Shape| graph.constant(shape, &vec![T::zero(); shape.elements()]);
         State {
-            controller: zeros([2, sizes.batch, self.config.hidden].into()),
+            controller: zeros([2, sizes.batch, self.hidden].into()),
             memory: zeros(sizes.memory()),
             usage: zeros(sizes.usage()),
             write_weights: zeros(sizes.write_weights()),
@@ -219,30 +249,24 @@ impl Dnc {
 
     /// One step: the table of the [module](self), line by line.
     #[track_caller]
-    fn step<'g, T: Real>(
-        &self,
-        sizes: Sizes,
-        observations: Var<'g, T>,
-        step: usize,
-        before: State<'g, T>,
-    ) -> State<'g, T> {
-        let graph = observations.graph();
-        let [lstm, interface] =
-            [self.lstm, self.interface].map(|a| [a.kernel, a.bias].map(|p| graph.param(p)));
-
+    fn step(&self, step: usize, before: State<'g, T>) -> State<'g, T> {
+        let (graph, sizes) = (self.observations.graph(), self.sizes);
+        let [kernel, bias, transposed] = self.lstm;
         let controller = graph.apply(
-            Lstm::new(step, self.clip()),
+            Lstm::new(sizes, step, self.clip),
             &[
-                observations,
+                self.observations,
                 before.words,
                 before.controller,
-                lstm[0],
-                lstm[1],
+                kernel,
+                bias,
+                transposed,
             ],
         );
+        let [kernel, bias, transposed] = self.interface;
         let xi = graph.apply(
             Emission::new(sizes),
-            &[controller, interface[0], interface[1]],
+            &[controller, kernel, bias, transposed],
         );
 
         let usage = graph.apply(
@@ -271,13 +295,21 @@ impl Dnc {
             words,
         }
     }
+
+    /// The logits of all steps.
+    #[track_caller]
+    fn outputs(&self, controllers: &[Var<'g, T>], words: &[Var<'g, T>]) -> Var<'g, T> {
+        let operands = [controllers, words, &self.output].concat();
+        let graph = self.observations.graph();
+        graph.apply(Outputs::new(self.sizes, self.clip), &operands)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::testing::numbers;
     use super::*;
-    use autodiff::{Slot, gradcheck};
+    use autodiff::{Graph, Slot, gradcheck};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
@@ -292,7 +324,8 @@ mod tests {
         clip: 20.0,
     };
     const STEPS: usize = 4;
-    const BATCH: usize = 2;
+    /// Two blocks of sequences.
+    const BATCH: usize = 17;
 
     fn dnc(config: DncConfig) -> (Dnc, Params<f64>) {
         let mut params = Params::new();
@@ -316,31 +349,27 @@ mod tests {
         graph: &'g Graph<f64>,
         writes: &[Vec<f64>],
     ) -> Var<'g, f64> {
-        let observations = observations(graph, dnc.config);
-        let sizes = Sizes::new(dnc.config, BATCH);
-        let mut state = dnc.start(graph, sizes);
+        let cell = Cell::new(dnc, observations(graph, dnc.config));
+        let mut state = cell.start();
         let (mut controllers, mut words) = (Vec::new(), Vec::new());
         for (step, writes) in writes.iter().enumerate() {
             state.write_weights = graph.constant(state.write_weights.shape(), writes);
-            state = dnc.step(sizes, observations, step, state);
+            state = cell.step(step, state);
             controllers.push(state.controller);
             words.push(state.words);
         }
-        let mut operands = [controllers, words].concat();
-        operands.extend([dnc.output.kernel, dnc.output.bias].map(|p| graph.param(p)));
-        graph.apply(Outputs::new(dnc.clip()), &operands)
+        cell.outputs(&controllers, &words)
     }
 
     /// The write weightings that the steps begin with.
     fn writes(dnc: &Dnc, params: &Params<f64>) -> Vec<Vec<f64>> {
         let graph = Graph::new();
-        let observations = observations(&graph, dnc.config);
-        let sizes = Sizes::new(dnc.config, BATCH);
-        let mut state = dnc.start(&graph, sizes);
+        let cell = Cell::new(dnc, observations(&graph, dnc.config));
+        let mut state = cell.start();
         let mut slots: Vec<Slot> = Vec::new();
         for step in 0..STEPS {
             slots.push(state.write_weights.slot());
-            state = dnc.step(sizes, observations, step, state);
+            state = cell.step(step, state);
         }
         let last = state.words.slot();
         let mut tape = graph.finish(last).unwrap();
@@ -400,8 +429,9 @@ mod tests {
         let rng = &mut ChaCha8Rng::seed_from_u64(0);
         let config = DncConfig::PAPER;
         assert_eq!(Dnc::new(&mut params, config, rng).unwrap().config(), config);
-        // LSTM of 6 + 4·16 inputs and 64 units; 4·16 + 3·16 + 4·4 + 2 + 2 + ... of ξ.
-        let interface = 6 * 16 + 16 + 4 + 1 + 1 + 1 + 4 + 12;
+        // ξ: 5 keys, write vector and erase vector of 16 numbers, 4 free gates, 2 gates, 5
+        // strengths and 4 · 3 read modes.
+        let interface = 7 * 16 + 4 + 2 + 5 + 12;
         let expected = (134 + 1) * 256 + (64 + 1) * interface + (128 + 1) * 5;
         assert_eq!(params.len(), expected);
     }

@@ -1,7 +1,11 @@
 //! Reading: where from, and the words found there.
 
 use super::layout::{Interface, Sizes, expect};
-use super::math::{add, add_scaled, add_to_segment, at, at_mut, dot, vectorised};
+use super::pack::{
+    LANES, Pack, add, add_to_segment, at, at_mut, dot, dot_column, operands, packs, packs_mut,
+    zeros,
+};
+use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The read weighting of each read head; operands: ξ, c (its content weighting), the
@@ -19,41 +23,39 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 ///
 /// ```text
 /// dπ^b_h += ⟨dr′, b_h⟩    dπ^f_h += ⟨dr′, f_h⟩    dπ^c += ⟨dr′, c⟩    dc += π^c dr′
-/// dr     += Σ_h π^b_h L_h dr′ + Σ_h π^f_h L_hᵀ dr′
-/// dL_h   += π^b_h r dr′ᵀ + π^f_h dr′ rᵀ
+/// db_h    = π^b_h dr′           df_h    = π^f_h dr′
+/// dr     += Σ_h L_h db_h + Σ_h L_hᵀ df_h
+/// dL_h   += r db_hᵀ + df_h rᵀ
 /// ```
 pub(super) struct ReadWeights<T> {
     sizes: Sizes,
     interface: Interface,
-    /// b and f of each write head, [batch, reads, writes, 2, N].
-    directional: Vec<T>,
-    d_modes: Vec<T>,
-    d_content: Vec<T>,
-    d_linkage: Vec<T>,
-    d_reads: Vec<T>,
-    /// π dr′ of one direction.
-    scaled: Vec<T>,
+    /// b and f: [blocks, reads, writes, N].
+    backward: Vec<[T; LANES]>,
+    forward: Vec<[T; LANES]>,
+    d_modes: Vec<[T; LANES]>,
+    d_content: Vec<[T; LANES]>,
+    d_linkage: Vec<[T; LANES]>,
+    d_reads: Vec<[T; LANES]>,
+    /// Of one block: db and df, [reads, writes, N].
+    d_backward: Vec<[T; LANES]>,
+    d_forward: Vec<[T; LANES]>,
 }
 
 impl<T: Real> ReadWeights<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch,
-            n,
-            reads,
-            writes,
-            ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
+        let (blocks, n, reads, writes) = (sizes.blocks(), sizes.n, sizes.reads, sizes.writes);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            directional: zeros(batch * reads * writes * 2 * n),
-            d_modes: zeros(batch * reads * (2 * writes + 1)),
-            d_content: zeros(batch * reads * n),
-            d_linkage: zeros(batch * writes * (n + 1) * n),
-            d_reads: zeros(batch * reads * n),
-            scaled: zeros(n),
+            backward: zeros(blocks * reads * writes * n),
+            forward: zeros(blocks * reads * writes * n),
+            d_modes: zeros(blocks * reads * (2 * writes + 1)),
+            d_content: zeros(blocks * reads * n),
+            d_linkage: zeros(blocks * writes * (n + 1) * n),
+            d_reads: zeros(blocks * reads * n),
+            d_backward: zeros(reads * writes * n),
+            d_forward: zeros(reads * writes * n),
         }
     }
 }
@@ -76,39 +78,32 @@ impl<T: Real> Op<T> for ReadWeights<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes {
-            batch,
-            reads,
-            writes,
-            ..
-        } = self.sizes;
-        let interface = self.interface;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([xi, content, linkage, before], y) = (operands(x), packs_mut(y));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, reads, writes) = (sizes.n, sizes.reads, sizes.writes);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                for head in 0..batch * reads {
-                    let (b, r) = (head / reads, head % reads);
-                    let xi = at(&x[0], b, interface.len);
-                    let modes = at(interface.read_modes.of(xi), r, 2 * writes + 1);
-                    let previous = at(&x[3], head, n);
+            || {
+                for head in 0..sizes.blocks() * reads {
+                    let (block, r) = (head / reads, head % reads);
+                    let modes = interface.read_modes.of(at(xi, block, interface.len));
+                    let modes = at(modes, r, 2 * writes + 1);
+                    let (content, before) = (at(content, head, n), at(before, head, n));
                     let y = at_mut(y, head, n);
-                    for (y, &c) in y.iter_mut().zip(at(&x[1], head, n)) {
-                        *y = modes[2 * writes] * c;
+                    for i in 0..n {
+                        y[i] = (Pack(modes[2 * writes]) * Pack(content[i])).0;
                     }
                     for h in 0..writes {
-                        let link = at(&x[2], b * writes + h, (n + 1) * n);
-                        let directional = at_mut(&mut self.directional, head * writes + h, 2 * n);
-                        let (backward, forward) = directional.split_at_mut(n);
-                        backward.fill(T::zero());
+                        let link = at(linkage, block * writes + h, (n + 1) * n);
+                        let backward = at_mut(&mut self.backward, head * writes + h, n);
+                        let forward = at_mut(&mut self.forward, head * writes + h, n);
                         for i in 0..n {
-                            let row = at(link, i, n);
-                            forward[i] = dot(row, previous);
-                            add_scaled(backward, previous[i], row);
+                            let b = dot_column(before, &link[..n * n], i, n);
+                            let f = dot(at(link, i, n), before);
+                            let sum = Pack(modes[h]) * b + Pack(modes[writes + h]) * f;
+                            y[i] = (Pack(y[i]) + sum).0;
+                            (backward[i], forward[i]) = (b.0, f.0);
                         }
-                        add_scaled(y, modes[h], backward);
-                        add_scaled(y, modes[writes + h], forward);
                     }
                 }
             },
@@ -116,52 +111,59 @@ impl<T: Real> Op<T> for ReadWeights<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes {
-            batch,
-            reads,
-            writes,
-            ..
-        } = self.sizes;
-        let interface = self.interface;
-        self.d_linkage.fill(T::zero());
-        self.d_reads.fill(T::zero());
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([xi, content, linkage, before], dy) = (operands(x), packs(dy));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, reads, writes) = (sizes.n, sizes.reads, sizes.writes);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                let scaled = &mut self.scaled[..n];
-                for head in 0..batch * reads {
-                    let (b, r) = (head / reads, head % reads);
-                    let xi = at(&x[0], b, interface.len);
-                    let modes = at(interface.read_modes.of(xi), r, 2 * writes + 1);
-                    let previous = at(&x[3], head, n);
-                    let dy = at(dy, head, n);
-                    let d_modes = at_mut(&mut self.d_modes, head, 2 * writes + 1);
-                    let d_read = at_mut(&mut self.d_reads, head, n);
-                    d_modes[2 * writes] = dot(dy, at(&x[1], head, n));
-                    let d_content = at_mut(&mut self.d_content, head, n);
-                    for (dc, &dy) in d_content.iter_mut().zip(dy) {
-                        *dc = modes[2 * writes] * dy;
+            || {
+                for block in 0..sizes.blocks() {
+                    let modes = interface.read_modes.of(at(xi, block, interface.len));
+                    for r in 0..reads {
+                        let head = block * reads + r;
+                        let dy = at(dy, head, n);
+                        let modes = at(modes, r, 2 * writes + 1);
+                        let d_modes = at_mut(&mut self.d_modes, head, 2 * writes + 1);
+                        let d_content = at_mut(&mut self.d_content, head, n);
+                        let d_reads = at_mut(&mut self.d_reads, head, n);
+                        d_modes[2 * writes] = dot(dy, at(content, head, n)).0;
+                        for i in 0..n {
+                            d_content[i] = (Pack(modes[2 * writes]) * Pack(dy[i])).0;
+                        }
+                        d_reads.fill(Pack::zero().0);
+                        for h in 0..writes {
+                            let link = at(linkage, block * writes + h, (n + 1) * n);
+                            d_modes[h] = dot(dy, at(&self.backward, head * writes + h, n)).0;
+                            d_modes[writes + h] =
+                                dot(dy, at(&self.forward, head * writes + h, n)).0;
+                            let db = at_mut(&mut self.d_backward, r * writes + h, n);
+                            let df = at_mut(&mut self.d_forward, r * writes + h, n);
+                            for i in 0..n {
+                                db[i] = (Pack(modes[h]) * Pack(dy[i])).0;
+                                df[i] = (Pack(modes[writes + h]) * Pack(dy[i])).0;
+                            }
+                            for (i, d) in d_reads.iter_mut().enumerate() {
+                                let of_forward = dot_column(df, &link[..n * n], i, n);
+                                *d = (Pack(*d) + dot(at(link, i, n), db) + of_forward).0;
+                            }
+                        }
                     }
                     for h in 0..writes {
-                        let link = at(&x[2], b * writes + h, (n + 1) * n);
-                        let d_link = at_mut(&mut self.d_linkage, b * writes + h, (n + 1) * n);
-                        let directional = at(&self.directional, head * writes + h, 2 * n);
-                        let (backward, forward) = directional.split_at(n);
-                        d_modes[h] = dot(dy, &backward[..n]);
-                        d_modes[writes + h] = dot(dy, &forward[..n]);
-                        for (scaled, &dy) in scaled.iter_mut().zip(dy) {
-                            *scaled = modes[h] * dy;
+                        let d_link = at_mut(&mut self.d_linkage, block * writes + h, (n + 1) * n);
+                        for (i, d_row) in d_link.chunks_exact_mut(n).take(n).enumerate() {
+                            for (j, d) in d_row.iter_mut().enumerate() {
+                                let mut sum = Pack::zero();
+                                for r in 0..reads {
+                                    let before = at(before, block * reads + r, n);
+                                    let db = at(&self.d_backward, r * writes + h, n);
+                                    let df = at(&self.d_forward, r * writes + h, n);
+                                    sum += Pack(before[i]) * Pack(db[j])
+                                        + Pack(df[i]) * Pack(before[j]);
+                                }
+                                *d = sum.0;
+                            }
                         }
-                        for i in 0..n {
-                            let (row, d_row) = (at(link, i, n), at_mut(d_link, i, n));
-                            let of_forward = modes[writes + h] * dy[i];
-                            d_read[i] += dot(row, scaled);
-                            add_scaled(d_read, of_forward, row);
-                            add_scaled(d_row, previous[i], scaled);
-                            add_scaled(d_row, of_forward, previous);
-                        }
+                        d_link[n * n..].fill(Pack::zero().0);
                     }
                 }
             },
@@ -181,20 +183,17 @@ impl<T: Real> Op<T> for ReadWeights<T> {
 /// Backward: drᵢ += ⟨dy, Mᵢ⟩, dMᵢ += rᵢ dy.
 pub(super) struct Read<T> {
     sizes: Sizes,
-    d_weights: Vec<T>,
-    d_memory: Vec<T>,
+    d_weights: Vec<[T; LANES]>,
+    d_memory: Vec<[T; LANES]>,
 }
 
 impl<T: Real> Read<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch, n, w, reads, ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
+        let (blocks, n, w, reads) = (sizes.blocks(), sizes.n, sizes.w, sizes.reads);
         Self {
             sizes,
-            d_weights: zeros(batch * reads * n),
-            d_memory: zeros(batch * n * w),
+            d_weights: zeros(blocks * reads * n),
+            d_memory: zeros(blocks * n * w),
         }
     }
 }
@@ -210,18 +209,15 @@ impl<T: Real> Op<T> for Read<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes { batch, reads, .. } = self.sizes;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([r, memory], y) = (operands(x), packs_mut(y));
+        let Sizes { n, w, reads, .. } = self.sizes;
+        dispatch(
             #[inline(always)]
-            |n, w| {
-                y.fill(T::zero());
-                for head in 0..batch * reads {
-                    let memory = at(&x[1], head / reads, n * w);
-                    let y = at_mut(y, head, w);
-                    for (&weight, slot) in at(&x[0], head, n).iter().zip(memory.chunks_exact(w)) {
-                        add_scaled(y, weight, slot);
+            || {
+                for (head, word) in y.chunks_exact_mut(w).enumerate() {
+                    let (r, memory) = (at(r, head, n), at(memory, head / reads, n * w));
+                    for (j, y) in word.iter_mut().enumerate() {
+                        *y = dot_column(r, memory, j, w).0;
                     }
                 }
             },
@@ -229,21 +225,31 @@ impl<T: Real> Op<T> for Read<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes { batch, reads, .. } = self.sizes;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([r, memory], dy) = (operands(x), packs(dy));
+        let (sizes, reads) = (self.sizes, self.sizes.reads);
+        let Sizes { n, w, .. } = sizes;
+        dispatch(
             #[inline(always)]
-            |n, w| {
-                self.d_memory.fill(T::zero());
-                for head in 0..batch * reads {
-                    let memory = at(&x[1], head / reads, n * w);
-                    let d_memory = at_mut(&mut self.d_memory, head / reads, n * w);
-                    let (weights, dy) = (at(&x[0], head, n), at(dy, head, w));
-                    let d_weights = at_mut(&mut self.d_weights, head, n);
-                    for i in 0..n {
-                        d_weights[i] = dot(dy, at(memory, i, w));
-                        add_scaled(at_mut(d_memory, i, w), weights[i], dy);
+            || {
+                for block in 0..sizes.blocks() {
+                    let (r, memory) = (at(r, block, reads * n), at(memory, block, n * w));
+                    let dy = at(dy, block, reads * w);
+                    let d_weights = at_mut(&mut self.d_weights, block, reads * n);
+                    for (head, d_weights) in d_weights.chunks_exact_mut(n).enumerate() {
+                        let dy = at(dy, head, w);
+                        for (d, slot) in d_weights.iter_mut().zip(memory.chunks_exact(w)) {
+                            *d = dot(dy, slot).0;
+                        }
+                    }
+                    let d_memory = at_mut(&mut self.d_memory, block, n * w);
+                    for (i, d_slot) in d_memory.chunks_exact_mut(w).enumerate() {
+                        for (j, d) in d_slot.iter_mut().enumerate() {
+                            let mut sum = Pack::zero();
+                            for head in 0..reads {
+                                sum += Pack(r[head * n + i]) * Pack(dy[head * w + j]);
+                            }
+                            *d = sum.0;
+                        }
                     }
                 }
             },
@@ -256,7 +262,7 @@ impl<T: Real> Op<T> for Read<T> {
 #[cfg(test)]
 mod tests {
     use super::super::layout::Segment;
-    use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate, run};
+    use super::super::testing::{SIZES, assert_close, assert_gradients, constant, evaluate, run};
     use super::*;
     use autodiff::Var;
 
@@ -278,10 +284,10 @@ mod tests {
         linkage[2 * 4 + 1] = 1.0; // L₂₁
         run(|g| {
             let operands = [
-                g.constant(sizes.interface(), &xi),
-                g.constant(sizes.read_weights(), &[0.0, 0.0, 0.0, 1.0]),
-                g.constant(sizes.linkage(), &linkage),
-                g.constant(sizes.read_weights(), &[0.0, 0.0, 1.0, 0.0]),
+                constant(g, sizes.interface(), &xi),
+                constant(g, sizes.read_weights(), &[0.0, 0.0, 0.0, 1.0]),
+                constant(g, sizes.linkage(), &linkage),
+                constant(g, sizes.read_weights(), &[0.0, 0.0, 1.0, 0.0]),
             ];
             g.apply(ReadWeights::new(sizes), &operands)
         })
@@ -304,18 +310,20 @@ mod tests {
         ]
     }
 
-    /// The equations, in operations of autodiff, for one sequence with two write heads.
+    /// The equations, in operations of autodiff, for one block with two write heads.
     fn composed<'g>(v: &[Var<'g, f64>], sizes: Sizes) -> Var<'g, f64> {
         let (reads, n) = (sizes.reads, sizes.n);
         let Segment { start, len } = Interface::new(sizes).read_modes;
-        let modes = v[0].slice(1, start..start + len).reshape([reads, 5]);
+        let modes = v[0].slice(1, start..start + len).reshape([reads, 5, LANES]);
         let mode = |k| modes.slice(1, k..k + 1);
-        let content = v[1].reshape([reads, n]);
-        let linkages = v[2].reshape([2 * (n + 1), n]);
+        let content = v[1].reshape([reads, n, LANES]);
+        let linkages = v[2].reshape([2 * (n + 1), n, LANES]);
         let link = |h| linkages.slice(0, h * (n + 1)..h * (n + 1) + n);
-        let previous = v[3].reshape([reads, n]);
         (0..2).fold(mode(4) * content, |sum, h| {
-            let (backward, forward) = (previous.matmul(link(h)), previous.matmul_nt(link(h)));
+            let column = v[3].reshape([reads, n, 1, LANES]);
+            let row = v[3].reshape([reads, 1, n, LANES]);
+            let backward = (column * link(h)).sum_over(&[1]);
+            let forward = (row * link(h)).sum_over(&[2]);
             sum + mode(h) * backward + mode(2 + h) * forward
         })
     }
@@ -346,7 +354,11 @@ mod tests {
         ];
         let fused = evaluate(&operands, |v| v[0].graph().apply(Read::new(sizes), v));
         let composed = evaluate(&operands, |v| {
-            v[0].reshape([3, 3]).matmul(v[1].reshape([3, 5]))
+            let (r, memory) = (
+                v[0].reshape([3, 3, 1, LANES]),
+                v[1].reshape([1, 3, 5, LANES]),
+            );
+            (r * memory).sum_over(&[1])
         });
         assert_close(&fused, &composed, 1e-15);
     }

@@ -1,13 +1,14 @@
 //! What the tests of the mechanisms share.
 
 use super::layout::Sizes;
+use super::pack::LANES;
 use autodiff::{Graph, Params, Shape, Var, gradcheck};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Odd sizes, two write heads.
+/// Odd sizes, two blocks of sequences, two write heads.
 pub(super) const SIZES: Sizes = Sizes {
-    batch: 2,
+    batch: 17,
     n: 3,
     w: 5,
     reads: 3,
@@ -60,13 +61,21 @@ pub(super) fn evaluate(
     tape.value(y).to_vec()
 }
 
-/// The elements of what `f` makes of constants.
+/// These numbers for each of the sequences of a block.
+pub(super) fn constant<'g>(graph: &'g Graph<f64>, shape: Shape, numbers: &[f64]) -> Var<'g, f64> {
+    let packs: Vec<[f64; LANES]> = numbers.iter().map(|&x| [x; LANES]).collect();
+    graph.constant(shape, packs.as_flattened())
+}
+
+/// For one of the sequences of a block, all alike, what `f` makes of [`constant`]s.
 pub(super) fn run(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> Vec<f64> {
     let graph = Graph::new();
     let y = f(&graph).slot();
     let mut tape = graph.finish(y).unwrap();
     tape.forward(&[]).unwrap();
-    tape.value(y).to_vec()
+    let packs = tape.value(y).chunks_exact(LANES);
+    assert!(packs.clone().all(|pack| pack.iter().all(|&x| x == pack[0])));
+    packs.map(|pack| pack[0]).collect()
 }
 
 /// Compares element by element.

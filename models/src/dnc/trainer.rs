@@ -139,8 +139,7 @@ impl<T: Real> Unrolled<T> {
         let targets = graph.input([steps, batch, config.outputs]);
         let mask = graph.input([steps, batch]);
         let logits = dnc.logits(observations);
-        // −t ln σ(x) − (1 − t) ln(1 − σ(x))
-        let cross_entropy = logits.softplus() - logits * targets;
+        let cross_entropy = logits.sigmoid_cross_entropy(targets);
         let loss = (cross_entropy.sum_over(&[2]) * mask).sum() / T::of(batch as f64);
         let [observations, targets, mask, logits, loss] =
             [observations, targets, mask, logits, loss].map(|v| v.slot());
@@ -230,8 +229,7 @@ mod tests {
         assert!(short.iter().any(|&g| g != 0.0));
     }
 
-    /// The last bit of a sequence can only be known from the first observation: steps of
-    /// Adam learn to keep it in memory.
+    /// Gradient descent on one batch, with the norm of a step bounded.
     #[test]
     fn steps_along_the_gradient_lower_the_loss() {
         let (mut trainer, mut params) = trainer();

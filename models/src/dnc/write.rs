@@ -1,7 +1,11 @@
 //! Writing: where to, and the memory afterwards.
 
 use super::layout::{Interface, Sizes, expect};
-use super::math::{add, add_scaled, add_to_segment, at, at_mut, dot, vectorised};
+use super::pack::{
+    LANES, Pack, Packs, add, add_to_segment, at, at_mut, dot, operands, packs, packs_mut,
+    product_of_rests, zeros,
+};
+use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The write weighting of each write head, of its allocation weighting a and its content
@@ -20,26 +24,33 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 pub(super) struct WriteWeights<T> {
     sizes: Sizes,
     interface: Interface,
-    d_allocation_gates: Vec<T>,
-    d_write_gates: Vec<T>,
-    d_allocation: Vec<T>,
-    d_content: Vec<T>,
+    d_allocation_gates: Vec<[T; LANES]>,
+    d_write_gates: Vec<[T; LANES]>,
+    d_allocation: Vec<[T; LANES]>,
+    d_content: Vec<[T; LANES]>,
 }
 
 impl<T: Real> WriteWeights<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch, n, writes, ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
+        let (heads, n) = (sizes.blocks() * sizes.writes, sizes.n);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_allocation_gates: zeros(batch * writes),
-            d_write_gates: zeros(batch * writes),
-            d_allocation: zeros(batch * writes * n),
-            d_content: zeros(batch * writes * n),
+            d_allocation_gates: zeros(heads),
+            d_write_gates: zeros(heads),
+            d_allocation: zeros(heads * n),
+            d_content: zeros(heads * n),
         }
+    }
+
+    /// g^a and g^w of a head, counted through all blocks.
+    #[inline(always)]
+    fn gates(sizes: Sizes, interface: Interface, xi: &Packs<T>, head: usize) -> [Pack<T>; 2] {
+        let xi = at(xi, head / sizes.writes, interface.len);
+        [interface.allocation_gates, interface.write_gates].map(
+            #[inline(always)]
+            |gates| Pack(gates.of(xi)[head % sizes.writes]),
+        )
     }
 }
 
@@ -55,23 +66,17 @@ impl<T: Real> Op<T> for WriteWeights<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([xi, a, c], y) = (operands(x), packs_mut(y));
+        let (sizes, interface, n) = (self.sizes, self.interface, self.sizes.n);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                for head in 0..batch * writes {
-                    let (b, h) = (head / writes, head % writes);
-                    let xi = at(&x[0], b, interface.len);
-                    let (a, c) = (at(&x[1], head, n), at(&x[2], head, n));
-                    let allocation_gate = interface.allocation_gates.of(xi)[h];
-                    let write_gate = interface.write_gates.of(xi)[h];
-                    let y = at_mut(y, head, n);
+            || {
+                for (head, y) in y.chunks_exact_mut(n).enumerate() {
+                    let [g_a, g_w] = Self::gates(sizes, interface, xi, head);
+                    let (a, c) = (at(a, head, n), at(c, head, n));
                     for i in 0..n {
-                        y[i] = write_gate
-                            * (allocation_gate * a[i] + (T::one() - allocation_gate) * c[i]);
+                        let chosen = g_a * Pack(a[i]) + (Pack::one() - g_a) * Pack(c[i]);
+                        y[i] = (g_w * chosen).0;
                     }
                 }
             },
@@ -79,29 +84,22 @@ impl<T: Real> Op<T> for WriteWeights<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([xi, a, c], dy) = (operands(x), packs(dy));
+        let (sizes, interface, n) = (self.sizes, self.interface, self.sizes.n);
+        dispatch(
             #[inline(always)]
-            |n, _| {
-                for head in 0..batch * writes {
-                    let (b, h) = (head / writes, head % writes);
-                    let xi = at(&x[0], b, interface.len);
-                    let (a, c, dy) = (at(&x[1], head, n), at(&x[2], head, n), at(dy, head, n));
-                    let allocation_gate = interface.allocation_gates.of(xi)[h];
-                    let content_gate = T::one() - allocation_gate;
-                    let write_gate = interface.write_gates.of(xi)[h];
-                    let (of_allocation, of_content) = (dot(dy, a), dot(dy, c));
-                    self.d_write_gates[head] =
-                        allocation_gate * of_allocation + content_gate * of_content;
-                    self.d_allocation_gates[head] = write_gate * (of_allocation - of_content);
+            || {
+                for (head, dy) in dy.chunks_exact(n).enumerate() {
+                    let [g_a, g_w] = Self::gates(sizes, interface, xi, head);
+                    let (of_a, of_c) = (dot(dy, at(a, head, n)), dot(dy, at(c, head, n)));
+                    let g_c = Pack::one() - g_a;
+                    self.d_write_gates[head] = (g_a * of_a + g_c * of_c).0;
+                    self.d_allocation_gates[head] = (g_w * (of_a - of_c)).0;
                     let d_allocation = at_mut(&mut self.d_allocation, head, n);
                     let d_content = at_mut(&mut self.d_content, head, n);
                     for i in 0..n {
-                        d_allocation[i] = write_gate * allocation_gate * dy[i];
-                        d_content[i] = write_gate * content_gate * dy[i];
+                        d_allocation[i] = (g_w * g_a * Pack(dy[i])).0;
+                        d_content[i] = (g_w * g_c * Pack(dy[i])).0;
                     }
                 }
             },
@@ -137,53 +135,39 @@ impl<T: Real> Op<T> for WriteWeights<T> {
 pub(super) struct Memory<T> {
     sizes: Sizes,
     interface: Interface,
-    d_memory: Vec<T>,
-    d_weights: Vec<T>,
-    d_erase: Vec<T>,
-    d_write: Vec<T>,
-    /// dP_h of one slot.
-    d_kept: Vec<T>,
+    d_memory: Vec<[T; LANES]>,
+    d_weights: Vec<[T; LANES]>,
+    d_erase: Vec<[T; LANES]>,
+    d_write: Vec<[T; LANES]>,
 }
 
 impl<T: Real> Memory<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let Sizes {
-            batch,
-            n,
-            w,
-            writes,
-            ..
-        } = sizes;
-        let zeros = |len| vec![T::zero(); len];
+        let (blocks, n, w, writes) = (sizes.blocks(), sizes.n, sizes.w, sizes.writes);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_memory: zeros(batch * n * w),
-            d_weights: zeros(batch * writes * n),
-            d_erase: zeros(batch * writes * w),
-            d_write: zeros(batch * writes * w),
-            d_kept: zeros(w),
+            d_memory: zeros(blocks * n * w),
+            d_weights: zeros(blocks * writes * n),
+            d_erase: zeros(blocks * writes * w),
+            d_write: zeros(blocks * writes * w),
         }
     }
 }
 
-/// row ← row ∘ Π (1 − w_hᵢ e_h) over the write heads, all but `left_out`.
+/// Π (1 − w_hᵢ e_hⱼ) over the write heads, all but `left_out`.
 #[inline(always)]
-fn erase<T: Real>(
-    row: &mut [T],
-    weights: &[T],
-    (i, n): (usize, usize),
-    vectors: &[T],
+fn kept<T: Real>(
+    (weights, i, n): (&Packs<T>, usize, usize),
+    (vectors, j, w): (&Packs<T>, usize, usize),
     left_out: Option<usize>,
-) {
-    for (h, vector) in vectors.chunks_exact(row.len()).enumerate() {
-        if Some(h) != left_out {
-            let weight = weights[h * n + i];
-            for (row, &e) in row.iter_mut().zip(vector) {
-                *row *= T::one() - weight * e;
-            }
-        }
-    }
+) -> Pack<T> {
+    let heads = weights.chunks_exact(n).zip(vectors.chunks_exact(w));
+    let factors = heads.map(
+        #[inline(always)]
+        |(weights, e)| (Pack(weights[i]), Pack(e[j])),
+    );
+    product_of_rests(factors, left_out)
 }
 
 impl<T: Real> Op<T> for Memory<T> {
@@ -199,23 +183,29 @@ impl<T: Real> Op<T> for Memory<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([memory, weights, xi], y) = (operands(x), packs_mut(y));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, w, writes) = (sizes.n, sizes.w, sizes.writes);
+        dispatch(
             #[inline(always)]
-            |n, w| {
-                for b in 0..batch {
-                    let weights = at(&x[1], b, writes * n);
-                    let xi = at(&x[2], b, interface.len);
-                    let y = at_mut(y, b, n * w);
-                    y.copy_from_slice(at(&x[0], b, n * w));
-                    for (i, slot) in y.chunks_exact_mut(w).enumerate() {
-                        erase(slot, weights, (i, n), interface.erase_vectors.of(xi), None);
-                        for h in 0..writes {
-                            let vector = at(interface.write_vectors.of(xi), h, w);
-                            add_scaled(slot, weights[h * n + i], vector);
+            || {
+                for block in 0..sizes.blocks() {
+                    let weights = at(weights, block, writes * n);
+                    let xi = at(xi, block, interface.len);
+                    let (e, v) = (
+                        interface.erase_vectors.of(xi),
+                        interface.write_vectors.of(xi),
+                    );
+                    let memory = at(memory, block, n * w);
+                    let y = at_mut(y, block, n * w);
+                    for i in 0..n {
+                        let (slot, y) = (at(memory, i, w), at_mut(y, i, w));
+                        for j in 0..w {
+                            let mut m = Pack(slot[j]) * kept((weights, i, n), (e, j, w), None);
+                            for h in 0..writes {
+                                m += Pack(weights[h * n + i]) * Pack(v[h * w + j]);
+                            }
+                            y[j] = m.0;
                         }
                     }
                 }
@@ -224,43 +214,46 @@ impl<T: Real> Op<T> for Memory<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Sizes { batch, writes, .. } = self.sizes;
-        let interface = self.interface;
-        self.d_erase.fill(T::zero());
-        self.d_write.fill(T::zero());
-        vectorised(
-            self.sizes.n,
-            self.sizes.w,
+        let ([memory, weights, xi], dy) = (operands(x), packs(dy));
+        let (sizes, interface) = (self.sizes, self.interface);
+        let (n, w, writes) = (sizes.n, sizes.w, sizes.writes);
+        self.d_erase.fill(Pack::zero().0);
+        self.d_write.fill(Pack::zero().0);
+        dispatch(
             #[inline(always)]
-            |n, w| {
-                let d_kept = &mut self.d_kept[..w];
-                for b in 0..batch {
-                    let weights = at(&x[1], b, writes * n);
-                    let xi = at(&x[2], b, interface.len);
-                    let erase_vectors = interface.erase_vectors.of(xi);
-                    let (memory, dy) = (at(&x[0], b, n * w), at(dy, b, n * w));
-                    let d_memory = at_mut(&mut self.d_memory, b, n * w);
-                    d_memory.copy_from_slice(dy);
-                    for (i, d_slot) in d_memory.chunks_exact_mut(w).enumerate() {
-                        erase(d_slot, weights, (i, n), erase_vectors, None);
+            || {
+                for block in 0..sizes.blocks() {
+                    let weights = at(weights, block, writes * n);
+                    let xi = at(xi, block, interface.len);
+                    let (e, v) = (
+                        interface.erase_vectors.of(xi),
+                        interface.write_vectors.of(xi),
+                    );
+                    let (memory, dy) = (at(memory, block, n * w), at(dy, block, n * w));
+                    let d_memory = at_mut(&mut self.d_memory, block, n * w);
+                    for i in 0..n {
+                        let (dy, d_slot) = (at(dy, i, w), at_mut(d_memory, i, w));
+                        for j in 0..w {
+                            let kept = kept((weights, i, n), (e, j, w), None);
+                            d_slot[j] = (Pack(dy[j]) * kept).0;
+                        }
                     }
                     for h in 0..writes {
-                        let head = b * writes + h;
-                        let d_weights = at_mut(&mut self.d_weights, head, n);
+                        let head = block * writes + h;
                         let d_erase = at_mut(&mut self.d_erase, head, w);
                         let d_write = at_mut(&mut self.d_write, head, w);
-                        let e = at(erase_vectors, h, w);
-                        let v = at(interface.write_vectors.of(xi), h, w);
-                        let rows = memory.chunks_exact(w).zip(dy.chunks_exact(w));
-                        for (i, (slot, dy)) in rows.enumerate() {
-                            for ((d_kept, &m), &dy) in d_kept.iter_mut().zip(slot).zip(dy) {
-                                *d_kept = m * dy;
+                        for i in 0..n {
+                            let (slot, dy) = (at(memory, i, w), at(dy, i, w));
+                            let (weight, mut d_weight) = (Pack(weights[h * n + i]), Pack::zero());
+                            for j in 0..w {
+                                let (m, dy) = (Pack(slot[j]), Pack(dy[j]));
+                                let d_kept = dy * m * kept((weights, i, n), (e, j, w), Some(h));
+                                let (e, v) = (Pack(e[h * w + j]), Pack(v[h * w + j]));
+                                d_weight += dy * v - d_kept * e;
+                                d_erase[j] = (Pack(d_erase[j]) - weight * d_kept).0;
+                                d_write[j] = (Pack(d_write[j]) + weight * dy).0;
                             }
-                            erase(d_kept, weights, (i, n), erase_vectors, Some(h));
-                            let weight = weights[h * n + i];
-                            d_weights[i] = dot(dy, v) - dot(d_kept, e);
-                            add_scaled(d_erase, -weight, d_kept);
-                            add_scaled(d_write, weight, dy);
+                            self.d_weights[head * n + i] = d_weight.0;
                         }
                     }
                 }
@@ -284,7 +277,7 @@ mod tests {
     use super::super::content::Content;
     use super::super::layout::Segment;
     use super::super::read::Read;
-    use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate, run};
+    use super::super::testing::{SIZES, assert_close, assert_gradients, constant, evaluate, run};
     use super::*;
     use autodiff::Var;
 
@@ -313,9 +306,9 @@ mod tests {
                 (interface.write_gates, &[write_gate]),
             ]);
             run(|g| {
-                let weights = |w: &[f64; 3]| g.constant(ONE.write_weights(), w);
+                let weights = |w: &[f64; 3]| constant(g, ONE.write_weights(), w);
                 let (a, c) = (weights(&[1.0, 0.0, 0.0]), weights(&[0.0, 0.5, 0.5]));
-                let xi = g.constant(ONE.interface(), &xi);
+                let xi = constant(g, ONE.interface(), &xi);
                 g.apply(WriteWeights::new(ONE), &[xi, a, c])
             })
         };
@@ -336,9 +329,9 @@ mod tests {
             (interface.read_strengths, &[60.0]),
         ]);
         let word = run(|g| {
-            let memory = g.constant(ONE.memory(), &[9.0, 9.0, 7.0, 7.0, 1.0, 5.0]);
-            let weights = g.constant(ONE.write_weights(), &[0.0, 1.0, 0.0]);
-            let xi = g.constant(ONE.interface(), &xi);
+            let memory = constant(g, ONE.memory(), &[9.0, 9.0, 7.0, 7.0, 1.0, 5.0]);
+            let weights = constant(g, ONE.write_weights(), &[0.0, 1.0, 0.0]);
+            let xi = constant(g, ONE.interface(), &xi);
             let memory = g.apply(Memory::new(ONE), &[memory, weights, xi]);
             let weights = g.apply(Content::of_reads(ONE), &[xi, memory]);
             g.apply(Read::new(ONE), &[weights, memory])
@@ -354,19 +347,18 @@ mod tests {
         ]
     }
 
-    /// The equation, in operations of autodiff, for one sequence with two heads.
+    /// The equation, in operations of autodiff, for one block with two heads.
     fn composed<'g>(v: &[Var<'g, f64>], sizes: Sizes) -> Var<'g, f64> {
         let (n, w, interface) = (sizes.n, sizes.w, Interface::new(sizes));
-        let weights = v[1].reshape([2, n]);
-        let heads = |s: Segment| v[2].slice(1, s.start..s.start + s.len).reshape([2, w]);
-        let erased = (0..2).fold(v[0].reshape([n, w]), |memory, h| {
-            let (weights, e) = (
-                weights.slice(0, h..h + 1),
-                heads(interface.erase_vectors).slice(0, h..h + 1),
-            );
-            memory * (1.0 - weights.matmul_tn(e))
-        });
-        erased + weights.matmul_tn(heads(interface.write_vectors))
+        let weights = v[1].reshape([2, n, 1, LANES]);
+        let vectors = |s: Segment| {
+            let part = v[2].slice(1, s.start..s.start + s.len);
+            part.reshape([2, 1, w, LANES])
+        };
+        let kept = 1.0 - weights * vectors(interface.erase_vectors);
+        let kept = kept.slice(0, 0..1) * kept.slice(0, 1..2);
+        let written = (weights * vectors(interface.write_vectors)).sum_over(&[0]);
+        v[0] * kept + written
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Arguments {
     section: String,
 
     /// How long each run is, as smoke, quick and paper: on 3.1 300, 10,000 and 30,000 steps; on 3.2 1 epoch of synthetic
-    /// data, 3 and 30 epochs of MNIST; on 3.4 250, 3,000 and 10,000 steps
+    /// data, 3 and 30 epochs of MNIST; on 3.4 250, 3,000 and 40,000 steps
     #[arg(long, default_value = "quick", value_parser = preset())]
     preset: Preset,
 
@@ -138,7 +138,7 @@ fn repeat_copy(preset: Preset) -> Task<'static> {
         steps: match preset {
             Preset::Smoke => 250,
             Preset::Quick => 3_000,
-            Preset::Reduced | Preset::Paper => 10_000,
+            Preset::Reduced | Preset::Paper => section3_4::STEPS,
         },
     };
     Task {

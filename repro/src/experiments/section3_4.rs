@@ -43,7 +43,7 @@ pub const SECTION: Section = Section {
         Size {
             preset: Preset::Paper,
             seeds: 5,
-            length: 40_000,
+            length: STEPS,
             about: "the whole: 5 runs of 40,000 steps: about 20 minutes on 2 cores",
         },
     ],
@@ -58,6 +58,10 @@ pub const SECTION: Section = Section {
         L4_MOM,
     ],
 };
+
+/// Steps of the whole section, and of the search for its rates: the best constant rate depends on how long a
+/// run is.
+pub const STEPS: u64 = 40_000;
 
 /// Steps below which claims are not tested: the losses are still those of the start.
 const SETTLING: u64 = 5_000;

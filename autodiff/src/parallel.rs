@@ -23,6 +23,9 @@ pub trait Chunks: Send + Sized {
 
     /// The one chunk that is left.
     fn only(self) -> Self::Item;
+
+    /// Whether so many chunks are all of it.
+    fn is_covered_by(&self, chunks: usize) -> bool;
 }
 
 /// A slice in chunks of `len` elements; the last may be shorter.
@@ -49,6 +52,10 @@ impl<'a, T: Send> Chunks for ChunksOf<'a, T> {
     fn only(self) -> &'a mut [T] {
         self.slice
     }
+
+    fn is_covered_by(&self, chunks: usize) -> bool {
+        self.slice.len() <= chunks * self.len
+    }
 }
 
 /// No data: for work that needs the index only.
@@ -60,6 +67,10 @@ impl Chunks for () {
     }
 
     fn only(self) {}
+
+    fn is_covered_by(&self, _: usize) -> bool {
+        true
+    }
 }
 
 impl<A: Chunks, B: Chunks> Chunks for (A, B) {
@@ -73,10 +84,21 @@ impl<A: Chunks, B: Chunks> Chunks for (A, B) {
     fn only(self) -> Self::Item {
         (self.0.only(), self.1.only())
     }
+
+    fn is_covered_by(&self, chunks: usize) -> bool {
+        self.0.is_covered_by(chunks) && self.1.is_covered_by(chunks)
+    }
 }
 
 /// Does `work(i, chunk i)` for the `count` chunks of `chunks`.
+///
+/// # Panics
+/// If there are more chunks than `count`, which nobody would work on.
 pub fn for_each<C: Chunks>(count: usize, chunks: C, work: impl Fn(usize, C::Item) + Sync) {
+    assert!(
+        chunks.is_covered_by(count),
+        "for_each: more than {count} chunks"
+    );
     match threads() {
         1 => in_turn(0..count, chunks, &work),
         _ => shared_out(0..count, chunks, &work),
@@ -152,6 +174,12 @@ mod tests {
     #[test]
     fn no_chunks_no_work() {
         for_each(0, (), |_, ()| unreachable!());
+    }
+
+    #[test]
+    #[should_panic(expected = "more than 3 chunks")]
+    fn chunks_that_would_be_left_are_refused() {
+        for_each(3, chunks_of(&mut [0; 11], 3), |_, chunk| chunk.fill(1));
     }
 
     #[test]

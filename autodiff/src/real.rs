@@ -1,6 +1,8 @@
 //! The element types.
 
-use crate::kernels::{Correlation, Format, Gemm, Kernel, Lanes, Map, WeightGradient, lanes};
+use crate::kernels::{
+    Correlation, Format, Gemm, Kernel, Lanes, Map, Transform, WeightGradient, lanes,
+};
 use crate::params::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
 use std::cell::RefCell;
@@ -62,6 +64,10 @@ pub trait Real:
     /// Adds the weight gradient of one image. Not generic, as `run_gemm`.
     #[doc(hidden)]
     fn run_weight_gradient(gradient: WeightGradient<'_, Self>);
+
+    /// Transforms the tiles of one image. Not generic, as `run_gemm`.
+    #[doc(hidden)]
+    fn run_transform(transform: Transform<'_, Self>);
 
     /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
     ///
@@ -131,6 +137,10 @@ macro_rules! real {
 
             fn run_weight_gradient(gradient: WeightGradient<'_, Self>) {
                 lanes::run(gradient);
+            }
+
+            fn run_transform(transform: Transform<'_, Self>) {
+                lanes::run(transform);
             }
 
             unsafe fn matrixmultiply(

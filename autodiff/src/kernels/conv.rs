@@ -12,10 +12,11 @@
 //! ```
 //!
 //! **The register tile.** Channels lie side by side in NHWC, so 16 output channels are one
-//! AVX-512 register. P = 8 pixels × V = 2 registers are 16 independent sums, which hide the
-//! latency of the multiply-add (4 cycles) four times over. One step takes P broadcasts
-//! of x and V loads of weights to P·V multiply-adds: 10 loads in 16 cycles, where two a
-//! cycle could be had.
+//! AVX-512 register. P = 8 pixels × V = 2 registers are 16 independent sums; two multiply-adds
+//! a cycle with a latency of 4 need 8. One step takes P broadcasts of x and V loads of
+//! weights to P·V multiply-adds: 10 loads to 16, where two of each can start in a cycle. With
+//! V = 1 it is 9 to 8, and the loads decide. (Longer tiles then gain nothing: neither two
+//! rows of 8 pixels nor 11 of one row, whose addresses no longer fit the registers.)
 //!
 //! **Two loops are one.** In NHWC the pixels under one kernel row are neighbours, and so are
 //! in HWIO the weights of that row: `k` runs through columns and channels together, over
@@ -59,6 +60,10 @@
 //! *Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures* (SC 2018),
 //! which oneDNN's direct kernels share. That the layouts alone make patches unnecessary: Zhang,
 //! Franchetti & Low, *High Performance Zero-Memory Overhead Direct Convolutions* (ICML 2018).
+
+mod winograd;
+
+pub use winograd::Transform;
 
 use super::elementwise::dispatch;
 use super::gemm::Store;
@@ -400,8 +405,9 @@ impl<T: Real> Convolution<T> {
         let taps = conv.rows.kernel * conv.columns.kernel;
         let forward = taps * conv.ci * conv.co.next_multiple_of(PANEL);
         let gradient = taps * conv.co * conv.ci.next_multiple_of(PANEL);
+        let transformed = conv.tile().map_or(0, |_| conv.transformed());
         Self {
-            panels: zeros(forward.max(gradient)),
+            panels: zeros(forward.max(gradient).max(transformed)),
             sums: zeros(conv.chunks() * (conv.kernel() + conv.co)),
             conv,
         }
@@ -420,6 +426,9 @@ impl<T: Real> Convolution<T> {
         if y.is_empty() {
             return;
         }
+        if let Some(m) = conv.tile() {
+            return self.forward_in_tiles(m, x, kernel, bias_relu, y);
+        }
         let inner = conv.columns.kernel * conv.ci;
         let depth = conv.rows.kernel * inner;
         let panels = &mut self.panels[..depth * conv.co.next_multiple_of(PANEL)];
@@ -428,7 +437,7 @@ impl<T: Real> Convolution<T> {
         let frame = conv.padded_x();
         let per = conv.per_chunk();
         for_each(conv.chunks(), chunks_of(y, per * y_image), |chunk, y| {
-            with_scratch([frame.elements(), 0], |scratch, _| {
+            with_scratch([frame.elements()], |[scratch]| {
                 for (n, y) in y.chunks_exact_mut(y_image).enumerate() {
                     let padded = pad(image(x, x_image, chunk * per + n), &frame, scratch);
                     T::run_correlation(Correlation {
@@ -479,6 +488,10 @@ impl<T: Real> Convolution<T> {
         assert_eq!(dy.len(), conv.batch * y_image, "conv: length of dy");
         assert!(y.is_none_or(|y| y.len() == dy.len()), "conv: length of y");
         assert!(!wants_dx || dx.len() == x.len(), "conv: length of dx");
+        if let Some(m) = conv.tile() {
+            let into = wants_dx.then_some(into);
+            return self.backward_in_tiles(m, x, kernel, y, dy, dx, into, wanted);
+        }
         if wants_dx {
             self.pack_transposed(kernel);
         }
@@ -494,7 +507,7 @@ impl<T: Real> Convolution<T> {
             let images = (chunk * per).min(conv.batch)..((chunk + 1) * per).min(conv.batch);
             sums.fill(T::zero());
             let (dkernel, dbias) = sums.split_at_mut(conv.kernel());
-            with_scratch(scratch, |dy_scratch, x_scratch| {
+            with_scratch(scratch, |[dy_scratch, x_scratch]| {
                 for (i, n) in images.enumerate() {
                     let dy_plain = image(dy, y_image, n);
                     let (dy_image, origin) = match y {
@@ -627,16 +640,23 @@ fn input_gradient<T: Real>(
     }
 }
 
-/// Two buffers of the thread's own, of these lengths, with whatever was there.
-fn with_scratch<T: Real, R>(lengths: [usize; 2], f: impl FnOnce(&mut [T], &mut [T]) -> R) -> R {
+/// Buffers of the thread's own, of these lengths, with whatever was there.
+fn with_scratch<T: Real, R, const N: usize>(
+    lengths: [usize; N],
+    f: impl FnOnce([&mut [T]; N]) -> R,
+) -> R {
     T::with_scratch(|scratch| {
-        let second = lengths[0].next_multiple_of(64);
-        let len = second + lengths[1];
+        let places = lengths.map(|len| len.next_multiple_of(64));
+        let len = places.iter().sum();
         if scratch.len() < len {
             scratch.resize(len, T::zero());
         }
-        let (a, b) = scratch[..len].split_at_mut(second);
-        f(&mut a[..lengths[0]], b)
+        let mut rest = &mut scratch[..];
+        f(std::array::from_fn(|i| {
+            let (buffer, others) = std::mem::take(&mut rest).split_at_mut(places[i]);
+            rest = others;
+            &mut buffer[..lengths[i]]
+        }))
     })
 }
 

@@ -20,7 +20,7 @@ mod transcendental;
 
 pub use conv::{Axis, Conv, Convolution, Wanted};
 #[doc(hidden)]
-pub use conv::{Correlation, WeightGradient};
+pub use conv::{Correlation, Transform, WeightGradient};
 pub(crate) use elementwise::dispatch_once;
 pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
 #[doc(hidden)]

@@ -9,7 +9,7 @@ use crate::cli::{Common, Preset, Section};
 use crate::data;
 use crate::experiments::images::{self, ImageOptions, Setting};
 use crate::experiments::lines::{self, Axis, Periods};
-use crate::methods::{ADAM, M_SGD};
+use crate::methods::{ADAM, M_SGD, Method};
 use crate::report::Report;
 use crate::results::{Cell, Protocol};
 use crate::runner::{Planned, Runner};
@@ -124,35 +124,67 @@ impl<'d> Comparison<'d> {
         }
         let per_line = planned.chunks(self.common.seeds as usize);
         let left = per_line.map(|runs| runs.iter().filter(|run| !runner.is_finished(run)).count());
-        let mut known: Vec<(&Setting<'_>, f64)> = Vec::new();
+        let mut epochs = Epochs::default();
         let (mut runs, mut seconds) = (0, 0.0);
         for (line, left) in self.lines.iter().zip(left).filter(|(_, left)| *left > 0) {
-            let setting = &line.setting;
-            let same = |(other, _): &&(&Setting<'_>, f64)| {
-                other.network == setting.network && other.batch == setting.batch
-            };
-            let per_epoch = match known.iter().find(same) {
-                Some((_, seconds)) => *seconds,
-                None => {
-                    let seconds = setting.seconds_per_epoch(line.method)?;
-                    known.push((setting, seconds));
-                    seconds
-                }
-            };
             runs += left;
-            seconds += per_epoch * (setting.epochs * left as u64) as f64;
+            seconds += left as f64 * epochs.seconds(line.setting, line.method)?;
         }
-        if runs > 0 {
-            let at_once = self.common.runner_options.jobs.min(runs);
-            let per_epoch = seconds / (self.epochs() * runs as u64) as f64;
+        if runs == 0 {
+            return Ok(());
+        }
+        let at_once = |runs: usize| self.common.runner_options.jobs.min(runs);
+        let per_epoch = seconds / (self.epochs() * runs as u64) as f64;
+        eprintln!(
+            "{} an epoch; {runs} runs of {}, {} at a time, from their start: {}",
+            about(per_epoch),
+            in_words(self.epochs()),
+            at_once(runs),
+            about(seconds / at_once(runs) as f64)
+        );
+        let whole = self.section.size(Preset::Paper);
+        if let Some(whole) = whole.filter(|_| self.common.preset != Preset::Paper) {
+            let mut seconds = 0.0;
+            for line in &self.lines {
+                let setting = Setting {
+                    examples: self.data.train.len(),
+                    epochs: whole.length,
+                    ..line.setting
+                };
+                seconds += whole.seeds as f64 * epochs.seconds(setting, line.method)?;
+            }
+            let runs = self.lines.len() * whole.seeds as usize;
             eprintln!(
-                "{} an epoch; {runs} runs of {}, {at_once} at a time, from their start: {}",
-                about(per_epoch),
-                in_words(self.epochs()),
-                about(seconds / at_once as f64)
+                "--preset paper, {runs} runs of {}, would take {} here",
+                in_words(whole.length),
+                about(seconds / at_once(runs) as f64)
             );
         }
         Ok(())
+    }
+}
+
+/// What epochs take on this machine: measured once for those that are alike.
+#[derive(Default)]
+struct Epochs<'d>(Vec<(Setting<'d>, f64)>);
+
+impl<'d> Epochs<'d> {
+    /// All epochs of a run.
+    fn seconds(&mut self, setting: Setting<'d>, method: Method) -> anyhow::Result<f64> {
+        let alike = |(other, _): &&(Setting<'_>, f64)| {
+            other.network == setting.network
+                && other.batch == setting.batch
+                && other.examples == setting.examples
+        };
+        let per_epoch = match self.0.iter().find(alike) {
+            Some((_, seconds)) => *seconds,
+            None => {
+                let seconds = setting.seconds_per_epoch(method)?;
+                self.0.push((setting, seconds));
+                seconds
+            }
+        };
+        Ok(per_epoch * setting.epochs as f64)
     }
 }
 

@@ -69,8 +69,8 @@ const SETTLING: u64 = 5_000;
 /// The constant rate of DeepMind's code.
 const REPOSITORY_RATE: f64 = 1e-4;
 /// The best constant rates of RMSProp and mSGD that `tune --section 3.4` found.
-const TUNED_RMS_PROP: f64 = 6.4e-3;
-const TUNED_M_SGD: f64 = 0.15;
+const TUNED_RMS_PROP: f64 = 3.2e-3;
+const TUNED_M_SGD: f64 = 0.3;
 
 /// The methods whose best constant rates can be searched for.
 pub const BASELINES: &[Baseline] = &[

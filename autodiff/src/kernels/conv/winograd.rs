@@ -24,6 +24,8 @@
 //!     Aᵀ p A                     → y
 //! ```
 //!
+//! While the products are made, the images of the next group are fetched.
+//!
 //! **The gradients** are those of this formula. The input's is the same convolution again, of
 //! dy with the flipped kernel. The kernel's is dg = Gᵀ [ Σ (A dY Aᵀ) ⊙ (Bᵀ d B) ] G, summed over
 //! the tiles: 36 products u[point]ᵀ · z[point], once more by the direct kernel.
@@ -46,6 +48,7 @@ use crate::kernels::elementwise::dispatch;
 use crate::kernels::gemm::Store;
 use crate::kernels::lanes::{Kernel, Lanes, line};
 use crate::parallel::{chunks_of, for_each};
+use std::ops::Range;
 
 /// Extent of a patch: the number of points, with ∞.
 const EDGE: usize = 6;
@@ -174,6 +177,21 @@ struct Points<'a, T> {
     channels: usize,
 }
 
+/// A slice in as many parts as there are points.
+fn shares<T>(ahead: &[T]) -> impl Iterator<Item = &[T]> {
+    let len = ahead.len().div_ceil(EDGE * EDGE);
+    (0..EDGE * EDGE).map(move |i| {
+        let range = (i * len).min(ahead.len())..((i + 1) * len).min(ahead.len());
+        &ahead[range]
+    })
+}
+
+/// The images of this range; fewer if there are not so many.
+fn images_of<T>(tensor: &[T], len: usize, range: Range<usize>) -> &[T] {
+    let place = |n: usize| (n * len).min(tensor.len());
+    &tensor[place(range.start)..place(range.end)]
+}
+
 impl<'a, T> Points<'a, T> {
     /// One cache line more than there are numbers: a stride that is a power of two would put what
     /// a tile has at its 36 points into one set of L1.
@@ -244,11 +262,11 @@ impl<T: Real> Points<'_, T> {
         T::run_transform(Transform { grid, work });
     }
 
-    /// At each point, x · panel.
-    fn multiply(&mut self, x: &Points<T>, panels: &[T]) {
+    /// At each point, x · panel; `ahead` is fetched meanwhile.
+    fn multiply(&mut self, x: &Points<T>, panels: &[T], ahead: &[T]) {
         let (tiles, channels) = (self.tiles, self.channels);
         let len = x.channels * channels.next_multiple_of(PANEL);
-        for point in 0..EDGE * EDGE {
+        for (point, ahead) in (0..EDGE * EDGE).zip(shares(ahead)) {
             T::run_correlation(Correlation {
                 x: x.at(point),
                 x_row: tiles * x.channels,
@@ -265,15 +283,16 @@ impl<T: Real> Points<'_, T> {
                 channels,
                 into: Store::Overwrite,
                 bias_relu: None,
-                ahead: &[],
+                ahead,
             });
         }
     }
 
-    /// At each point, dkernel += xᵀ · self.
-    fn add_products(&self, x: &Points<T>, dkernel: &mut [T]) {
+    /// At each point, dkernel += xᵀ · self; `ahead` is fetched meanwhile.
+    fn add_products(&self, x: &Points<T>, dkernel: &mut [T], ahead: &[T]) {
         let len = x.channels * self.channels;
-        for (point, dkernel) in dkernel.chunks_exact_mut(len).enumerate() {
+        let points = dkernel.chunks_exact_mut(len).enumerate();
+        for ((point, dkernel), ahead) in points.zip(shares(ahead)) {
             T::run_weight_gradient(WeightGradient {
                 x: x.at(point),
                 x_row: self.tiles * x.channels,
@@ -287,7 +306,7 @@ impl<T: Real> Points<'_, T> {
                 columns: self.tiles,
                 channels: self.channels,
                 dkernel,
-                ahead: &[],
+                ahead,
             });
         }
     }
@@ -328,7 +347,8 @@ impl<T: Real> Convolution<T> {
                         u.take_patches(&tiled, pad(x, &tiled.frame, padded), n * tiles);
                     }
                     let mut p = Points::new(p, images * tiles, co);
-                    p.multiply(&u, panels);
+                    let next = chunk * per + (i + 1) * group;
+                    p.multiply(&u, panels, images_of(x, x_image, next..next + group));
                     for (n, y) in y.chunks_exact_mut(y_image).enumerate() {
                         let then = match bias_relu {
                             Some(bias) => Then::BiasRelu(bias),
@@ -389,6 +409,7 @@ impl<T: Real> Convolution<T> {
                 transformed.fill(T::zero());
                 for start in images.clone().step_by(group) {
                     let images = start..(start + group).min(images.end);
+                    let next = images_of(dy, y_image, images.end..images.end + group);
                     let tiles = tiled_dy.tiles();
                     let mut u = Points::new(u, images.len() * tiles, co);
                     let mut z = Points::new(z, images.len() * tiled_x.tiles(), co);
@@ -418,7 +439,11 @@ impl<T: Real> Convolution<T> {
                     }
                     if let Some(into) = dx_into {
                         let mut p = Points::new(&mut *p, images.len() * tiles, ci);
-                        p.multiply(&u, panels);
+                        let ahead = match wanted.kernel {
+                            true => images_of(x, x_image, images.clone()),
+                            false => next,
+                        };
+                        p.multiply(&u, panels, ahead);
                         for (i, n) in images.clone().enumerate() {
                             let dx = &mut dx[(n - chunk * per) * x_image..][..x_image];
                             p.put_pixels(&tiled_dy, dx, i * tiles, Then::Store(into));
@@ -431,7 +456,7 @@ impl<T: Real> Convolution<T> {
                             let x = pad(image(x, x_image, n), &tiled_x.frame, x_padded);
                             u.take_patches(&tiled_x, x, i * tiles);
                         }
-                        z.add_products(&u, transformed);
+                        z.add_products(&u, transformed, next);
                     }
                 }
                 if wanted.kernel {

@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// A directory held no result file, neither itself nor in its `section*` folders.
     #[error(
-        "{}: expected result files (figure*.json, table*.json, running_time.json, claims.json) here or in \
+        "{}: expected result files (figure*.json, table*.json, running_time.json, repeat_copy.json, claims.json) here or in \
          section* folders, found none; write them with `cargo run -p repro --bin section3_1`",
         path.display()
     )]

@@ -22,10 +22,13 @@ pub struct Loaded {
     pub file: ResultFile,
 }
 
+/// Results that are neither figures nor tables of the paper.
+const NAMES: [&str; 3] = ["claims", "running_time", "repeat_copy"];
+
 /// The result files that `path` names: itself if it is a file; otherwise those in it and in its `section*` folders.
 ///
 /// Other JSON files of a directory, such as a run's configuration, are not results and are passed over: a result is
-/// named `figure*`, `table*`, `running_time` or `claims`.
+/// named `figure*` or `table*`, or as one of [`NAMES`].
 ///
 /// # Errors
 ///
@@ -87,10 +90,7 @@ fn is_result(path: &Path) -> bool {
         return false;
     };
     !path.is_dir()
-        && (stem == "claims"
-            || stem == "running_time"
-            || stem.starts_with("figure")
-            || stem.starts_with("table"))
+        && (NAMES.contains(&stem) || stem.starts_with("figure") || stem.starts_with("table"))
 }
 
 /// Reads and checks one result file.

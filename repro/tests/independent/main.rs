@@ -3,7 +3,8 @@
 //! Each module stands beside the Python script of the same name, which is written from the formulas of the paper, and
 //! the JSON that the script wrote, with the versions of what wrote it. The scripts are not run here: the tests compare
 //! with the committed numbers. Both sides draw their problems from one integer generator, in `lcg.py` and [`lcg`], and
-//! so start from the same bits; what differs from there on is rounding, or a mistake.
+//! so start from the same bits; what differs from there on is rounding, or a mistake. (`dnc_momentum.py` stands alone: what it
+//! found is quoted in the README.)
 
 mod dnc;
 mod lcg;

@@ -32,20 +32,19 @@ pub const SECTION: Section = Section {
             preset: Preset::Quick,
             seeds: 1,
             length: 2,
-            about: "1 run of 2 epochs on 6,400 of the 50,000 images, which is too short for claim C8: about 5 minutes on 2 cores",
+            about: "1 run of 2 epochs on 6,400 of the 50,000 images, which is too short for claim C8: about 2 minutes on 2 cores",
         },
         Size {
             preset: Preset::Reduced,
             seeds: 1,
             length: REDUCED,
-            about: "1 run of 12 of the paper's 250 epochs, with the default policy's drops moved in proportion: about 2 1/2 hours on \
-                    2 cores",
+            about: "1 run of 12 of the paper's 250 epochs, with the default policy's drops moved in proportion: about an hour on 2 cores",
         },
         Size {
             preset: Preset::Paper,
             seeds: 1,
             length: EPOCHS,
-            about: "the whole: 1 run of 250 epochs: about 2 days on 2 cores",
+            about: "the whole: 1 run of 250 epochs: about 16 hours on 2 cores",
         },
     ],
     default_preset: Preset::Quick,

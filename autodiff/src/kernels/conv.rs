@@ -56,6 +56,10 @@
 //! Each chunk of images sums into a buffer of its own; the buffers are added in order. Chunks
 //! depend on the batch alone, so the bits do not depend on the number of threads.
 //!
+//! **Fewer multiplications.** With stride 1, a 3×3 or 5×5 kernel and at least 16 channels, tiles of
+//! pixels are transformed first: `winograd.rs` has the formulas. What is left are
+//! convolutions of 1×1, made by the kernels here.
+//!
 //! The direct form, its register tile and its treatment of the gradients: Georganas et al.,
 //! *Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures* (SC 2018),
 //! which oneDNN's direct kernels share. That the layouts alone make patches unnecessary: Zhang,

@@ -726,6 +726,9 @@ impl<T: Real> Kernel<T> for Patches<T> {
 }
 
 /// Built by [`Transform::tiles_of`] only, after [`Grid::check`] with tiles of M×M.
+///
+/// The loops are those of [`Patches`]: one kernel for both, generic over the transform, took 3 to 6 %
+/// longer for the whole convolution.
 struct TilesOf<T, const M: usize>(Grid, *const T, *mut T);
 
 impl<T: Real, const M: usize> Kernel<T> for TilesOf<T, M> {

@@ -83,6 +83,7 @@ pub mod experiments;
 pub mod files;
 pub mod interrupt;
 mod json;
+pub mod judge;
 mod lock;
 pub mod methods;
 pub mod metrics;

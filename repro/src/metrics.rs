@@ -15,7 +15,8 @@ pub struct Metrics {
 }
 
 /// The values of one metric, in the order in which they were logged.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Column {
     /// The step at which each value was measured.
     pub steps: Vec<u64>,

@@ -1,0 +1,151 @@
+//! What the verdicts rest on: the numbers of a section, arm by arm and run by run, as its `numbers.json.gz` holds them.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::metrics::{Column, Milestone};
+
+/// All that a section measured and its claims are judged by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numbers {
+    /// The section of the paper, as `"3.2"`.
+    pub section: String,
+    /// What was learnt, as `"MNIST"`.
+    pub task: String,
+    /// The preset that was run, as `"paper"`.
+    pub preset: String,
+    /// What a length counts, as `"epochs"`.
+    pub unit: String,
+    /// The length of a complete run here.
+    pub length: u64,
+    /// The length that the paper has, or that stands for it where it names none.
+    pub paper_length: u64,
+    /// How the data depart from the published ones, in a few words as `"re-encoded images"`; absent if they are those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_data: Option<String>,
+    /// A synthetic stand-in was trained on: nothing is claimed from it.
+    #[serde(default)]
+    pub stand_in: bool,
+    /// A method at its setting each.
+    pub arms: Vec<ArmNumbers>,
+}
+
+/// A method at its setting, and what its runs measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmNumbers {
+    /// What the section's results call it.
+    pub name: String,
+    /// What it is in a comparison.
+    pub role: Role,
+    /// Every setting: of the optimiser and of the task, as `"rate"`, `"batch"`, `"dropout"`.
+    pub settings: Map<String, Value>,
+    /// Steps that make one unit of length: those of an epoch, or 1.
+    pub steps_per_unit: u64,
+    /// A run for each seed, in their order.
+    pub runs: Vec<RunNumbers>,
+}
+
+/// What an arm is in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// L4 over a base method.
+    L4 {
+        /// Whose update direction it takes.
+        base: Base,
+        /// At which α.
+        alpha: Alpha,
+    },
+    /// A method at a constant rate.
+    Constant {
+        /// The method.
+        base: Base,
+        /// Which rate.
+        rate: Rate,
+    },
+    /// Heavy ball at the piecewise-constant rates of section 3.3.
+    DefaultPolicy,
+    /// Levenberg–Marquardt.
+    LevenbergMarquardt,
+    /// No training: something that was measured or checked once.
+    Measurement,
+}
+
+/// A method that takes a learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// Adam.
+    Adam,
+    /// Heavy ball, "mSGD".
+    Momentum,
+    /// Plain gradient descent.
+    Sgd,
+    /// RMSProp.
+    RmsProp,
+}
+
+/// Which α.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alpha {
+    /// 0.15.
+    Default,
+    /// The best on this task.
+    Best,
+}
+
+/// Which constant rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rate {
+    /// The best of our own search.
+    Best,
+    /// That of the paper's Table 1, or of the repository that the paper compares with.
+    Published,
+}
+
+/// What one run measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunNumbers {
+    /// The run's identity: see [`RunSpec::hash`](crate::run::RunSpec::hash).
+    pub id: String,
+    /// Runs of one seed see the same data in the same order from the same first weights.
+    pub seed: u64,
+    /// The step at which it diverged, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged_at: Option<u64>,
+    /// What it logged, by name.
+    pub metrics: IndexMap<String, Column>,
+    /// What it kept beside.
+    pub summary: Map<String, Value>,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// When it passed which mark.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub milestones: IndexMap<String, Milestone>,
+    /// The commit of the code that computed it.
+    pub git_commit: String,
+}
+
+impl ArmNumbers {
+    /// A setting that is a number.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<f64> {
+        self.settings.get(name)?.as_f64()
+    }
+}
+
+impl RunNumbers {
+    /// The values of a metric; empty if it was never logged.
+    #[must_use]
+    pub fn values(&self, metric: &str) -> &[f64] {
+        self.metrics
+            .get(metric)
+            .map_or(&[], |column| &column.values)
+    }
+}

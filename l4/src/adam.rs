@@ -4,8 +4,8 @@ use crate::config::{decay, non_negative};
 use crate::simd::dispatch;
 use crate::transform::filled;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
-    check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Settings, State, StateError, Step,
+    StepError, check_inputs, fit_moments,
 };
 
 /// Adam (Kingma and Ba, 2015) with TensorFlow's placement of ε and the paper's ε = 1e-4:
@@ -92,6 +92,14 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         "Adam"
     }
 
+    fn settings(&self) -> Settings {
+        let settings = self.schedule.add_to(Settings::of("Adam"));
+        settings
+            .with_number("beta1", self.beta1)
+            .with_number("beta2", self.beta2)
+            .with_number("epsilon", self.epsilon)
+    }
+
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
         check_inputs(loss, params, grads)?;
         fit_moments(&mut self.first_moment, T::zero(), self.step, params.len())?;
@@ -122,6 +130,10 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         self.step = step;
         (self.first_moment, self.second_moment) = (first_moment.into(), second_moment.into());
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.first_moment.bytes() + self.second_moment.bytes()
     }
 }
 

@@ -28,6 +28,11 @@ impl<M: Copy, const ALIGN: usize> MomentBuffer<M, ALIGN> {
     pub fn resize(&mut self, len: usize, entry: M) {
         self.0.resize(len, entry);
     }
+
+    /// The bytes allocated for entries.
+    pub fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<M>()
+    }
 }
 
 impl<M, const ALIGN: usize> Default for MomentBuffer<M, ALIGN> {

@@ -3,7 +3,9 @@
 use crate::config::positive;
 use crate::optimizer::require_finite;
 use crate::simd::{dispatch, sum_of_squares};
-use crate::{ConfigError, Optimizer, Real, State, StateError, Step, StepError, check_inputs};
+use crate::{
+    ConfigError, Optimizer, Real, Settings, State, StateError, Step, StepError, check_inputs,
+};
 
 /// Clips the gradient to a Euclidean norm of at most c before the inner optimiser sees it, as
 /// `tf.clip_by_global_norm`: `∇L ← ∇L·c/max(c, ‖∇L‖)`.
@@ -33,6 +35,11 @@ impl<O: Optimizer<T>, T: Real> Optimizer<T> for ClipByGlobalNorm<O, T> {
         self.inner.name()
     }
 
+    fn settings(&self) -> Settings {
+        let settings = self.inner.settings();
+        settings.with_number("max_gradient_norm", self.max_norm)
+    }
+
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
         check_inputs(loss, params, grads)?;
         clip(grads, self.max_norm)?;
@@ -45,6 +52,10 @@ impl<O: Optimizer<T>, T: Real> Optimizer<T> for ClipByGlobalNorm<O, T> {
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         self.inner.restore(state)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.inner.state_bytes()
     }
 }
 

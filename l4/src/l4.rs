@@ -5,8 +5,8 @@ use crate::optimizer::require_finite;
 use crate::simd::{BLOCK, LANES, dispatch, sum_lanes};
 use crate::{
     AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, GradientEstimate,
-    MomentBuffer, Moments, Optimizer, Outcome, Real, State, StateError, StateReader, Step,
-    StepError, check_inputs, fit_moments, stepsize,
+    MomentBuffer, Moments, Optimizer, Outcome, Real, Settings, State, StateError, StateReader,
+    Step, StepError, check_inputs, fit_moments, stepsize,
 };
 
 /// L4Mom: g = v = momentum, Eq. (7).
@@ -194,6 +194,16 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
         self.name
     }
 
+    fn settings(&self) -> Settings {
+        let settings = Settings::of(self.name)
+            .with_number("alpha", self.alpha)
+            .with_number("gamma", self.gamma)
+            .with_number("gamma0", self.gamma0)
+            .with_number("tau", self.tau)
+            .with_number("epsilon", self.epsilon);
+        self.direction.add_to(self.estimate.add_to(settings))
+    }
+
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
         if loss < T::zero() && loss.is_finite() {
             let loss = loss.as_f64();
@@ -256,6 +266,10 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
         self.estimate_moments = estimate_moments.into();
         self.direction_moments = direction_moments.into();
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.estimate_moments.bytes() + self.direction_moments.bytes()
     }
 }
 

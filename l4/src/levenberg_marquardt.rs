@@ -3,7 +3,7 @@
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, Dyn};
 
 use crate::config::positive;
-use crate::{ConfigError, State, StateError};
+use crate::{ConfigError, Settings, State, StateError};
 
 /// A least-squares problem: the loss is `F(x) = ½·‖r(x)‖²` for residuals r.
 pub trait LeastSquares {
@@ -154,6 +154,24 @@ impl<P: LeastSquares> LevenbergMarquardt<P> {
     /// The problem.
     pub fn problem(&self) -> &P {
         &self.problem
+    }
+
+    /// Every setting, as [`Optimizer::settings`](crate::Optimizer::settings).
+    pub fn settings(&self) -> Settings {
+        Settings::of("LMA").with_number("initial_damping", self.initial_damping)
+    }
+
+    /// Bytes of the linearised problem: J, JᵀJ, Jᵀr, and the residuals here and at the trial point.
+    pub fn state_bytes(&self) -> usize {
+        let Model {
+            residuals,
+            jacobian,
+            hessian,
+            gradient,
+            ..
+        } = &self.model;
+        let vectors = residuals.len() + self.trial_residuals.len() + gradient.len();
+        (vectors + jacobian.len() + hessian.len()) * size_of::<f64>()
     }
 
     /// One attempt to improve `x`. It evaluates the residuals once (at the first step, or where

@@ -100,11 +100,13 @@
 //! # Ok::<(), l4::StepError>(())
 //! ```
 //!
-//! For any other method implement [`Optimizer`]: check, step, save, restore. AdaGrad in full:
+//! For any other method implement [`Optimizer`]: check, step, save, restore,
+//! and say how it is set. AdaGrad in full:
 //!
 //! ```
 //! use l4::{
-//!     MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs, fit_moments,
+//!     MomentBuffer, Optimizer, Real, Schedule, Settings, State, StateError, Step, StepError,
+//!     check_inputs, fit_moments,
 //! };
 //!
 //! /// s ← s + ∇L²; θ ← θ − lr·∇L/√s
@@ -117,6 +119,10 @@
 //! impl<T: Real> Optimizer<T> for AdaGrad<T> {
 //!     fn name(&self) -> &'static str {
 //!         "AdaGrad"
+//!     }
+//!
+//!     fn settings(&self) -> Settings {
+//!         self.schedule.add_to(Settings::of("AdaGrad"))
 //!     }
 //!
 //!     fn step(&mut self, loss: T, theta: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
@@ -142,6 +148,10 @@
 //!         reader.finish()?;
 //!         (self.step, self.squares) = (step, squares.into());
 //!         Ok(())
+//!     }
+//!
+//!     fn state_bytes(&self) -> usize {
+//!         self.squares.bytes()
 //!     }
 //! }
 //!
@@ -174,6 +184,7 @@ mod optimizer;
 mod real;
 mod rmsprop;
 mod schedule;
+mod settings;
 mod sgd;
 mod simd;
 mod state;
@@ -194,6 +205,7 @@ pub use optimizer::{Optimizer, Outcome, Step, check_inputs, fit_moments};
 pub use real::Real;
 pub use rmsprop::RmsProp;
 pub use schedule::Schedule;
+pub use settings::{Setting, Settings};
 pub use sgd::Sgd;
 pub use state::{State, StateReader};
 pub use stepsize::stepsize;

@@ -3,8 +3,8 @@
 use crate::config::decay;
 use crate::simd::dispatch;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
-    check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Settings, State, StateError, Step,
+    StepError, check_inputs, fit_moments,
 };
 
 /// Gradient descent with heavy-ball momentum, as TensorFlow has it and the paper calls mSGD:
@@ -48,6 +48,11 @@ impl<T: Real> Optimizer<T> for Momentum<T> {
         "mSGD"
     }
 
+    fn settings(&self) -> Settings {
+        let settings = self.schedule.add_to(Settings::of("heavy ball"));
+        settings.with_number("momentum", self.momentum)
+    }
+
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
         check_inputs(loss, params, grads)?;
         fit_moments(&mut self.accumulator, T::zero(), self.step, params.len())?;
@@ -71,6 +76,10 @@ impl<T: Real> Optimizer<T> for Momentum<T> {
         reader.finish()?;
         (self.step, self.accumulator) = (step, accumulator.into());
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.accumulator.bytes()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The trait that all optimisers share, and the checks that all of them make.
 
 use crate::simd::first_unusable;
-use crate::{MomentBuffer, Real, State, StateError, StepError};
+use crate::{MomentBuffer, Real, Settings, State, StateError, StepError};
 
 /// A first-order optimiser over one flat parameter vector.
 ///
@@ -10,6 +10,9 @@ use crate::{MomentBuffer, Real, State, StateError, StepError};
 pub trait Optimizer<T: Real>: Send {
     /// The method's name, as in the paper's figures where it appears there.
     fn name(&self) -> &'static str;
+
+    /// Every hyperparameter, read from the optimiser itself: what an experiment reports.
+    fn settings(&self) -> Settings;
 
     /// Updates `params` in place, given the `loss` at `params` and its gradient `grads`.
     ///
@@ -32,11 +35,18 @@ pub trait Optimizer<T: Real>: Send {
     /// [`StateError`], with the optimiser untouched, when the entries are not those of
     /// [`state`](Optimizer::state).
     fn restore(&mut self, state: State<T>) -> Result<(), StateError>;
+
+    /// Bytes allocated for what the optimiser remembers of each parameter: 0 before the first step.
+    fn state_bytes(&self) -> usize;
 }
 
 impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
     fn name(&self) -> &'static str {
         (**self).name()
+    }
+
+    fn settings(&self) -> Settings {
+        (**self).settings()
     }
 
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
@@ -49,6 +59,10 @@ impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         (**self).restore(state)
+    }
+
+    fn state_bytes(&self) -> usize {
+        (**self).state_bytes()
     }
 }
 

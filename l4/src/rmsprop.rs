@@ -3,8 +3,8 @@
 use crate::config::{decay, positive};
 use crate::simd::dispatch;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
-    check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Settings, State, StateError, Step,
+    StepError, check_inputs, fit_moments,
 };
 
 /// RMSProp (Tieleman and Hinton, 2012), as TensorFlow has it:
@@ -56,6 +56,13 @@ impl<T: Real> Optimizer<T> for RmsProp<T> {
         "RMSProp"
     }
 
+    fn settings(&self) -> Settings {
+        let settings = self.schedule.add_to(Settings::of("RMSProp"));
+        settings
+            .with_number("decay", self.decay)
+            .with_number("epsilon", self.epsilon)
+    }
+
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
         check_inputs(loss, params, grads)?;
         fit_moments(&mut self.mean_square, T::one(), self.step, params.len())?;
@@ -85,5 +92,9 @@ impl<T: Real> Optimizer<T> for RmsProp<T> {
         reader.finish()?;
         (self.step, self.mean_square) = (step, mean_square.into());
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.mean_square.bytes()
     }
 }

@@ -1,7 +1,9 @@
 //! Stochastic gradient descent.
 
 use crate::simd::dispatch;
-use crate::{Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs};
+use crate::{
+    Optimizer, Real, Schedule, Settings, State, StateError, Step, StepError, check_inputs,
+};
 
 /// Stochastic gradient descent: `θ ← θ − lr·∇L`.
 #[derive(Clone, Debug)]
@@ -20,6 +22,10 @@ impl<T: Real> Sgd<T> {
 impl<T: Real> Optimizer<T> for Sgd<T> {
     fn name(&self) -> &'static str {
         "SGD"
+    }
+
+    fn settings(&self) -> Settings {
+        self.schedule.add_to(Settings::of("SGD"))
     }
 
     fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
@@ -47,5 +53,9 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         reader.finish()?;
         self.step = step;
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        0
     }
 }

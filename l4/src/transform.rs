@@ -6,7 +6,7 @@
 //! product in one loop, in registers, and a new transform is a few lines of scalar arithmetic.
 
 use crate::config::{checked, non_negative};
-use crate::{ConfigError, Real};
+use crate::{ConfigError, Real, Settings};
 
 /// A transform's memory for one parameter: `[T; N]`, with N = 0 for none.
 pub trait Moments<T>: AsRef<[T]> + AsMut<[T]> + Copy + Send + 'static {
@@ -32,6 +32,11 @@ pub trait Transform<T: Real>: Send {
     /// Prepares for step `t`, counted from 1.
     fn begin_step(&mut self, t: u64) {
         let _ = t;
+    }
+
+    /// `settings` with the constants of this transform.
+    fn add_to(&self, settings: Settings) -> Settings {
+        settings
     }
 }
 
@@ -153,6 +158,10 @@ impl<T: Real> Transform<T> for AveragedGradient<T> {
     fn begin_step(&mut self, t: u64) {
         self.0.begin_step(t);
     }
+
+    fn add_to(&self, settings: Settings) -> Settings {
+        settings.with_number("tau_m", self.0.timescale)
+    }
 }
 
 impl<T: Real> GradientEstimate<T> for AveragedGradient<T> {
@@ -178,7 +187,7 @@ impl<T: Real> Direction<T> for AlongEstimate {
     }
 }
 
-/// `v = g/(√EMA(∇L², τs) + 1e-4)` over τs = 1000 steps: L4Adam's direction, Eq. (7).
+/// `v = g/(√EMA(∇L², τs) + δ)` over τs = 1000 steps, with δ = 1e-4: L4Adam's direction, Eq. (7).
 ///
 /// Its numerator is the estimate g itself, so that L4Adam holds the first moment once.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +225,12 @@ impl<T: Real> Transform<T> for AdamDirection<T> {
 
     fn begin_step(&mut self, t: u64) {
         self.average.begin_step(t);
+    }
+
+    fn add_to(&self, settings: Settings) -> Settings {
+        settings
+            .with_number("tau_s", self.average.timescale)
+            .with_number("delta", self.epsilon)
     }
 }
 

@@ -43,7 +43,7 @@
 //! |---|---|---|
 //! | [`L4Adam`] | 2 | first, where the loss can come near 0; [`alpha`](L4::alpha) 0.15, or 0.25 on easy problems |
 //! | [`L4Mom`] | 1 | where memory counts, or Adam's scaling hurts; the less stable of the two |
-//! | [`Adam`], [`Momentum`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
+//! | [`Adam`], [`Momentum`], [`Nesterov`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
 //! | [`ClipByGlobalNorm`] | – | around a baseline whose gradients explode; L4 does without |
 //! | [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |
 //!
@@ -180,6 +180,7 @@ mod error;
 mod l4;
 mod levenberg_marquardt;
 mod momentum;
+mod nesterov;
 mod optimizer;
 mod real;
 mod rmsprop;
@@ -201,6 +202,7 @@ pub use levenberg_marquardt::{
     LevenbergMarquardtStep,
 };
 pub use momentum::Momentum;
+pub use nesterov::Nesterov;
 pub use optimizer::{Optimizer, Outcome, Step, check_inputs, fit_moments};
 pub use real::Real;
 pub use rmsprop::RmsProp;

@@ -2,8 +2,8 @@
 
 use l4::{
     Adam, AveragedGradient, ClipByGlobalNorm, ConfigError, Direction, L4, L4Adam, L4Mom, Momentum,
-    MovingAverage, Optimizer, Outcome, RawGradient, Real, RmsProp, Schedule, Sgd, StepError,
-    Transform,
+    MovingAverage, Nesterov, Optimizer, Outcome, RawGradient, Real, RmsProp, Schedule, Sgd,
+    StepError, Transform,
 };
 
 fn l4s() -> Vec<Box<dyn Optimizer<f32>>> {
@@ -15,6 +15,7 @@ fn all() -> Vec<Box<dyn Optimizer<f32>>> {
     let mut all = l4s();
     all.push(Box::new(Sgd::new(rate())));
     all.push(Box::new(Momentum::new(rate())));
+    all.push(Box::new(Nesterov::new(rate())));
     all.push(Box::new(Adam::new(rate())));
     all.push(Box::new(RmsProp::new(rate())));
     all.push(Box::new(

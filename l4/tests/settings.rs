@@ -2,8 +2,8 @@
 
 use l4::{
     Adam, AdamDirection, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, LeastSquares,
-    LevenbergMarquardt, Momentum, MovingAverage, Optimizer, RawGradient, RmsProp, Schedule,
-    Setting, Settings, Sgd,
+    LevenbergMarquardt, Momentum, MovingAverage, Nesterov, Optimizer, RawGradient, RmsProp,
+    Schedule, Setting, Settings, Sgd,
 };
 
 /// `name=value` in order.
@@ -33,6 +33,10 @@ fn defaults_are_the_papers() {
         "optimizer=heavy ball rate=0.004 momentum=0.9"
     );
     assert_eq!(
+        settings(Nesterov::new(rate(0.004))),
+        "optimizer=Nesterov rate=0.004 momentum=0.9"
+    );
+    assert_eq!(
         settings(Adam::new(rate(2e-4))),
         "optimizer=Adam rate=0.0002 beta1=0.9 beta2=0.999 epsilon=0.0001"
     );
@@ -59,6 +63,8 @@ fn defaults_are_the_papers() {
 fn every_setter_shows() {
     let momentum = Momentum::new(rate(0.1)).momentum(0.8).unwrap();
     assert!(settings(momentum).ends_with("momentum=0.8"));
+    let nesterov = Nesterov::new(rate(0.1)).momentum(0.8).unwrap();
+    assert!(settings(nesterov).ends_with("momentum=0.8"));
     let adam = Adam::new(rate(0.1)).betas(0.8, 0.99).unwrap();
     let adam = adam.epsilon(1e-8).unwrap();
     assert!(settings(adam).ends_with("beta1=0.8 beta2=0.99 epsilon=0.00000001"));
@@ -107,6 +113,7 @@ fn state_takes_the_bytes_that_the_documentation_says() {
     };
     assert_eq!(bytes(Box::new(Sgd::new(rate(0.1)))), 0);
     assert_eq!(bytes(Box::new(Momentum::new(rate(0.1)))), 4000);
+    assert_eq!(bytes(Box::new(Nesterov::new(rate(0.1)))), 4000);
     assert_eq!(bytes(Box::new(RmsProp::new(rate(0.1)))), 4000);
     assert_eq!(bytes(Box::new(Adam::new(rate(0.1)))), 8000);
     assert_eq!(bytes(Box::new(L4Mom::new())), 4000);

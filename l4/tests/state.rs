@@ -1,8 +1,8 @@
 //! Saving and restoring: every optimiser goes on bit for bit, and refuses what is not its own.
 
 use l4::{
-    Adam, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, Momentum, Optimizer, RawGradient,
-    Real, RmsProp, Schedule, Sgd, State, StateError, StepError,
+    Adam, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, Momentum, Nesterov, Optimizer,
+    RawGradient, Real, RmsProp, Schedule, Sgd, State, StateError, StepError,
 };
 
 /// More than one block of the inner loops, and not a multiple of anything.
@@ -17,6 +17,7 @@ fn all<T: Real>() -> Vec<Box<dyn Optimizer<T>>> {
     vec![
         Box::new(Sgd::new(rates())),
         Box::new(Momentum::new(rates())),
+        Box::new(Nesterov::new(rates())),
         Box::new(Adam::new(rates())),
         Box::new(RmsProp::new(rates())),
         Box::new(L4Adam::new()),
@@ -87,6 +88,7 @@ fn the_entries_are_the_documented_ones() {
     };
     let expected = [
         ("", ""),
+        ("", "accumulator"),
         ("", "accumulator"),
         ("", "first_moment second_moment"),
         ("", "mean_square"),

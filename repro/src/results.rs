@@ -12,10 +12,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::files::{self, Durability, FileError};
-use crate::json;
-use crate::provenance::Provenance;
-use crate::run::RunResult;
+use crate::engine::files::{self, Durability, FileError};
+use crate::engine::json;
+use crate::engine::provenance::Provenance;
+use crate::engine::run::RunResult;
 use crate::stats::{self, Curve, GridError, Spread};
 
 /// What every file says first.
@@ -548,7 +548,7 @@ pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    use crate::provenance::DataSet;
+    use crate::engine::provenance::DataSet;
 
     pub(crate) fn header(id: &str) -> Header {
         let data = DataSet::generated("regression, condition 1e5");
@@ -562,7 +562,7 @@ pub(crate) mod tests {
                 ..Protocol::default()
             },
             deviations: Vec::new(),
-            provenance: crate::provenance::of_this_program("avx2", std::time::UNIX_EPOCH, data),
+            provenance: crate::engine::provenance::of_this_program("avx2", std::time::UNIX_EPOCH, data),
             paper: None,
         }
     }

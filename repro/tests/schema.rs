@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use jsonschema::Validator;
 use repro::cli::{self, Preset};
 use repro::experiments::{section3_2, section3_3, section3_4, section3_5, section3_6};
-use repro::provenance::{DataFile, DataSet};
+use repro::engine::provenance::{DataFile, DataSet};
 use repro::results::{
     Axes, Axis, Cell, Claim, Claims, Column, Figure, Header, Measured, Protocol, ResultFile,
     Series, Table, Verdict, write,
 };
-use repro::runner::{Options, Runner};
+use repro::engine::runner::{Options, Runner};
 use repro::stats::{Curve, Spread};
 use serde_json::{Map, Value, json};
 use tempfile::tempdir;

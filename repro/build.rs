@@ -67,13 +67,21 @@ fn fingerprint(root: &Path) -> String {
     let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
     let named = |entry: &&str| {
         let name = entry.lines().nth(1).unwrap_or_default();
-        LIBRARIES.iter().any(|library| name == format!("name = \"{library}\""))
+        LIBRARIES
+            .iter()
+            .any(|library| name == format!("name = \"{library}\""))
     };
     for entry in lock.split("\n\n").filter(named) {
-        entry.lines().take(3).for_each(|line| hash.update(line.as_bytes()));
+        entry
+            .lines()
+            .take(3)
+            .for_each(|line| hash.update(line.as_bytes()));
     }
     let digest = hash.finalize();
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -89,7 +97,9 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// The lines of a source file that are neither blank, nor all comment, nor in the module of tests that ends it.
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    let tests = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let tests = text
+        .find("\n#[cfg(test)]\nmod tests {")
+        .unwrap_or(text.len());
     let lines = text[..tests].lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with("//"))
 }

@@ -138,11 +138,16 @@ pub fn report(end: anyhow::Result<()>) -> u8 {
         return usage.exit_code() as u8;
     }
     if let Some(interrupted @ RunnerError::Interrupted { .. }) = error.downcast_ref() {
-        eprintln!("{interrupted}");
+        tell(&interrupted.to_string());
         return interrupt::EXIT_CODE;
     }
-    eprintln!("error: {error:#}");
+    tell(&format!("error: {error:#}"));
     1
+}
+
+/// Says something on standard error, which need not be there.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.

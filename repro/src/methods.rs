@@ -234,9 +234,15 @@ mod tests {
     fn the_settings_tell_methods_apart() {
         let settings: Vec<_> = methods().iter().map(|m| m.settings().unwrap()).collect();
         for (index, one) in settings.iter().enumerate() {
-            assert!(settings[..index].iter().all(|other| other != one), "{one:?}");
+            assert!(
+                settings[..index].iter().all(|other| other != one),
+                "{one:?}"
+            );
         }
-        assert_eq!(settings[0], Method::new(Kind::Sgd, 0.15).settings().unwrap());
+        assert_eq!(
+            settings[0],
+            Method::new(Kind::Sgd, 0.15).settings().unwrap()
+        );
         assert!(Method::new(Kind::Adam, f64::NAN).settings().is_err());
         assert_eq!(Method::default_alpha(Kind::L4Mom), Some(0.15));
     }

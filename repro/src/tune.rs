@@ -182,7 +182,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         length: size.length,
         paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
         stand_in: data.as_ref().is_some_and(data::is_synthetic),
-        other_data: data.as_ref().and_then(|data| arguments.data.other_data(data)),
+        other_data: data
+            .as_ref()
+            .and_then(|data| arguments.data.other_data(data)),
         arms: earlier(section.number, size, &searches)?,
     };
     let mut text = String::new();
@@ -199,7 +201,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         reference::write(runner.out(), vec![numbers.clone()])?;
     }
     let out = runner.out().display();
-    Ok(crate::cli::print(&format!("{text}wrote {out}/{}\n", reference::NUMBERS))?)
+    Ok(crate::cli::print(&format!(
+        "{text}wrote {out}/{}\n",
+        reference::NUMBERS
+    ))?)
 }
 
 fn section(number: &str) -> Result<&'static Section> {
@@ -208,7 +213,12 @@ fn section(number: &str) -> Result<&'static Section> {
     searched
         .copied()
         .find(|section| section.number == number)
-        .with_context(|| format!("no section {number} to search for: there are {}", numbers.join(", ")))
+        .with_context(|| {
+            format!(
+                "no section {number} to search for: there are {}",
+                numbers.join(", ")
+            )
+        })
 }
 
 /// The searches of these methods, or all if none is named.
@@ -288,7 +298,8 @@ impl Grid<'_> {
         let results = runner.run(&planned)?;
         let by_setting = results.chunks(self.restarts as usize);
         let arms = settings.iter().zip(by_setting);
-        arms.map(|(&setting, results)| self.arm(setting, results)).collect()
+        arms.map(|(&setting, results)| self.arm(setting, results))
+            .collect()
     }
 
     fn method(&self, setting: f64) -> Method {
@@ -422,7 +433,10 @@ mod tests {
     fn what_a_section_lacks_is_said_with_what_it_has() {
         let error = |words| format!("{:#}", run(&parse(words)).unwrap_err());
         let method = error("--section 3.1 --methods RMSProp");
-        assert!(method.contains("RMSProp") && method.contains("mSGD, Adam"), "{method}");
+        assert!(
+            method.contains("RMSProp") && method.contains("mSGD, Adam"),
+            "{method}"
+        );
         assert!(error("--section 3.6").contains("3.1, 3.2"));
     }
 }

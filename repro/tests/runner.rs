@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use repro::engine::conformance;
-use repro::results::{Cell, Divergence};
 use repro::engine::run::{Outcome, RunResult, RunSpec};
 use repro::engine::runner::{Options, Planned, Runner, RunnerError};
+use repro::results::{Cell, CellOfRuns, Divergence};
 use support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
 use tempfile::{TempDir, tempdir};
 
@@ -489,7 +489,10 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let results = runner.run(&planned).unwrap();
     runner.run(&planned).unwrap();
 
-    let provenance = runner.provenance("avx2", repro::engine::provenance::DataSet::generated("walk"));
+    let provenance = runner.provenance(
+        "avx2",
+        repro::engine::provenance::DataSet::generated("walk"),
+    );
     assert_eq!(provenance.other_commits, ["0123abc"]);
     let seconds: f64 = results
         .iter()

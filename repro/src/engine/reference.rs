@@ -269,8 +269,14 @@ mod tests {
         write(&folder, numbers("aaaaaaaaaaaa")).unwrap();
         let reference = |accept| Reference::open(root.path(), accept).unwrap();
         let found = reference(false).find(&spec("aaaaaaaaaaaa")).unwrap();
-        assert_eq!(found.metrics.get("loss").unwrap().values, [0.1 + 0.2, 1e-300]);
-        assert_eq!(RunNumbers::of(&found), numbers("aaaaaaaaaaaa")[0].arms[0].runs[0]);
+        assert_eq!(
+            found.metrics.get("loss").unwrap().values,
+            [0.1 + 0.2, 1e-300]
+        );
+        assert_eq!(
+            RunNumbers::of(&found),
+            numbers("aaaaaaaaaaaa")[0].arms[0].runs[0]
+        );
         assert!(reference(false).find(&spec("bbbbbbbbbbbb")).is_none());
         let other = reference(true).find(&spec("bbbbbbbbbbbb")).unwrap();
         assert_eq!(other.spec.code, "aaaaaaaaaaaa", "it says whose it is");
@@ -282,12 +288,17 @@ mod tests {
         let file = write(folder.path(), numbers("aaaaaaaaaaaa")).unwrap();
         let mut json = String::new();
         let bytes = fs::read(&file).unwrap();
-        GzDecoder::new(&bytes[..]).read_to_string(&mut json).unwrap();
+        GzDecoder::new(&bytes[..])
+            .read_to_string(&mut json)
+            .unwrap();
         let changed = json.replace("\"seconds\":2.5", "\"seconds\":2.6");
         assert_ne!(json, changed);
         fs::write(&file, compress(changed.as_bytes()).unwrap()).unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is damaged") && error.contains("SHA-256"), "{error}");
+        assert!(
+            error.contains("is damaged") && error.contains("SHA-256"),
+            "{error}"
+        );
         fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
         assert!(read(folder.path()).is_err());
     }

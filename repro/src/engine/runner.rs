@@ -258,12 +258,40 @@ impl Runner {
         &self.options.out
     }
 
+    /// Runs computed at once.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.options.jobs
+    }
+
+    /// Threads of each run.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.options.threads
+    }
+
     /// Computes the runs, or reads back those that are finished. The results are in the order of `planned`; runs of equal
     /// specifications are computed once.
     ///
     /// # Errors
     /// If a run fails, after the others are finished; or if a signal asks to stop, after all runs are checkpointed.
     pub fn run(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
+        self.run_at_once(planned, self.options.jobs)
+    }
+
+    /// As [`run`](Self::run), one run at a time, so that none slows another: for their times.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_one_by_one(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
+        self.run_at_once(planned, 1)
+    }
+
+    fn run_at_once(
+        &self,
+        planned: &[Planned<'_>],
+        jobs: usize,
+    ) -> Result<Vec<RunResult>, RunnerError> {
         check(planned)?;
         let mut ids: Vec<String> = planned.iter().map(|planned| planned.spec.id()).collect();
         let mut seen = HashSet::new();
@@ -271,7 +299,7 @@ impl Runner {
             .iter()
             .filter(|planned| seen.insert(planned.spec.id()))
             .collect();
-        let results = self.run_distinct(&distinct)?;
+        let results = self.run_distinct(&distinct, jobs)?;
         let by_id: HashMap<String, &RunResult> = distinct
             .iter()
             .map(|planned| planned.spec.id())
@@ -280,11 +308,15 @@ impl Runner {
         Ok(ids.drain(..).map(|id| by_id[&id].clone()).collect())
     }
 
-    fn run_distinct(&self, planned: &[&Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
-        let steps = planned
-            .iter()
-            .fold(0, |sum: u64, planned| sum.saturating_add(planned.spec.steps));
-        let progress = Progress::new(planned.len(), steps, self.options.jobs);
+    fn run_distinct(
+        &self,
+        planned: &[&Planned<'_>],
+        jobs: usize,
+    ) -> Result<Vec<RunResult>, RunnerError> {
+        let steps = planned.iter().fold(0, |sum: u64, planned| {
+            sum.saturating_add(planned.spec.steps)
+        });
+        let progress = Progress::new(planned.len(), steps, jobs);
         let next = AtomicUsize::new(0);
         let ends: Vec<OnceLock<End>> = planned.iter().map(|_| OnceLock::new()).collect();
         let work = || {
@@ -296,7 +328,7 @@ impl Runner {
             }
         };
         thread::scope(|scope| {
-            for _ in 0..self.options.jobs.clamp(1, planned.len().max(1)) {
+            for _ in 0..jobs.clamp(1, planned.len().max(1)) {
                 scope.spawn(work);
             }
         });
@@ -402,7 +434,11 @@ impl Runner {
             self.discard(&runs, spec)?;
         }
         let stored = store::is_finished(&self.directory_of(planned));
-        if let Some(result) = self.reference.find(spec).filter(|_| !planned.here && !stored) {
+        if let Some(result) = self
+            .reference
+            .find(spec)
+            .filter(|_| !planned.here && !stored)
+        {
             progress.found(spec, &result.git_commit);
             return Ok(Some(result));
         }

@@ -4,6 +4,7 @@
 //! seed, and writes the files.
 
 mod arms;
+mod invariance;
 mod part;
 mod run;
 pub mod section3_1;
@@ -17,11 +18,12 @@ mod show;
 pub use arms::{Arm, Choice, LMA, arm};
 pub use part::{ArmOutcome, Outcome, Resolved};
 pub use run::{Arguments, main, parse, run};
-pub use show::{Panel, Show, TableColumn, What};
+pub use show::{LOSS, Panel, RATE, Show, TableColumn, What};
 
 use datasets::Dataset;
 
 use crate::cli::Preset;
+use crate::judge::numbers::ArmNumbers;
 use crate::methods::Kind;
 
 /// A section of the paper.
@@ -29,12 +31,16 @@ use crate::methods::Kind;
 pub struct Section {
     /// Its number, as `"3.1"`.
     pub number: &'static str,
+    /// The binary's name, and that of its folders.
+    pub binary: &'static str,
     /// What is run and what is written: the head of `--help`.
     pub about: &'static str,
     /// What is trained, apart from each other.
     pub parts: &'static [Part],
     /// The preset that is run unless another is asked for.
     pub default: Preset,
+    /// What is measured without training.
+    pub extra: Option<fn() -> anyhow::Result<Vec<ArmNumbers>>>,
 }
 
 /// A task, and the methods that are compared on it.
@@ -165,7 +171,10 @@ impl Part {
     /// Its size in a preset; `None` if the section does not have that.
     #[must_use]
     pub fn size(&self, preset: Preset) -> Option<Size> {
-        self.sizes.iter().find(|size| size.preset == preset).copied()
+        self.sizes
+            .iter()
+            .find(|size| size.preset == preset)
+            .copied()
     }
 
     /// The searches for the best settings of its methods: one for each that has a published rate or an α.
@@ -208,11 +217,3 @@ pub static ALL: [&Section; 6] = [
     &section3_5::SECTION,
     &section3_6::SECTION,
 ];
-
-impl Section {
-    /// The binary's name, and that of its folder: `"section3_1"`.
-    #[must_use]
-    pub fn binary(&self) -> String {
-        format!("section{}", self.number.replace('.', "_"))
-    }
-}

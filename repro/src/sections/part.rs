@@ -247,7 +247,11 @@ impl Outcome<'_> {
             paper_length: whole.map_or(self.size.length, |whole| whole.length),
             other_data,
             stand_in: self.stand_in(),
-            arms: self.arms.iter().map(ArmOutcome::numbers).collect::<Result<_>>()?,
+            arms: self
+                .arms
+                .iter()
+                .map(ArmOutcome::numbers)
+                .collect::<Result<_>>()?,
         })
     }
 }

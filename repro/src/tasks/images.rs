@@ -352,7 +352,11 @@ mod tests {
         setting: Setting<'d>,
         (kind, value): (Kind, f64),
     ) -> Result<Training<Classification<'d>>> {
-        Training::new(setting.problem(3)?, Method::new(kind, value), setting.course())
+        Training::new(
+            setting.problem(3)?,
+            Method::new(kind, value),
+            setting.course(),
+        )
     }
 
     fn metrics(setting: Setting<'_>, method: (Kind, f64)) -> Metrics {

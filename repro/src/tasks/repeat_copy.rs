@@ -285,7 +285,10 @@ mod tests {
 
     fn metrics(method: (Kind, f64)) -> Metrics {
         let mut log = MetricLog::default();
-        training(method).unwrap().advance(u64::MAX, &mut log).unwrap();
+        training(method)
+            .unwrap()
+            .advance(u64::MAX, &mut log)
+            .unwrap();
         log.metrics().clone()
     }
 
@@ -330,7 +333,10 @@ mod tests {
         run.advance(4, &mut MetricLog::default()).unwrap();
         run.problem().params.values_mut()[0] = f32::NAN;
         let end = run.advance(1, &mut MetricLog::default());
-        assert!(matches!(end, Err(Stop::Diverged { step: 4, .. })), "{end:?}");
+        assert!(
+            matches!(end, Err(Stop::Diverged { step: 4, .. })),
+            "{end:?}"
+        );
     }
 
     #[test]

@@ -278,7 +278,8 @@ impl<P: Problem> Experiment for Training<P> {
 
     /// The final loss is the mean over the last tenth of the run.
     fn summary(&self) -> Map<String, Value> {
-        let mut summary = Map::from_iter([("final_loss".to_owned(), json!(self.last_tenth.value()))]);
+        let mut summary =
+            Map::from_iter([("final_loss".to_owned(), json!(self.last_tenth.value()))]);
         if let Some(first) = self.marks.first_loss() {
             summary.insert("first_loss".to_owned(), json!(first));
         }

@@ -99,7 +99,7 @@ impl<'d> Workload<'d> {
 ///
 /// # Errors
 /// If the problem cannot be drawn.
-pub fn plan_levenberg_marquardt(task: regression::Setting, seed: u64) -> Result<Planned<'static>> {
+pub fn plan_levenberg_marquardt<'d>(task: regression::Setting, seed: u64) -> Result<Planned<'d>> {
     let mut settings = LevenbergMarquardtRun::new(task, seed)?.settings();
     settings.extend(task.settings());
     let spec = RunSpec::new(settings, seed, task.steps);
@@ -113,4 +113,3 @@ pub fn plan_levenberg_marquardt(task: regression::Setting, seed: u64) -> Result<
 pub fn repeated(planned: Planned<'_>, repetition: u64) -> Planned<'_> {
     planned.with_setting("repetition", json!(repetition)).here()
 }
-

@@ -7,8 +7,8 @@ use std::{env, thread};
 use anyhow::bail;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use repro::engine::checkpoint::Checkpoint;
 use repro::cli::{self, Preset, Section, Size};
+use repro::engine::checkpoint::Checkpoint;
 use repro::engine::experiment::{Advance, Experiment, Stop};
 use repro::engine::metrics::MetricLog;
 use repro::engine::run::RunSpec;
@@ -184,7 +184,11 @@ impl Experiment for Flawed {
 
 pub fn spec(seed: u64, steps: u64) -> RunSpec {
     let settings = json!({"optimizer": "walk*", "alpha": 0.25, "batch": 64});
-    RunSpec::new(settings.as_object().cloned().unwrap_or_default(), seed, steps)
+    RunSpec::new(
+        settings.as_object().cloned().unwrap_or_default(),
+        seed,
+        steps,
+    )
 }
 
 pub fn walk(seed: u64, steps: u64, fate: Fate) -> Planned<'static> {

@@ -1,0 +1,123 @@
+//! What a section leaves: its files, and a report on standard output.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::cli;
+use crate::engine::reference;
+use crate::judge::Finding;
+use crate::judge::numbers::Numbers;
+use crate::results::{self, Claims, Figure, Header, Protocol, ResultFile, Table, WriteError};
+use crate::table;
+
+/// Writes a section's files and says what is in them.
+pub struct Report {
+    out: PathBuf,
+    /// What the files say first; each has an id and a title of its own.
+    shared: Header,
+    text: String,
+    written: Vec<PathBuf>,
+}
+
+impl Report {
+    /// A report into a directory. `shared` is what all its files say first, but for id and title.
+    #[must_use]
+    pub fn new(out: PathBuf, shared: Header) -> Self {
+        Self {
+            out,
+            shared,
+            text: String::new(),
+            written: Vec::new(),
+        }
+    }
+
+    /// The header of a file.
+    #[must_use]
+    pub fn header(&self, id: &str, title: &str) -> Header {
+        Header {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            ..self.shared.clone()
+        }
+    }
+
+    /// What was run, for a file that has more to say of it.
+    #[must_use]
+    pub fn protocol(&self) -> &Protocol {
+        &self.shared.protocol
+    }
+
+    /// Writes a figure.
+    ///
+    /// # Errors
+    /// See [`results::write()`].
+    pub fn figure(&mut self, figure: &Figure) -> Result<(), WriteError> {
+        self.write(figure)
+    }
+
+    /// Writes a table, and shows it.
+    ///
+    /// # Errors
+    /// See [`results::write()`].
+    pub fn table(&mut self, table: &Table) -> Result<(), WriteError> {
+        self.text += &format!("{}\n\n{}\n", table.header.title, table::render(table));
+        self.write(table)
+    }
+
+    /// Writes the numbers that the claims rest on, and `claims.json`, and shows the verdicts.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn claims(&mut self, numbers: Vec<Numbers>, findings: Vec<Finding>) -> Result<()> {
+        self.written.push(reference::write(&self.out, numbers)?);
+        let title = format!("Claims tested in section {}", self.shared.section);
+        let claims = Claims {
+            header: self.header("claims", &title),
+            claims: findings.into_iter().map(Finding::into_claim).collect(),
+        };
+        for claim in &claims.claims {
+            self.text += &summary(claim);
+        }
+        Ok(self.write(&claims)?)
+    }
+
+    fn write(&mut self, file: &impl ResultFile) -> Result<(), WriteError> {
+        self.written.push(results::write(&self.out, file)?);
+        Ok(())
+    }
+
+    /// Draws what was written, and prints what was shown, the deviations and where to look.
+    ///
+    /// # Errors
+    /// If a picture cannot be written, or standard output.
+    pub fn finish(mut self) -> Result<()> {
+        let pages: Vec<PathBuf> = Vec::new();
+        for deviation in &self.shared.deviations {
+            self.text += &format!("{deviation}\n");
+        }
+        for path in self.written.iter().chain(&pages) {
+            self.text += &format!("wrote {}\n", path.display());
+        }
+        if let Some(page) = pages.iter().find(|path| path.ends_with("report.html")) {
+            self.text += &format!("\nTo see it all, open {}\n", page.display());
+        }
+        cli::print(&self.text).context("standard output")
+    }
+}
+
+/// A verdict in a paragraph.
+fn summary(claim: &results::Claim) -> String {
+    let task = claim
+        .task
+        .as_ref()
+        .map_or_else(String::new, |task| format!(" on {task}"));
+    let basis = match &claim.basis {
+        Some(results::Basis::Reduced(what)) => format!(" ({what})"),
+        _ => String::new(),
+    };
+    format!(
+        "{}{task}: {}{basis}. {} {}\n",
+        claim.id, claim.verdict, claim.claim, claim.evidence
+    )
+}

@@ -84,4 +84,5 @@ pub mod sections;
 pub mod stats;
 pub mod table;
 pub mod tasks;
+pub mod timing;
 pub mod tune;

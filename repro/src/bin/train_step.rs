@@ -1,0 +1,92 @@
+//! Times training steps (forward, backward and update) and prints one JSON line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use repro::cli;
+use repro::data::DataOptions;
+use repro::engine::provenance;
+use repro::methods::{Kind, Method};
+use repro::timing::{Timed, peak_memory, seconds};
+use serde_json::json;
+
+/// Times the training steps of one workload: median, minimum and maximum over the counted steps, after a warm-up.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[arg(long)]
+    workload: Timed,
+
+    /// Any method that the experiments know, as Adam or L4Adam
+    #[arg(long, value_parser = kind)]
+    optimizer: Kind,
+
+    /// Threads to split one step among; regression, mlp and dnc are too small for more than one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+
+    /// Steps to count [default: as many as take a few seconds]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    steps: Option<u64>,
+
+    #[command(flatten)]
+    data: DataOptions,
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    let mut kinds = Kind::ALL.iter().copied();
+    let known = || Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>();
+    kinds
+        .find(|kind| kind.name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| format!("there are {}", known().join(", ")))
+}
+
+fn main() -> ExitCode {
+    cli::main(|| {
+        let arguments = Arguments::try_parse()?;
+        let Arguments {
+            workload,
+            optimizer,
+            threads,
+            ..
+        } = arguments;
+        let data = workload.data(&arguments.data)?;
+        let task = workload.workload(data.as_ref(), threads.into());
+        let task = task.expect("its data are loaded");
+        let setting = Method::default_alpha(optimizer).unwrap_or(1e-3);
+        let mut step = task.stepper(Method::new(optimizer, setting), 0)?;
+        let steps = arguments.steps.unwrap_or(match workload {
+            Timed::Regression => 2000,
+            Timed::Mlp | Timed::Dnc => 400,
+            Timed::MlpMnist => 937,
+            Timed::Convnet => 12,
+            Timed::Resnet32 => 6,
+        });
+        for _ in 0..(steps / 10).max(3) {
+            step()?;
+        }
+        let mut times = Vec::new();
+        for _ in 1..steps {
+            times.push(1e3 * seconds(&mut step, 1)?);
+        }
+        let start = std::time::Instant::now();
+        let loss = step()?;
+        times.push(1e3 * start.elapsed().as_secs_f64());
+        times.sort_by(f64::total_cmp);
+        let line = json!({
+            "engine": "autodiff",
+            "workload": workload.name(),
+            "optimizer": optimizer.name(),
+            "threads": threads,
+            "step_ms": times[times.len() / 2],
+            "min_ms": times[0],
+            "max_ms": times[times.len() - 1],
+            "steps": steps,
+            "loss": loss,
+            "peak_memory_bytes": peak_memory(),
+            "simd": autodiff::kernels::simd_level(),
+            "git_commit": provenance::GIT_COMMIT,
+        });
+        Ok(cli::print(&format!("{line}\n"))?)
+    })
+}

@@ -4,8 +4,8 @@ use crate::config::{decay, non_negative};
 use crate::simd::dispatch;
 use crate::transform::filled;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Settings, State, StateError, Step,
-    StepError, check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Segment, Settings, State, StateError,
+    Step, StepError, check_inputs, fit_moments, with_ranges,
 };
 
 /// Adam (Kingma and Ba, 2015) with TensorFlow's placement of ε and the paper's ε = 1e-4:
@@ -100,18 +100,25 @@ impl<T: Real> Optimizer<T> for Adam<T> {
             .with_number("epsilon", self.epsilon)
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
-        fit_moments(&mut self.first_moment, T::zero(), self.step, params.len())?;
-        fit_moments(&mut self.second_moment, T::zero(), self.step, params.len())?;
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        let count = check_inputs(loss, segments)?;
+        fit_moments(&mut self.first_moment, T::zero(), self.step, count)?;
+        fit_moments(&mut self.second_moment, T::zero(), self.step, count)?;
         let rate = self.schedule.rate(self.step);
         self.step += 1;
         let coefficients = self.coefficients(self.step, rate);
-        let (m, v) = (&mut self.first_moment[..], &mut self.second_moment[..]);
-        dispatch(
-            #[inline(always)]
-            || update(&coefficients, m, v, params, grads),
-        );
+        for (range, params, grads) in with_ranges(segments) {
+            let m = &mut self.first_moment[range.clone()];
+            let v = &mut self.second_moment[range];
+            dispatch(
+                #[inline(always)]
+                || update(&coefficients, m, v, params, grads),
+            );
+        }
         Ok(Step::at_rate(rate))
     }
 

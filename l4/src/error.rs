@@ -45,7 +45,7 @@ pub enum StepError {
          training has diverged"
     )]
     UnusableGradient {
-        /// The first such element.
+        /// The first such element, counted through all segments.
         index: usize,
         /// Its value.
         value: f64,
@@ -115,6 +115,31 @@ pub enum StateError {
         /// What it holds.
         value: f64,
     },
+
+    /// The state belongs to an optimiser with another setting.
+    #[error(
+        "the saved state was made with {name} = {found}, the optimiser here has {expected}: build \
+         it with the setting that the state was saved with"
+    )]
+    Setting {
+        /// The hyperparameter.
+        name: String,
+        /// Its value here.
+        expected: f64,
+        /// Its value in the state.
+        found: f64,
+    },
+}
+
+/// A saved hyperparameter outside its range.
+impl From<ConfigError> for StateError {
+    fn from(error: ConfigError) -> Self {
+        StateError::Value {
+            name: error.name.into(),
+            expected: error.expected,
+            value: error.found,
+        }
+    }
 }
 
 /// A hyperparameter outside its range.

@@ -1,7 +1,8 @@
 //! L4 stepsize adaptation (Rolínek and Martius, *L4: Practical loss-based stepsize adaptation for
 //! deep learning*, NeurIPS 2018) and the optimisers that the paper compares it with.
 //!
-//! Everything works on one flat slice of parameters and one of gradients, in `f32` or `f64`.
+//! Everything works on flat slices of parameters and gradients, in `f32` or `f64`: one of each
+//! ([`Optimizer::step`]), or one of each for every tensor ([`Optimizer::step_segments`]).
 //!
 //! ```
 //! use l4::{L4Adam, Optimizer};
@@ -34,7 +35,7 @@
 //!   taken to be attainable, and the division is safe
 //! - g = EMA(∇L, 10); v = g, or v = g/(√EMA(∇L², 1000) + 1e-4), Eq. (7): [`L4Mom`] and [`L4Adam`]
 //!
-//! [`L4`] puts these together, Algorithm 1. [`MovingAverage`] is EMA with bias correction,
+//! [`L4`] puts these together, Algorithm 1, and [`StepRule`] those of them that need no tensors. [`MovingAverage`] is EMA with bias correction,
 //! Algorithm 2. Each is to be found by these names in the source.
 //!
 //! # Which to use
@@ -105,8 +106,8 @@
 //!
 //! ```
 //! use l4::{
-//!     MomentBuffer, Optimizer, Real, Schedule, Settings, State, StateError, Step, StepError,
-//!     check_inputs, fit_moments,
+//!     MomentBuffer, Optimizer, Real, Schedule, Segment, Settings, State, StateError, Step,
+//!     StepError, check_inputs, fit_moments, with_ranges,
 //! };
 //!
 //! /// s ← s + ∇L²; θ ← θ − lr·∇L/√s
@@ -125,15 +126,22 @@
 //!         self.schedule.add_to(Settings::of("AdaGrad"))
 //!     }
 //!
-//!     fn step(&mut self, loss: T, theta: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+//!     fn step_segments(
+//!         &mut self,
+//!         loss: T,
+//!         segments: &mut [Segment<'_, T>],
+//!     ) -> Result<Step<T>, StepError> {
 //!         // Everything that can fail comes before anything that changes.
-//!         check_inputs(loss, theta, grads)?;
-//!         fit_moments(&mut self.squares, T::of(0.1), self.step, theta.len())?;
+//!         let count = check_inputs(loss, segments)?;
+//!         fit_moments(&mut self.squares, T::of(0.1), self.step, count)?;
 //!         let rate = self.schedule.rate(self.step);
 //!         self.step += 1;
-//!         for ((theta, &grad), square) in theta.iter_mut().zip(&*grads).zip(&mut *self.squares) {
-//!             *square = *square + grad * grad;
-//!             *theta = *theta - rate * grad / square.sqrt();
+//!         for (range, theta, grads) in with_ranges(segments) {
+//!             let squares = &mut self.squares[range];
+//!             for ((theta, &mut grad), square) in theta.iter_mut().zip(grads).zip(squares) {
+//!                 *square = *square + grad * grad;
+//!                 *theta = *theta - rate * grad / square.sqrt();
+//!             }
 //!         }
 //!         Ok(Step::at_rate(rate))
 //!     }
@@ -189,6 +197,7 @@ mod settings;
 mod sgd;
 mod simd;
 mod state;
+mod step_rule;
 mod stepsize;
 mod transform;
 
@@ -203,13 +212,14 @@ pub use levenberg_marquardt::{
 };
 pub use momentum::Momentum;
 pub use nesterov::Nesterov;
-pub use optimizer::{Optimizer, Outcome, Step, check_inputs, fit_moments};
+pub use optimizer::{Optimizer, Outcome, Segment, Step, check_inputs, fit_moments, with_ranges};
 pub use real::Real;
 pub use rmsprop::RmsProp;
 pub use schedule::Schedule;
 pub use settings::{Setting, Settings};
 pub use sgd::Sgd;
 pub use state::{State, StateReader};
+pub use step_rule::StepRule;
 pub use stepsize::stepsize;
 pub use transform::{
     AdamDirection, AlongEstimate, AveragedGradient, Direction, GradientEstimate, Moments,

@@ -1,8 +1,8 @@
 //! Stochastic gradient descent.
 
-use crate::simd::dispatch;
+use crate::simd::descend;
 use crate::{
-    Optimizer, Real, Schedule, Settings, State, StateError, Step, StepError, check_inputs,
+    Optimizer, Real, Schedule, Segment, Settings, State, StateError, Step, StepError, check_inputs,
 };
 
 /// Stochastic gradient descent: `θ ← θ − lr·∇L`.
@@ -28,18 +28,17 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         self.schedule.add_to(Settings::of("SGD"))
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        check_inputs(loss, segments)?;
         let rate = self.schedule.rate(self.step);
         self.step += 1;
-        dispatch(
-            #[inline(always)]
-            || {
-                for (param, &grad) in params.iter_mut().zip(&*grads) {
-                    *param = *param - rate * grad;
-                }
-            },
-        );
+        for (params, grads) in segments {
+            descend(rate, params, grads);
+        }
         Ok(Step::at_rate(rate))
     }
 

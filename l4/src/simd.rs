@@ -38,6 +38,18 @@ pub(crate) fn sum_lanes<T: Real>(mut lanes: [T; LANES]) -> T {
     lanes[0]
 }
 
+/// `θ ← θ − η·v`.
+pub(crate) fn descend<T: Real>(eta: T, params: &mut [T], direction: &[T]) {
+    dispatch(
+        #[inline(always)]
+        || {
+            for (param, &v) in params.iter_mut().zip(direction) {
+                *param = *param - eta * v;
+            }
+        },
+    );
+}
+
 /// `Σ x²` in `f64`.
 pub(crate) fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
     dispatch(

@@ -6,7 +6,8 @@ use crate::{Real, StateError};
 
 /// The state of an optimiser as named arrays, ready to be written to any file format.
 ///
-/// Hyperparameters are not in it: they belong to the configuration that built the optimiser.
+/// Hyperparameters that cannot change between steps are not in it: they belong to the configuration
+/// that built the optimiser. [`L4`](crate::L4)'s can, and are.
 /// Before the first step the vectors are empty, since the number of parameters is not yet known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State<T> {
@@ -17,6 +18,9 @@ pub struct State<T> {
     /// One number per parameter each, such as the moments. All of one length.
     pub vectors: BTreeMap<String, Vec<T>>,
 }
+
+/// A million steps a second for 290,000 years; adding to it does not overflow.
+const MOST_STEPS: u64 = i64::MAX as u64;
 
 impl<T: Real> State<T> {
     /// A state without entries, after `step` steps.
@@ -43,11 +47,15 @@ impl<T: Real> State<T> {
     ///
     /// # Errors
     ///
-    /// [`StateError::Length`] where vectors differ in length, [`StateError::Value`] where a value
-    /// is not finite.
+    /// [`StateError::Length`] where vectors differ in length, [`StateError::Value`] where an element
+    /// is not finite or no run can have taken so many steps.
     pub fn into_reader(self) -> Result<StateReader<T>, StateError> {
-        for (name, &value) in &self.scalars {
-            check_values(name, &[value], "finite numbers", T::is_finite)?;
+        if self.step > MOST_STEPS {
+            return Err(StateError::Value {
+                name: "step".into(),
+                expected: "at most 2⁶³ − 1",
+                value: self.step as f64,
+            });
         }
         let parameters = self.vectors.values().next().map_or(0, Vec::len);
         for (name, values) in &self.vectors {
@@ -85,16 +93,49 @@ impl<T: Real> StateReader<T> {
         self.parameters
     }
 
+    /// Whether there is a scalar of that name, not yet taken.
+    pub fn has_scalar(&self, name: &str) -> bool {
+        self.state.scalars.contains_key(name)
+    }
+
     /// Takes a scalar.
     ///
     /// # Errors
     ///
-    /// [`StateError::Missing`].
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is not finite.
     pub fn scalar(&mut self, name: &str) -> Result<T, StateError> {
-        self.state
-            .scalars
-            .remove(name)
-            .ok_or_else(|| missing("scalar", name))
+        let value = self.scalar_or_infinity(name)?;
+        check_values(name, &[value], "a finite number", T::is_finite)?;
+        Ok(value)
+    }
+
+    /// Takes a scalar that may be infinite.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is NaN.
+    pub fn scalar_or_infinity(&mut self, name: &str) -> Result<T, StateError> {
+        let scalar = self.state.scalars.remove(name);
+        let value = scalar.ok_or_else(|| missing("scalar", name))?;
+        check_values(name, &[value], "a number", |x| !x.is_nan())?;
+        Ok(value)
+    }
+
+    /// Takes a scalar that has to be `expected`: a setting that cannot change between steps.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Setting`] where it is another.
+    pub fn same_scalar(&mut self, name: &str, expected: T) -> Result<(), StateError> {
+        let found = self.scalar_or_infinity(name)?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(StateError::Setting {
+            name: name.into(),
+            expected: expected.shortest(),
+            found: found.shortest(),
+        })
     }
 
     /// Takes a scalar above 0.
@@ -217,8 +258,19 @@ mod tests {
 
     #[test]
     fn damaged_values_are_refused() {
+        for value in [f32::NAN, f32::INFINITY] {
+            let mut reader = saved().with_scalar("l_min", value).into_reader().unwrap();
+            assert!(matches!(
+                reader.scalar("l_min"),
+                Err(StateError::Value { .. })
+            ));
+        }
+        let endless = State {
+            step: u64::MAX,
+            ..saved()
+        };
         assert!(matches!(
-            saved().with_scalar("l_min", f32::NAN).into_reader(),
+            endless.into_reader(),
             Err(StateError::Value { .. })
         ));
         assert!(matches!(

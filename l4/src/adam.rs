@@ -1,5 +1,7 @@
 //! Adam.
 
+use num_traits::Float;
+
 use crate::config::{decay, non_negative};
 use crate::simd::dispatch;
 use crate::transform::filled;
@@ -65,7 +67,7 @@ impl<T: Real> Adam<T> {
 
     /// The constants of step `t` (from 1) at learning rate `rate`.
     fn coefficients(&self, t: u64, rate: T) -> Coefficients<T> {
-        let correction = filled(self.beta2, t).sqrt() / filled(self.beta1, t);
+        let correction = Float::sqrt(filled(self.beta2, t)) / filled(self.beta1, t);
         Coefficients {
             beta1: T::of(self.beta1),
             one_minus_beta1: T::of(1.0 - self.beta1),

@@ -1,5 +1,7 @@
 //! Gradient clipping by global norm.
 
+use num_traits::Float;
+
 use crate::config::positive;
 use crate::optimizer::require_finite;
 use crate::simd::{dispatch, sum_of_squares};
@@ -70,7 +72,7 @@ impl<O: Optimizer<T>, T: Real> Optimizer<T> for ClipByGlobalNorm<O, T> {
 
 fn clip<T: Real>(segments: &mut [Segment<'_, T>], max_norm: T) -> Result<(), StepError> {
     let squares = segments.iter().map(|(_, grads)| sum_of_squares(grads));
-    let norm = squares.sum::<f64>().sqrt();
+    let norm = Float::sqrt(squares.sum::<f64>());
     require_finite("the gradient's norm", norm)?;
     let max_norm = max_norm.as_f64();
     if norm <= max_norm {

@@ -1,5 +1,7 @@
 //! What can go wrong. Every error leaves the parameters as they were.
 
+use alloc::string::String;
+
 /// Why a step was refused.
 ///
 /// Parameters are untouched by every one of these, and so is the optimiser's state, with one
@@ -28,6 +30,18 @@ pub enum StepError {
         /// Length of the moments, set by the first step or by a restored state.
         expected: usize,
         /// Length of the parameter slice.
+        found: usize,
+    },
+
+    /// Weight decays were given for another number of segments.
+    #[error(
+        "weight decays for {expected} segments, found {found} segments: pass one for each, in the \
+         order of the segments"
+    )]
+    SegmentCount {
+        /// Number of weight decays.
+        expected: usize,
+        /// Number of segments.
         found: usize,
     },
 

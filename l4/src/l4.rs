@@ -1,5 +1,9 @@
 //! Algorithm 1: the L4 meta-optimiser.
 
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::simd::{BLOCK, LANES, descend, dispatch, sum_lanes};
 use crate::step_rule::check_loss;
 use crate::{

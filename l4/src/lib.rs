@@ -45,8 +45,12 @@
 //! | [`L4Adam`] | 2 | first, where the loss can come near 0; [`alpha`](L4::alpha) 0.15, or 0.25 on easy problems |
 //! | [`L4Mom`] | 1 | where memory counts, or Adam's scaling hurts; the less stable of the two |
 //! | [`Adam`], [`Momentum`], [`Nesterov`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
+//! | [`WeightDecay`] | – | around any of them, for decoupled weight decay, by segment if need be |
 //! | [`ClipByGlobalNorm`] | – | around a baseline whose gradients explode; L4 does without |
-//! | [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |
+#![cfg_attr(
+    feature = "levenberg-marquardt",
+    doc = "| [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |"
+)]
 //!
 //! L4 reads the loss's *value*, so the loss must be at least 0, and near 0 at the optimum: drop
 //! additive constants. The baselines have TensorFlow 1's semantics, with which the paper ran them;
@@ -179,6 +183,9 @@
 //! same bits on all of them, since no loop fuses multiply and add and sums have a fixed order.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
 
 mod adam;
 mod buffer;
@@ -186,6 +193,7 @@ mod clip;
 mod config;
 mod error;
 mod l4;
+#[cfg(feature = "levenberg-marquardt")]
 mod levenberg_marquardt;
 mod momentum;
 mod nesterov;
@@ -200,12 +208,14 @@ mod state;
 mod step_rule;
 mod stepsize;
 mod transform;
+mod weight_decay;
 
 pub use adam::Adam;
 pub use buffer::MomentBuffer;
 pub use clip::ClipByGlobalNorm;
 pub use error::{ConfigError, StateError, StepError};
 pub use l4::{L4, L4Adam, L4Mom};
+#[cfg(feature = "levenberg-marquardt")]
 pub use levenberg_marquardt::{
     LeastSquares, LevenbergMarquardt, LevenbergMarquardtError, LevenbergMarquardtOutcome,
     LevenbergMarquardtStep,
@@ -225,3 +235,4 @@ pub use transform::{
     AdamDirection, AlongEstimate, AveragedGradient, Direction, GradientEstimate, Moments,
     MovingAverage, RawGradient, Transform,
 };
+pub use weight_decay::WeightDecay;

@@ -1,7 +1,8 @@
 //! The trait that all optimisers share, and the checks that all of them make.
 
 use crate::simd::first_unusable;
-use std::ops::Range;
+use alloc::boxed::Box;
+use core::ops::Range;
 
 use crate::{MomentBuffer, Real, Settings, State, StateError, StepError};
 

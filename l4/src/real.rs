@@ -1,6 +1,7 @@
 //! The two number types of the crate.
 
-use std::fmt::{Debug, Display};
+use alloc::string::ToString;
+use core::fmt::{Debug, Display};
 
 use num_traits::Float;
 

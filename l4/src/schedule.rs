@@ -1,5 +1,8 @@
 //! Learning rates that depend on the step alone.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::config::non_negative;
 use crate::{ConfigError, Real, Setting, Settings};
 

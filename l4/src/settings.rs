@@ -1,5 +1,8 @@
 //! What an optimiser was set to, by the papers' names.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::Real;
 
 /// Every hyperparameter of an optimiser, in a fixed order, under the name that its paper gives it.
@@ -72,7 +75,7 @@ impl Settings {
 
 impl IntoIterator for Settings {
     type Item = (&'static str, Setting);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
+    type IntoIter = vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

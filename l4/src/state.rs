@@ -1,6 +1,8 @@
 //! Saved optimiser state.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::{Real, StateError};
 

@@ -40,8 +40,6 @@ use crate::{
 /// Defaults: α = 0.15, γ = 0.9, γ0 = 0.75, τ = 1000, ε = 1e-12. All of them may be changed between
 /// steps. Where several workers share a batch, give each rule the same L and g·v, those of the
 /// whole batch: the rules then stay equal.
-///
-/// The code of this type needs no standard library.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepRule<T = f32> {
     alpha: T,

@@ -5,6 +5,8 @@
 //! [`Transform::Moments`]. So [`L4`](crate::L4) runs the estimate, the direction and their inner
 //! product in one loop, in registers, and a new transform is a few lines of scalar arithmetic.
 
+use num_traits::Float;
+
 use crate::config::{checked, non_negative};
 use crate::{ConfigError, Real, Settings};
 
@@ -104,7 +106,7 @@ pub(crate) fn filled(decay: f64, t: u64) -> f64 {
     if t as f64 * (1.0 - decay) > 40.0 {
         return 1.0;
     }
-    1.0 - decay.powi(i32::try_from(t).unwrap_or(i32::MAX))
+    1.0 - Float::powi(decay, i32::try_from(t).unwrap_or(i32::MAX))
 }
 
 /// g = ∇L of the minibatch.

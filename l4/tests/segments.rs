@@ -2,7 +2,7 @@
 
 use l4::{
     Adam, ClipByGlobalNorm, L4Adam, L4Mom, Momentum, Nesterov, Optimizer, RmsProp, Schedule,
-    Segment, Sgd, StepError,
+    Segment, Sgd, StepError, WeightDecay,
 };
 
 /// Lengths of the tensors, one of them empty; more than a block of the inner loops in all.
@@ -20,6 +20,7 @@ fn all() -> Vec<Box<dyn Optimizer<f64>>> {
         Box::new(L4Adam::new()),
         Box::new(L4Mom::new()),
         Box::new(ClipByGlobalNorm::new(Sgd::new(rate()), 0.5).unwrap()),
+        Box::new(WeightDecay::new(L4Adam::new(), 0.1).unwrap()),
     ]
 }
 

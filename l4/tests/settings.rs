@@ -1,9 +1,9 @@
 //! Every optimiser reports the settings that it has, and the memory that it takes.
 
 use l4::{
-    Adam, AdamDirection, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, LeastSquares,
-    LevenbergMarquardt, Momentum, MovingAverage, Nesterov, Optimizer, RawGradient, RmsProp,
-    Schedule, Setting, Settings, Sgd,
+    Adam, AdamDirection, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, Momentum,
+    MovingAverage, Nesterov, Optimizer, RawGradient, RmsProp, Schedule, Setting, Settings, Sgd,
+    WeightDecay,
 };
 
 /// `name=value` in order.
@@ -92,7 +92,7 @@ fn every_setter_shows() {
 }
 
 #[test]
-fn a_schedule_shows_its_rates_and_their_last_steps() {
+fn schedules_and_wrappers_show_all_that_they_add() {
     let schedule = Schedule::piecewise_constant(vec![39_000, 58_500], vec![0.1, 0.01, 0.001]);
     let clipped = ClipByGlobalNorm::new(Momentum::new(schedule.unwrap()), 50.0).unwrap();
     assert_eq!(
@@ -100,53 +100,38 @@ fn a_schedule_shows_its_rates_and_their_last_steps() {
         "optimizer=heavy ball rates=[0.1, 0.01, 0.001] after_steps=[39000.0, 58500.0] \
          momentum=0.9 max_gradient_norm=50"
     );
-}
-
-#[test]
-fn state_takes_the_bytes_that_the_documentation_says() {
-    let bytes = |mut optimizer: Box<dyn Optimizer<f32>>| {
-        assert_eq!(optimizer.state_bytes(), 0);
-        optimizer
-            .step(1.0, &mut [1.0; 1000], &mut [1.0; 1000])
-            .unwrap();
-        optimizer.state_bytes()
-    };
-    assert_eq!(bytes(Box::new(Sgd::new(rate(0.1)))), 0);
-    assert_eq!(bytes(Box::new(Momentum::new(rate(0.1)))), 4000);
-    assert_eq!(bytes(Box::new(Nesterov::new(rate(0.1)))), 4000);
-    assert_eq!(bytes(Box::new(RmsProp::new(rate(0.1)))), 4000);
-    assert_eq!(bytes(Box::new(Adam::new(rate(0.1)))), 8000);
-    assert_eq!(bytes(Box::new(L4Mom::new())), 4000);
-    assert_eq!(bytes(Box::new(L4Adam::new())), 8000);
-    let clipped = ClipByGlobalNorm::new(Momentum::new(rate(0.1)), 50.0).unwrap();
-    assert_eq!(bytes(Box::new(clipped)), 4000);
-}
-
-struct Nothing;
-
-impl LeastSquares for Nothing {
-    fn residual_count(&self) -> usize {
-        3
-    }
-
-    fn parameter_count(&self) -> usize {
-        2
-    }
-
-    fn residuals(&mut self, _: &[f64], _: &mut [f64]) {}
-
-    fn jacobian(&mut self, _: &[f64], _: &mut [f64]) {}
-}
-
-#[test]
-fn levenberg_marquardt() {
-    let solver = LevenbergMarquardt::new(Nothing)
-        .initial_damping(0.01)
-        .unwrap();
+    let decayed = |decays| WeightDecay::per_segment(Sgd::new(rate(0.1)), decays).unwrap();
     assert_eq!(
-        written(&solver.settings()),
-        "optimizer=LMA initial_damping=0.01"
+        settings(decayed(vec![0.01])),
+        "optimizer=SGD rate=0.1 weight_decay=0.01"
     );
-    // J 3×2, JᵀJ 2×2, Jᵀr 2, r twice 3.
-    assert_eq!(solver.state_bytes(), 8 * (6 + 4 + 2 + 6));
+    assert_eq!(
+        settings(decayed(vec![0.01, 0.0])),
+        "optimizer=SGD rate=0.1 weight_decay=[0.01, 0.0]"
+    );
+}
+
+#[test]
+fn state_takes_the_vectors_that_the_documentation_says() {
+    const PARAMETERS: usize = 10_000;
+    let vectors = |mut optimizer: Box<dyn Optimizer<f32>>| {
+        assert_eq!(optimizer.state_bytes(), 0);
+        let (mut params, mut grads) = ([1.0; PARAMETERS], [1.0; PARAMETERS]);
+        optimizer.step(1.0, &mut params, &mut grads).unwrap();
+        // A little more than the numbers, so that they start on their alignment.
+        let (bytes, vector) = (optimizer.state_bytes(), 4 * PARAMETERS);
+        assert!(bytes % vector <= 1024, "{bytes}");
+        bytes / vector
+    };
+    assert_eq!(vectors(Box::new(Sgd::new(rate(0.1)))), 0);
+    assert_eq!(vectors(Box::new(Momentum::new(rate(0.1)))), 1);
+    assert_eq!(vectors(Box::new(Nesterov::new(rate(0.1)))), 1);
+    assert_eq!(vectors(Box::new(RmsProp::new(rate(0.1)))), 1);
+    assert_eq!(vectors(Box::new(Adam::new(rate(0.1)))), 2);
+    assert_eq!(vectors(Box::new(L4Mom::new())), 1);
+    assert_eq!(vectors(Box::new(L4Adam::new())), 2);
+    let clipped = ClipByGlobalNorm::new(Momentum::new(rate(0.1)), 50.0).unwrap();
+    assert_eq!(vectors(Box::new(clipped)), 1);
+    let decayed = WeightDecay::new(L4Adam::new(), 0.1).unwrap();
+    assert_eq!(vectors(Box::new(decayed)), 2);
 }

@@ -209,7 +209,7 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
         let mut state = self.rule.state();
         for (name, setting) in self.transform_settings() {
             if let Setting::Number(value) = setting {
-                state = state.with_scalar(name, T::of(value));
+                state = state.with_scalar(name, value);
             }
         }
         state = save_moments(state, "g", G::NAMES, &self.estimate_moments);
@@ -221,7 +221,7 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
         let rule = StepRule::read(&mut reader)?;
         for (name, setting) in self.transform_settings() {
             if let Setting::Number(value) = setting {
-                reader.same_scalar(name, T::of(value))?;
+                reader.same_scalar(name, value)?;
             }
         }
         let estimate_moments = read_moments(&mut reader, "g", G::NAMES)?;

@@ -198,6 +198,7 @@ mod levenberg_marquardt;
 mod momentum;
 mod nesterov;
 mod optimizer;
+pub mod rate_free;
 mod real;
 mod rmsprop;
 mod schedule;

@@ -1,8 +1,10 @@
 //! Saved optimiser state.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::take;
 
 use crate::{Real, StateError};
 
@@ -15,8 +17,8 @@ use crate::{Real, StateError};
 pub struct State<T> {
     /// Steps taken.
     pub step: u64,
-    /// Single numbers, such as `l_min`.
-    pub scalars: BTreeMap<String, T>,
+    /// Single numbers, such as `l_min`; in `f64` since sums over all parameters are.
+    pub scalars: BTreeMap<String, f64>,
     /// One number per parameter each, such as the moments. All of one length.
     pub vectors: BTreeMap<String, Vec<T>>,
 }
@@ -34,7 +36,7 @@ impl<T: Real> State<T> {
     }
 
     /// Adds a scalar.
-    pub fn with_scalar(mut self, name: &str, value: T) -> Self {
+    pub fn with_scalar(mut self, name: &str, value: f64) -> Self {
         self.scalars.insert(name.into(), value);
         self
     }
@@ -42,6 +44,18 @@ impl<T: Real> State<T> {
     /// Adds a vector.
     pub fn with_vector(mut self, name: &str, values: Vec<T>) -> Self {
         self.vectors.insert(name.into(), values);
+        self
+    }
+
+    /// Adds all of `inner` under names that begin with `prefix`: the counterpart of
+    /// [`StateReader::inner`]. Its step count is left out.
+    pub fn with_inner(mut self, prefix: &str, inner: State<T>) -> Self {
+        for (name, value) in inner.scalars {
+            self = self.with_scalar(&format!("{prefix}{name}"), value);
+        }
+        for (name, values) in inner.vectors {
+            self = self.with_vector(&format!("{prefix}{name}"), values);
+        }
         self
     }
 
@@ -105,9 +119,9 @@ impl<T: Real> StateReader<T> {
     /// # Errors
     ///
     /// [`StateError::Missing`], or [`StateError::Value`] where it is not finite.
-    pub fn scalar(&mut self, name: &str) -> Result<T, StateError> {
+    pub fn scalar(&mut self, name: &str) -> Result<f64, StateError> {
         let value = self.scalar_or_infinity(name)?;
-        check_values(name, &[value], "a finite number", T::is_finite)?;
+        check_values(name, &[value], "a finite number", f64::is_finite)?;
         Ok(value)
     }
 
@@ -116,7 +130,7 @@ impl<T: Real> StateReader<T> {
     /// # Errors
     ///
     /// [`StateError::Missing`], or [`StateError::Value`] where it is NaN.
-    pub fn scalar_or_infinity(&mut self, name: &str) -> Result<T, StateError> {
+    pub fn scalar_or_infinity(&mut self, name: &str) -> Result<f64, StateError> {
         let scalar = self.state.scalars.remove(name);
         let value = scalar.ok_or_else(|| missing("scalar", name))?;
         check_values(name, &[value], "a number", |x| !x.is_nan())?;
@@ -128,15 +142,15 @@ impl<T: Real> StateReader<T> {
     /// # Errors
     ///
     /// [`StateError::Missing`], or [`StateError::Setting`] where it is another.
-    pub fn same_scalar(&mut self, name: &str, expected: T) -> Result<(), StateError> {
+    pub fn same_scalar(&mut self, name: &str, expected: f64) -> Result<(), StateError> {
         let found = self.scalar_or_infinity(name)?;
         if found == expected {
             return Ok(());
         }
         Err(StateError::Setting {
             name: name.into(),
-            expected: expected.shortest(),
-            found: found.shortest(),
+            expected,
+            found,
         })
     }
 
@@ -145,9 +159,20 @@ impl<T: Real> StateReader<T> {
     /// # Errors
     ///
     /// [`StateError::Missing`], or [`StateError::Value`] where it is not positive.
-    pub fn positive_scalar(&mut self, name: &str) -> Result<T, StateError> {
+    pub fn positive_scalar(&mut self, name: &str) -> Result<f64, StateError> {
         let value = self.scalar(name)?;
-        check_values(name, &[value], "a positive number", |x| x > T::zero())?;
+        check_values(name, &[value], "a positive number", |x| x > 0.0)?;
+        Ok(value)
+    }
+
+    /// Takes a scalar of at least 0.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is negative.
+    pub fn non_negative_scalar(&mut self, name: &str) -> Result<f64, StateError> {
+        let value = self.scalar(name)?;
+        check_values(name, &[value], "a number of at least 0", |x| x >= 0.0)?;
         Ok(value)
     }
 
@@ -174,6 +199,16 @@ impl<T: Real> StateReader<T> {
         Ok(values)
     }
 
+    /// Takes every entry whose name begins with `prefix`, as the state of an optimiser inside this
+    /// one, after `step` steps.
+    pub fn inner(&mut self, prefix: &str, step: u64) -> State<T> {
+        State {
+            step,
+            scalars: take_prefixed(&mut self.state.scalars, prefix),
+            vectors: take_prefixed(&mut self.state.vectors, prefix),
+        }
+    }
+
     /// Ends the reading. To be called before any of it is put to use.
     ///
     /// # Errors
@@ -190,6 +225,15 @@ impl<T: Real> StateReader<T> {
             Some(name) => Err(StateError::Unexpected { name }),
         }
     }
+}
+
+fn take_prefixed<V>(entries: &mut BTreeMap<String, V>, prefix: &str) -> BTreeMap<String, V> {
+    let (taken, left): (BTreeMap<_, _>, _) = take(entries)
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(prefix));
+    *entries = left;
+    let without_prefix = |(name, value): (String, V)| (name[prefix.len()..].into(), value);
+    taken.into_iter().map(without_prefix).collect()
 }
 
 fn missing(kind: &'static str, name: &str) -> StateError {
@@ -260,7 +304,7 @@ mod tests {
 
     #[test]
     fn damaged_values_are_refused() {
-        for value in [f32::NAN, f32::INFINITY] {
+        for value in [f64::NAN, f64::INFINITY] {
             let mut reader = saved().with_scalar("l_min", value).into_reader().unwrap();
             assert!(matches!(
                 reader.scalar("l_min"),

@@ -214,14 +214,14 @@ impl<T: Real> StepRule<T> {
     /// changed while running.
     pub fn state(&self) -> State<T> {
         let state = State::new(self.steps)
-            .with_scalar("alpha", self.alpha)
-            .with_scalar("gamma", self.gamma)
-            .with_scalar("gamma0", self.gamma0)
-            .with_scalar("tau", self.tau)
-            .with_scalar("epsilon", self.epsilon);
+            .with_scalar("alpha", self.alpha.as_f64())
+            .with_scalar("gamma", self.gamma.as_f64())
+            .with_scalar("gamma0", self.gamma0.as_f64())
+            .with_scalar("tau", self.tau.as_f64())
+            .with_scalar("epsilon", self.epsilon.as_f64());
         match self.l_min {
             None => state,
-            Some(l_min) => state.with_scalar("l_min", l_min),
+            Some(l_min) => state.with_scalar("l_min", l_min.as_f64()),
         }
     }
 
@@ -242,14 +242,14 @@ impl<T: Real> StepRule<T> {
     /// Takes the entries of a rule.
     pub(crate) fn read(reader: &mut StateReader<T>) -> Result<Self, StateError> {
         let mut rule = StepRule::new();
-        rule.set_alpha(reader.scalar("alpha")?)?;
-        rule.set_gamma(reader.scalar("gamma")?)?;
-        rule.set_gamma0(reader.scalar("gamma0")?)?;
-        rule.set_tau(reader.scalar_or_infinity("tau")?)?;
-        rule.set_epsilon(reader.scalar("epsilon")?)?;
+        rule.set_alpha(T::of(reader.scalar("alpha")?))?;
+        rule.set_gamma(T::of(reader.scalar("gamma")?))?;
+        rule.set_gamma0(T::of(reader.scalar("gamma0")?))?;
+        rule.set_tau(T::of(reader.scalar_or_infinity("tau")?))?;
+        rule.set_epsilon(T::of(reader.scalar("epsilon")?))?;
         rule.steps = reader.step();
         if rule.steps > 0 || reader.has_scalar("l_min") {
-            rule.set_l_min(reader.scalar("l_min")?)?;
+            rule.set_l_min(T::of(reader.scalar("l_min")?))?;
         }
         Ok(rule)
     }
@@ -346,9 +346,9 @@ mod tests {
         let (before, good) = (rule.clone(), rule.state());
         for (name, value) in [
             ("l_min", -1.0),
-            ("l_min", f32::NAN),
+            ("l_min", f64::NAN),
             ("alpha", 0.0),
-            ("alpha", f32::INFINITY),
+            ("alpha", f64::INFINITY),
             ("gamma", 1.5),
             ("gamma0", -0.5),
             ("tau", 0.0),

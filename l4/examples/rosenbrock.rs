@@ -1,10 +1,14 @@
-//! Rosenbrock's valley, `(1 − x)² + 100·(y − x²)²`, by every optimiser of the crate.
+//! Rosenbrock's valley, `(1 − x)² + 100·(y − x²)²`, by every first-order method of the crate.
 //!
 //! ```text
 //! cargo run -p l4 --example rosenbrock
 //! ```
 
-use l4::{Adam, L4Adam, L4Mom, Momentum, Optimizer, Schedule, Sgd};
+use l4::rate_free::{
+    AliG, DAdaptAdam, Dog, Mechanic, Momo, MomoAdam, Prodigy, ScheduleFreeAdamW, ScheduleFreePlus,
+    SpsMax,
+};
+use l4::{Adam, L4Adam, L4Mom, Momentum, Nesterov, Optimizer, RmsProp, Schedule, Sgd};
 
 const START: [f64; 2] = [-1.2, 1.0];
 const STEPS: usize = 5000;
@@ -20,10 +24,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Box::new(L4Mom::new()),
         Box::new(Adam::new(Schedule::constant(0.01)?)),
         Box::new(Momentum::new(Schedule::constant(1e-4)?)),
+        Box::new(Nesterov::new(Schedule::constant(1e-4)?)),
+        Box::new(RmsProp::new(Schedule::constant(1e-3)?)),
         Box::new(Sgd::new(Schedule::constant(1e-3)?)),
+        Box::new(SpsMax::new()),
+        Box::new(AliG::new()),
+        Box::new(Momo::new()),
+        Box::new(MomoAdam::new()),
+        Box::new(DAdaptAdam::new()),
+        Box::new(Prodigy::new()),
+        Box::new(Dog::new()),
+        Box::new(ScheduleFreeAdamW::new()),
+        Box::new(ScheduleFreePlus::new()),
+        Box::new(Mechanic::new(Adam::new(Schedule::constant(0.01)?))),
     ];
     println!(
-        "{:<8} {:>6} {:>12}  {:>9}",
+        "{:<19} {:>6} {:>12}  {:>9}",
         "method", "steps", "loss", "last rate"
     );
     for mut optimizer in optimizers {
@@ -33,9 +49,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (loss, mut gradient) = loss_and_gradient(x);
             rate = optimizer.step(loss, &mut x, &mut gradient)?.learning_rate;
         }
+        if let Some(&[a, b]) = optimizer.evaluation_point() {
+            x = [a, b];
+        }
         let loss = loss_and_gradient(x).0;
         println!(
-            "{:<8} {STEPS:>6} {loss:>12.3e}  {rate:>9.3e}",
+            "{:<19} {STEPS:>6} {loss:>12.3e}  {rate:>9.3e}",
             optimizer.name()
         );
     }

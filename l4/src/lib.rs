@@ -45,6 +45,7 @@
 //! | [`L4Adam`] | 2 | first, where the loss can come near 0; [`alpha`](L4::alpha) 0.15, or 0.25 on easy problems |
 //! | [`L4Mom`] | 1 | where memory counts, or Adam's scaling hurts; the less stable of the two |
 //! | [`Adam`], [`Momentum`], [`Nesterov`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
+//! | [`rate_free`] | 0 to 4 | ten of today's methods that need no rate, or read the loss as L4 does |
 //! | [`WeightDecay`] | – | around any of them, for decoupled weight decay, by segment if need be |
 //! | [`ClipByGlobalNorm`] | – | around a baseline whose gradients explode; L4 does without |
 #![cfg_attr(
@@ -53,7 +54,7 @@
 )]
 //!
 //! L4 reads the loss's *value*, so the loss must be at least 0, and near 0 at the optimum: drop
-//! additive constants. The baselines have TensorFlow 1's semantics, with which the paper ran them;
+//! additive constants ([`rate_free`]'s table says which of them read it too). The baselines have TensorFlow 1's semantics, with which the paper ran them;
 //! each one's page says where that differs from the textbook.
 //!
 //! # Edge cases
@@ -74,6 +75,9 @@
 //!
 //! A refused step is an error and not a skipped step: whether a diverged run ends or goes on is
 //! the caller's decision.
+//!
+//! What to do where users have reported trouble (losses with a constant offset, explosions, sparse
+//! gradients, luck at the first step) is in the README.
 //!
 //! # Adding an optimiser
 //!
@@ -186,6 +190,10 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod adam;
 mod buffer;

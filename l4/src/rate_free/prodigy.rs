@@ -266,6 +266,25 @@ mod tests {
         close(d_after_two_steps(Prodigy::new().d_coef(3.0).unwrap()) / 3.0);
     }
 
+    /// The gradient 1 twice from θ₀, with ε = 1 to see which d stands before it, and d_coef for d to
+    /// grow all the same.
+    #[test]
+    fn the_step_has_the_old_d_and_epsilon_the_new_one() {
+        let mut optimizer = Prodigy::<f64>::new().d_coef(100.0).unwrap();
+        optimizer.epsilon = 1.0;
+        let mut theta = [0.0];
+        optimizer.step(1.0, &mut theta, &mut [1.0]).unwrap();
+        let moved = 1e-7 / (1e-6 * 0.001f64.sqrt() + 1e-6);
+        assert!((theta[0] + moved * 1e-6).abs() < 1e-15);
+        let before = theta[0];
+        optimizer.step(1.0, &mut theta, &mut [1.0]).unwrap();
+        let d = optimizer.state().scalars["d"];
+        assert!(d > 4e-6);
+        // m = 0.19·d0, v = 0.001999·d0²
+        let update = 1e-6 * 0.19e-6 / (1e-6 * 0.001999f64.sqrt() + d);
+        assert!((before - theta[0] - update).abs() < 1e-6 * update);
+    }
+
     #[test]
     fn later_growth_is_bounded_by_the_old_d() {
         let optimizer = Prodigy::<f64>::new().growth(2.0).unwrap();

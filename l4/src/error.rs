@@ -77,8 +77,8 @@ pub enum StepError {
     },
 
     /// The inner product g·v, the stepsize η or the gradient's norm overflowed, or a user's
-    /// transform gave NaN. L4's moments and Lmin have then absorbed the gradient and the loss,
-    /// and the step is counted, as if it had been taken with η = 0.
+    /// transform gave NaN. Moments, averages and Lmin may then have absorbed the gradient and the
+    /// loss and the step may be counted, as if it had been taken with η = 0; with L4 they have.
     #[error("{quantity} is {value}, beyond the range of the number type: training has diverged")]
     Overflow {
         /// What overflowed.

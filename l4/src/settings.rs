@@ -50,18 +50,14 @@ impl Settings {
         self.with(name, Setting::List(values))
     }
 
-    /// Adds a setting.
-    ///
-    /// # Panics
-    ///
-    /// Where there is one of that name: the optimiser would report one of them only.
+    /// Adds a setting. A name given twice, as by a wrapper around a wrapper of its kind, is listed
+    /// twice.
     pub fn with(mut self, name: &'static str, setting: Setting) -> Self {
-        assert!(self.get(name).is_none(), "two settings named `{name}`");
         self.0.push((name, setting));
         self
     }
 
-    /// The setting named `name`, if there is one.
+    /// The first setting named `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<&Setting> {
         let mut entries = self.iter();
         entries.find_map(|(found, setting)| (found == name).then_some(setting))

@@ -320,9 +320,9 @@ mod tests {
         };
         assert_eq!(without(2), "-+-", "LMA at the smallest size");
         assert_eq!(
-            without(0),
+            without(6),
             "++-",
-            "L4Adam at the smallest size: the gap does not widen from there"
+            "L4Adam at the largest size: the gap does not widen"
         );
     }
 

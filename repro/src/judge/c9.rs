@@ -131,7 +131,7 @@ mod tests {
     /// 40 windows, below the threshold after so many, with so many spikes above the start, one every second window.
     fn run(windows: usize, spikes: usize) -> Run {
         let loss = move |window: usize| match window {
-            _ if window > 0 && window % 2 == 0 && window / 2 <= spikes => 1000.0,
+            _ if window > 0 && window.is_multiple_of(2) && window / 2 <= spikes => 1000.0,
             _ if window < windows => 1.0,
             _ => 1e-4,
         };

@@ -215,8 +215,11 @@ mod tests {
         let mut losses = [9.0; 10];
         losses[9] = 1.0;
         assert_eq!(final_loss(Run::losses(1.., losses)), Some(1.0));
-        let twenty_a_unit = Run::losses(1.., (0..200).map(f64::from)).stretch(1, 20);
-        assert_eq!(final_loss(twenty_a_unit), Some(189.5));
+        let arm = Arm::l4_adam().runs([Run::losses(1.., (1..=20).map(f64::from))]);
+        let mut twenty = numbers("3.2", "MNIST", [arm]);
+        twenty.length = 20;
+        let runs = courses(&twenty, &twenty.arms[0]);
+        assert_eq!(runs[0].final_loss(), Some(19.5), "of steps 19 and 20");
         assert_eq!(final_loss(Run::losses(1.., losses).diverged(10)), Some(INF));
         assert_eq!(final_loss(Run::losses(1.., losses).diverged(11)), Some(1.0));
         assert_eq!(final_loss(Run::losses(1.., [])), None);

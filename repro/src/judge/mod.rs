@@ -1,4 +1,4 @@
-//! What is made of the numbers: verdicts on the paper's claims, each a pure function of [`Numbers`](numbers::Numbers).
+//! What is made of the numbers: verdicts on the paper's claims, each a pure function of [`Numbers`].
 //!
 //! Whoever doubts a rule edits it and judges again in a second: nothing is trained, no clock and no data set is read. A file
 //! a claim holds its rule and the thresholds that decide; the sentence that states the rule in the evidence is made of the

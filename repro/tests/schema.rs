@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use jsonschema::Validator;
-use repro::cli;
-use repro::experiments::{section3_2, section3_3, section3_4, section3_5, section3_6};
+use repro::sections::{
+    self, Section, section3_1, section3_2, section3_3, section3_4, section3_5, section3_6,
+};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -30,87 +31,101 @@ fn valid(schema: &Validator, value: &Value) -> Result<(), String> {
     }
 }
 
+/// Runs a section into a directory.
+fn run(section: &'static Section, out: &Path, words: &str) {
+    let out = out.to_str().unwrap();
+    let words = ["section", "--preset", "smoke", "--out", out]
+        .into_iter()
+        .chain(words.split(';'));
+    let arguments = sections::parse(section, words).unwrap();
+    sections::run(section, &arguments).unwrap();
+}
+
+/// A file of a directory, which is as the schema has it.
+fn check(out: &Path, id: &str) -> Value {
+    let file = read(&out.join(id).with_extension("json"));
+    valid(&schema(), &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
+    file
+}
+
 #[test]
 fn what_the_sections_on_mnist_write_is_valid() {
     let directory = tempdir().unwrap();
-    let out = directory.path().to_str().unwrap();
-    let words = "--preset smoke --seeds 1 --epochs 1 --methods L4Adam,L4Mom --tensorboard --out";
-    let words = || ["section"].into_iter().chain(words.split(' ')).chain([out]);
-    let (common, options) = cli::parse_from(&section3_2::SECTION, words()).unwrap();
-    section3_2::run(&common, &options).unwrap();
-    let words = words().chain(["--task", "mnist"]);
-    let (common, options) = cli::parse_from(&section3_6::SECTION, words).unwrap();
-    section3_6::run(&common, &options).unwrap();
-
-    let schema = schema();
+    let out = directory.path();
+    let words = "--seeds;1;--epochs;1;--methods;L4Adam,L4Mom;--tensorboard";
+    run(&section3_2::SECTION, out, words);
+    let words = "--seeds;1;--epochs;1;--part;mnist;--tensorboard";
+    run(&section3_6::SECTION, out, words);
     for id in ["figure3", "table3", "figure8", "claims"] {
-        let file = read(&directory.path().join(id).with_extension("json"));
-        valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
+        let file = check(out, id);
         assert_eq!(file["provenance"]["data"]["name"], "synthetic MNIST");
     }
     let events = directory.path().join("tensorboard").read_dir().unwrap();
-    // Two methods at the one batch size of 3.2, and at the four of 3.6.
-    assert_eq!(events.count(), 2 + 2 * 4);
+    // Two methods at the one batch size of 3.2, and at the four of 3.6, of which the last is the same.
+    assert_eq!(events.count(), 2 * 4);
 }
 
 #[test]
 fn what_the_sections_on_larger_networks_write_is_valid() {
     let directory = tempdir().unwrap();
-    let out = directory.path().to_str().unwrap();
-    let words = "--preset smoke --epochs 1 --threads 2 --out";
-    let words = |method| {
-        let words = ["section"].into_iter().chain(words.split(' '));
-        words.chain([out, "--methods", method])
-    };
-    let (common, options) = cli::parse_from(&section3_5::SECTION, words("L4Adam")).unwrap();
-    section3_5::run(&common, &options).unwrap();
-    let (common, options) = cli::parse_from(&section3_3::SECTION, words("default policy")).unwrap();
-    section3_3::run(&common, &options).unwrap();
-
-    let schema = schema();
+    let out = directory.path();
+    let words = "--epochs;1;--threads;2;--methods";
+    run(&section3_5::SECTION, out, &format!("{words};L4Adam"));
+    run(
+        &section3_3::SECTION,
+        out,
+        &format!("{words};default policy"),
+    );
     for id in ["figure4", "figure5", "figure7", "table4", "claims"] {
-        let file = read(&directory.path().join(id).with_extension("json"));
-        valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
-        assert_eq!(file["provenance"]["threads"], 2);
+        assert_eq!(check(out, id)["provenance"]["threads"], 2);
     }
 }
 
 #[test]
 fn what_the_sections_on_the_dnc_write_is_valid() {
     let directory = tempdir().unwrap();
-    let out = directory.path().to_str().unwrap();
-    let words = |own: &'static str| {
-        let shared = ["section", "--preset", "smoke", "--seeds", "1", "--out", out];
-        shared.into_iter().chain(own.split(' '))
-    };
-    let schema = schema();
-    let check = |id: &str| {
-        let file = read(&directory.path().join(id).with_extension("json"));
-        valid(&schema, &file).unwrap_or_else(|errors| panic!("{id}: {errors}"));
-        file
-    };
-    let own = words("--steps 100");
-    let (common, options) = cli::parse_from(&section3_4::SECTION, own).unwrap();
-    section3_4::run(&common, options).unwrap();
-    let table = check("repeat_copy");
+    let out = directory.path();
+    run(&section3_4::SECTION, out, "--seeds;1;--steps;100");
+    let table = check(out, "repeat_copy");
     let methods = table["rows"].as_array().unwrap().iter();
     let methods: Vec<&str> = methods.map(|row| row["method"].as_str().unwrap()).collect();
-    assert_eq!(methods, section3_4::SECTION.methods);
-    let figure = check("figure6");
-    // (a) has a curve for each method, (b) the rates of three of them.
-    assert_eq!(figure["series"].as_array().unwrap().len(), 7 + 3);
-    let own = words("--sequences 1600 --epochs 1");
-    let (common, options) = cli::parse_from(&section3_6::SECTION, own).unwrap();
-    section3_6::run(&common, &options).unwrap();
-    let both = check("claims");
-    let data = both["provenance"]["data"]["name"].as_str().unwrap();
-    assert_eq!(
-        data,
-        "synthetic MNIST; repeat-copy, drawn anew for each batch"
+    assert!(
+        ["L4Adam", "L4Mom", "RMSProp", "Adam", "mSGD"]
+            .iter()
+            .all(|name| methods.contains(name))
     );
-    let settings = both["protocol"]["hyperparameters"].as_object().unwrap();
-    assert_eq!(settings.len(), 2 * 2 * 4);
-    let series = check("figure9")["series"].as_array().unwrap().clone();
+    let figure = check(out, "figure6");
+    // (a) has a curve for each method, (b) the rates of those that choose them.
+    assert_eq!(
+        figure["series"].as_array().unwrap().len(),
+        methods.len() + 2
+    );
+    run(
+        &section3_6::SECTION,
+        out,
+        "--seeds;1;--part;dnc;--sequences;1600",
+    );
+    let sweep = check(out, "claims");
+    let settings = sweep["protocol"]["hyperparameters"].as_object().unwrap();
+    assert_eq!(settings.len(), 2 * 4);
+    let series = check(out, "figure9")["series"].as_array().unwrap().clone();
     assert_eq!(series.len(), 2 * 4);
     assert!(series.iter().all(|series| series["x"] == json!([1600.0])));
+}
+
+#[test]
+fn what_the_section_on_regression_writes_is_valid_and_judged() {
+    let directory = tempdir().unwrap();
+    let out = directory.path();
+    run(&section3_1::SECTION, out, "--seeds;2");
+    let claims = check(out, "claims");
+    let verdict = |id: &str| {
+        let mut claims = claims["claims"].as_array().unwrap().iter();
+        claims.find(|claim| claim["id"] == id).unwrap()["verdict"].clone()
+    };
+    assert_eq!(verdict("C12"), "reproduced");
+    assert_eq!(verdict("C1"), "untested", "300 of 30,000 steps");
+    check(out, "figure2");
+    check(out, "table2");
+    assert!(repro::engine::reference::read(out).unwrap().is_some());
 }

@@ -232,7 +232,7 @@ fn an_output_directory_that_cannot_be_is_one_clear_error() {
 fn wrong_usage_does_nothing_and_exits_with_2() {
     let directory = tempdir().unwrap();
     let out = directory.path().join("out");
-    for options in ["--seeds 0", "--methods L5", "--preset paper", "--jobs 0"] {
+    for options in ["--seeds 0", "--methods L5", "--threads 65535", "--jobs 0"] {
         let output = complete(&out, options);
         assert_eq!(
             output.status.code(),

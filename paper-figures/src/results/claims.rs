@@ -100,8 +100,9 @@ pub struct Part {
     /// What it says.
     #[schemars(length(min = 1))]
     pub what: String,
-    /// Whether that holds here.
-    pub holds: bool,
+    /// Whether that holds here; absent where what was run does not decide it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<bool>,
 }
 
 impl Claims {

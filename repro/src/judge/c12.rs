@@ -6,15 +6,12 @@
 //! It reads the runs of an arm of [`Role::Measurement`] named [`ARM`], one for each optimiser, by these entries of their summary:
 //!
 //! - `optimizer`: `L4Adam` or `L4Mom`. Core form is γ0 = 1, τ = ∞, ε = 0 and δ = 0 (of Adam's denominator), with γ = 1: of a
-//!   γ < 1 the shift b keeps a rest (1 − γ)b in Eq. 6. Lmin is then the least minibatch loss so far, and moves along with the
-//!   loss, as Eq. 4 asks of it. The first step does not move, so the losses are those of minibatches that differ.
+//!   γ < 1 the shift b keeps a rest (1 − γ)b in Eq. 6. Lmin is given, and moves along with the loss, as Eq. 4 asks of it.
 //! - `steps`: of each trajectory.
-//! - `largest_difference`: max over the transforms, the steps t and the weights i of |θ′ₜᵢ − θₜᵢ| / max(|θₜᵢ|, 1), where θ is the
-//!   trajectory on L and θ′ that on aL + b. At least one transform has a no power of 2, and at least one b is not 0.
-//! - `rounding`: the same distance, between the trajectory on L and one on L whose first weights are each one unit of
-//!   rounding (2⁻⁵² of their size) away, times the number of steps and the largest of 1 + b/(aL) over transforms and steps: every
-//!   step rounds anew, L − Lmin loses that much more to the shift, and what is lost grows as the trajectories of the task part.
-//!   So the bound is measured and not chosen.
+//! - `largest_difference`: the largest over the steps t of ‖θ′ₜ − θₜ‖/‖θₜ‖, where θ is the trajectory on L and θ′ that on aL + b,
+//!   of the transform for which it is largest in relation to `rounding`.
+//! - `rounding`: the same distance, between the trajectory on L and one on L to which at every step an error of a few units in
+//!   the last place of aL + b was added: what rounding the transformed loss alone does. So the bound is measured and not chosen.
 
 use serde_json::Value;
 

@@ -263,7 +263,7 @@ impl<'n> Case<'n> {
             self.numbers.task,
             self.sentences()
         );
-        self.with_evidence(Verdict::of(&holds), evidence)
+        self.with_evidence(super::verdict(&holds), evidence)
     }
 
     /// For what is reported only. The verdict is untested, and has no parts.

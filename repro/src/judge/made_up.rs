@@ -4,9 +4,9 @@ use std::ops::RangeFrom;
 
 use serde_json::{Map, Value};
 
+use super::Finding;
 use super::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role, RunNumbers};
-use super::{Finding, Verdict};
-use crate::metrics::{Column, Milestone};
+use crate::engine::metrics::{Column, Milestone};
 
 /// A section's numbers of the paper's length, 30 units, on the published data.
 pub fn numbers(section: &str, task: &str, arms: impl IntoIterator<Item = Arm>) -> Numbers {
@@ -159,6 +159,11 @@ pub fn parts(finding: &Finding) -> String {
 pub fn judged(finding: Option<Finding>) -> String {
     let finding = finding.expect("the numbers bear on the claim");
     let holds: Vec<_> = finding.parts.iter().map(|part| part.holds).collect();
-    assert_eq!(finding.verdict, Verdict::of(&holds), "{}", finding.evidence);
+    assert_eq!(
+        finding.verdict,
+        super::verdict(&holds),
+        "{}",
+        finding.evidence
+    );
     parts(&finding)
 }

@@ -47,7 +47,7 @@ pub struct Cell {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
-    /// By [`Verdict::of`] from the parts on all tasks. A task that the claim is about and that has no verdict is one undecided
+    /// By [`verdict`](super::verdict) from the parts on all tasks. A task that the claim is about and that has no verdict is one undecided
     /// part more.
     pub verdict: Verdict,
     /// Reduced if that of any task with a verdict is; the words name the tasks.
@@ -108,12 +108,12 @@ fn summary(claim: Claim, sections: &[(String, Vec<Finding>)]) -> Summary {
             .chain(
                 missing
                     .iter()
-                    .map(|task| format!("{task} {}", Verdict::Untested.words())),
+                    .map(|task| format!("{task} {}", Verdict::Untested.name())),
             )
             .collect(),
     };
     Summary {
-        verdict: Verdict::of(&parts),
+        verdict: super::verdict(&parts),
         basis: common_basis(&judged),
         tasks: tasks.join(", "),
     }
@@ -138,7 +138,7 @@ fn common_basis(judged: &[&Finding]) -> Basis {
 
 /// A verdict with its basis: a reduced one in parentheses, so that it is never taken for a full one.
 fn with_basis(verdict: Verdict, basis: &Basis) -> String {
-    let words = verdict.words();
+    let words = verdict.name();
     match basis {
         Basis::Reduced(_) if verdict != Verdict::Untested => format!("({words})"),
         _ => words.to_owned(),
@@ -160,9 +160,9 @@ impl Cell {
     pub fn words(&self) -> String {
         match &self.basis {
             Basis::Reduced(words) if self.verdict != Verdict::Untested => {
-                format!("{} (reduced: {words})", self.verdict.words())
+                format!("{} (reduced: {words})", self.verdict.name())
             }
-            _ => self.verdict.words().to_owned(),
+            _ => self.verdict.name().to_owned(),
         }
     }
 
@@ -222,6 +222,7 @@ mod tests {
 
     use super::super::Part;
     use super::*;
+    use crate::judge::verdict;
 
     fn finding(claim: Claim, task: &str, parts: &[Option<bool>], basis: Basis) -> Finding {
         let part = |holds: &Option<bool>| Part {
@@ -232,7 +233,7 @@ mod tests {
         Finding {
             claim,
             task: task.to_owned(),
-            verdict: Verdict::of(parts),
+            verdict: verdict(parts),
             basis,
             evidence: String::new(),
             parts: parts.iter().map(part).collect(),

@@ -10,7 +10,7 @@
 //! - **A diverged run** counts as infinite loss and as 0 % accuracy, never as missing.
 //! - **Length**: only the first [`length`](numbers::Numbers::length) units of a run count, but for C5. Under
 //!   [a third](SHORTEST) of the paper's, or without an arm that is compared, a claim is untested.
-//! - **Parts**: a claim is reproduced if all its parts hold and partly if at least half do ([`Verdict::of`]).
+//! - **Parts**: a claim is reproduced if all its parts hold and partly if at least half do ([`verdict`]).
 
 pub mod c1;
 pub mod c10;
@@ -25,6 +25,7 @@ pub mod c7;
 pub mod c8;
 pub mod c9;
 mod case;
+mod committed;
 mod comparison;
 mod course;
 #[cfg(test)]
@@ -37,7 +38,11 @@ mod words;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::results;
+
+pub use committed::{committed, judge_all};
 use numbers::Numbers;
+pub use paper_figures::results::{Basis, Verdict};
 
 /// Runs under this part of the paper's length do not test a claim: one in 3.
 pub const SHORTEST: u64 = 3;
@@ -138,71 +143,31 @@ impl std::fmt::Display for Claim {
     }
 }
 
-/// Whether a claim was found to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Verdict {
-    /// All its parts hold.
-    #[serde(rename = "reproduced")]
-    Reproduced,
-    /// At least half of its parts hold.
-    #[serde(rename = "partly")]
-    Partly,
-    /// Fewer do.
-    #[serde(rename = "not reproduced")]
-    NotReproduced,
-    /// The numbers do not decide it.
-    #[serde(rename = "untested")]
-    Untested,
-}
-
-impl Verdict {
-    /// From the parts of a claim, each of which holds, does not, or is undecided.
-    ///
-    /// Undecided parts count as not holding where that takes the verdict up, and as holding where that takes it down: a claim
-    /// is partly reproduced if half hold already, not reproduced if fewer than half could, and otherwise untested.
-    #[must_use]
-    pub fn of(parts: &[Option<bool>]) -> Self {
-        let count = |state| parts.iter().filter(|part| **part == state).count();
-        let (holding, undecided) = (count(Some(true)), count(None));
-        let half = parts_for_partly(parts.len());
-        if parts.is_empty() {
-            Self::Untested
-        } else if holding == parts.len() {
-            Self::Reproduced
-        } else if holding >= half {
-            Self::Partly
-        } else if holding + undecided < half {
-            Self::NotReproduced
-        } else {
-            Self::Untested
-        }
-    }
-
-    /// As it stands in results.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Reproduced => "reproduced",
-            Self::Partly => "partly",
-            Self::NotReproduced => "not reproduced",
-            Self::Untested => "untested",
-        }
+/// From the parts of a claim, each of which holds, does not, or is undecided.
+///
+/// Undecided parts count as not holding where that takes the verdict up, and as holding where that takes it down: a claim
+/// is partly reproduced if half hold already, not reproduced if fewer than half could, and otherwise untested.
+#[must_use]
+pub fn verdict(parts: &[Option<bool>]) -> Verdict {
+    let count = |state| parts.iter().filter(|part| **part == state).count();
+    let (holding, undecided) = (count(Some(true)), count(None));
+    let half = parts_for_partly(parts.len());
+    if parts.is_empty() {
+        Verdict::Untested
+    } else if holding == parts.len() {
+        Verdict::Reproduced
+    } else if holding >= half {
+        Verdict::Partly
+    } else if holding + undecided < half {
+        Verdict::NotReproduced
+    } else {
+        Verdict::Untested
     }
 }
 
 /// Of so many parts at least this many hold where a claim is partly reproduced.
 const fn parts_for_partly(parts: usize) -> usize {
     parts.div_ceil(2)
-}
-
-/// What a verdict rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Basis {
-    /// The paper's length, at least [`FULL_SEEDS`] seeds, the published data.
-    Full,
-    /// Less, in words as `"60 of 250 epochs, 1 seed, re-encoded images"`.
-    Reduced(String),
 }
 
 /// One of the statements that a claim is made of.
@@ -236,6 +201,27 @@ pub struct Finding {
     pub parts: Vec<Part>,
     /// The numbers in the evidence.
     pub measured: Map<String, Value>,
+}
+
+impl Finding {
+    /// As it stands in `claims.json`.
+    #[must_use]
+    pub fn into_claim(self) -> results::Claim {
+        let parts = self.parts.into_iter().map(|part| results::Part {
+            what: part.what,
+            holds: part.holds,
+        });
+        results::Claim {
+            id: self.claim.to_string(),
+            task: Some(self.task),
+            claim: self.claim.text().to_owned(),
+            verdict: self.verdict,
+            basis: Some(self.basis),
+            parts: parts.collect(),
+            evidence: self.evidence,
+            measured: self.measured,
+        }
+    }
 }
 
 /// All verdicts on the numbers of one section, of which it has one file a task. `others` are the numbers of other sections,
@@ -295,7 +281,7 @@ mod tests {
             (&[NO, NO, None], Verdict::NotReproduced),
             (&[YES, NO, NO, None], Verdict::Untested),
         ] {
-            assert_eq!(Verdict::of(parts), verdict, "{parts:?}");
+            assert_eq!(super::verdict(parts), verdict, "{parts:?}");
         }
     }
 
@@ -305,7 +291,7 @@ mod tests {
         assert_eq!(written[9], "C10");
         assert_eq!(Claim::C10.to_string(), "C10");
         let verdict = serde_json::to_value(Verdict::NotReproduced).unwrap();
-        assert_eq!(verdict, Verdict::NotReproduced.words());
+        assert_eq!(verdict, Verdict::NotReproduced.name());
         let basis = Basis::Reduced("1 seed".to_owned());
         assert_eq!(
             serde_json::to_value(basis).unwrap(),

@@ -112,7 +112,7 @@ pub enum Rate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunNumbers {
-    /// The run's identity: see [`RunSpec::hash`](crate::engine::run::RunSpec::hash).
+    /// The run's identity: see [`RunSpec::id`](crate::engine::run::RunSpec::id).
     pub id: String,
     /// Runs of one seed see the same data in the same order from the same first weights.
     pub seed: u64,

@@ -402,7 +402,8 @@ fn write(
             anyhow::Ok(())
         })?;
     }
-    let findings = judge::judge_section(&numbers);
+    let others = judge::committed(&reference_root(), section.number)?;
+    let findings = judge::judge_section(&numbers, &others);
     report.claims(numbers, findings)?;
     report.finish()
 }

@@ -126,9 +126,7 @@ impl Problem for LeastSquares {
     }
 
     fn loss_and_gradient(&mut self, gradient: &mut GradientVector<f64>) -> Result<f64> {
-        Ok(self
-            .regression
-            .loss_and_gradient(&self.params, gradient)?)
+        Ok(self.regression.loss_and_gradient(&self.params, gradient)?)
     }
 
     fn evaluate(&mut self, _: bool, _: &mut Row) -> Result<()> {

@@ -7,7 +7,7 @@ use std::{env, thread};
 use anyhow::bail;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use repro::cli::{self, Preset, Section, Size};
+use repro::cli;
 use repro::engine::checkpoint::Checkpoint;
 use repro::engine::experiment::{Advance, Experiment, Stop};
 use repro::engine::metrics::MetricLog;
@@ -195,28 +195,20 @@ pub fn walk(seed: u64, steps: u64, fate: Fate) -> Planned<'static> {
     Planned::new(spec(seed, steps), move |spec| Ok(Walk::new(spec, fate)))
 }
 
-const SECTION: Section = Section {
-    number: "3.1",
-    binary: "walk",
-    about: "Random walks.",
-    presets: &[Size {
-        preset: Preset::Smoke,
-        seeds: 1,
-        length: 100,
-        about: "a short walk",
-    }],
-    default_preset: Preset::Smoke,
-    methods: &["walk*"],
-};
-
-#[derive(clap::Args)]
+/// Random walks.
+#[derive(clap::Parser)]
+#[command(name = "walk")]
 struct ChildOptions {
     #[command(flatten)]
     fate: Fate,
     #[arg(long, default_value_t = 100)]
     steps: u64,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
     #[arg(long, default_value_t = 30_000)]
     checkpoint_ms: u64,
+    #[command(flatten)]
+    execution: cli::Execution,
 }
 
 /// Set in a child process: its command line.
@@ -225,16 +217,14 @@ pub const CHILD: &str = "REPRO_TEST_CHILD";
 /// What a section's binary does: `main` of the child process.
 pub fn child_main() -> anyhow::Result<()> {
     let line = env::var(CHILD)?;
-    let (common, child): (_, ChildOptions) = cli::parse_from(
-        &SECTION,
-        ["walk"].into_iter().chain(line.split_whitespace()),
-    )?;
+    let words = ["walk"].into_iter().chain(line.split_whitespace());
+    let child = <ChildOptions as clap::Parser>::try_parse_from(words)?;
     let checkpoint_period = Duration::from_millis(child.checkpoint_ms);
     let runner = Runner::open(Options {
         checkpoint_period,
-        ..common.runner_options
+        ..child.execution.runner_options("walk")
     })?;
-    let planned: Vec<_> = (0..common.seeds)
+    let planned: Vec<_> = (0..child.seeds)
         .map(|seed| walk(seed, child.steps, child.fate))
         .collect();
     let results = runner.run(&planned)?;

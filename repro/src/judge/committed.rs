@@ -1,0 +1,103 @@
+//! Judging what is committed: every section's numbers below `repro/reference`, its `claims.json`, and the matrix.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::matrix::{Matrix, matrix};
+use super::numbers::Numbers;
+use super::{Finding, judge_section};
+use crate::engine::reference;
+use crate::results::{self, Claims};
+
+/// A folder of a section and its numbers.
+struct Judged {
+    folder: PathBuf,
+    section: String,
+    numbers: Vec<Numbers>,
+}
+
+fn all(root: &Path) -> Result<Vec<Judged>> {
+    let tune = root.join("tune");
+    let mut sections = Vec::new();
+    for folder in reference::folders(root)? {
+        if folder.starts_with(&tune) {
+            continue;
+        }
+        let numbers = reference::read(&folder)?.unwrap_or_default();
+        let section = numbers.first().map(|numbers| numbers.section.clone());
+        sections.extend(section.map(|section| Judged {
+            folder,
+            section,
+            numbers,
+        }));
+    }
+    Ok(sections)
+}
+
+/// The committed numbers of all sections but one, for the claims that compare sections.
+///
+/// # Errors
+/// If a file is damaged.
+pub fn committed(root: &Path, but: &str) -> Result<Vec<Numbers>> {
+    let others = all(root)?
+        .into_iter()
+        .filter(|judged| judged.section != but);
+    Ok(others.flat_map(|judged| judged.numbers).collect())
+}
+
+/// Judges all sections below `root` by the rules of this program, and gives the matrix. What a `claims.json` there says
+/// otherwise is rewritten, or with `check` an error.
+///
+/// # Errors
+/// If a file is damaged or cannot be written; with `check`, if a verdict is not what the rules say.
+pub fn judge_all(root: &Path, check: bool) -> Result<Matrix> {
+    let sections = all(root)?;
+    ensure!(
+        !sections.is_empty(),
+        "there are no numbers in {}",
+        root.display()
+    );
+    let mut found: Vec<(String, Vec<Finding>)> = Vec::new();
+    for judged in &sections {
+        let others: Vec<Numbers> = sections
+            .iter()
+            .filter(|other| other.section != judged.section)
+            .flat_map(|other| other.numbers.clone())
+            .collect();
+        let findings = judge_section(&judged.numbers, &others);
+        update(&judged.folder, &findings, check)?;
+        found.push((judged.section.clone(), findings));
+    }
+    Ok(matrix(&found))
+}
+
+fn update(folder: &Path, findings: &[Finding], check: bool) -> Result<()> {
+    let file = folder.join("claims.json");
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut claims: Claims =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let judged: Vec<_> = findings.iter().cloned().map(Finding::into_claim).collect();
+    if claims.claims == judged {
+        return Ok(());
+    }
+    ensure!(
+        !check,
+        "{} says {}, but the rules of this program say {}: run `cargo run -p repro --bin judge` and commit what it writes",
+        file.display(),
+        said(&claims.claims),
+        said(&judged)
+    );
+    claims.claims = judged;
+    results::write(folder, &claims)?;
+    Ok(())
+}
+
+fn said(claims: &[results::Claim]) -> String {
+    let verdicts = claims
+        .iter()
+        .map(|claim| format!("{} {}", claim.id, claim.verdict));
+    verdicts.collect::<Vec<_>>().join(", ")
+}

@@ -1,15 +1,17 @@
 //! The words under a figure or table: what it shows, over how many runs, what departs from the protocol, and where the
 //! numbers come from. Plain text; [`markdown`](crate::markdown) escapes it.
 
-use crate::results::{DataFile, Dataset, Figure, Header, Provenance, Series};
+use crate::results::{Axes, BandKind, DataFile, DataSet, Figure, Header, Provenance, Series};
 
 /// Characters of a digest or commit that identify it to a reader.
 const SHORT_DIGEST: usize = 10;
 
 /// A figure's caption.
-pub fn figure(header: &Header, figure: &Figure) -> String {
-    let runs = by_panel(figure, |s| s.n.to_string());
-    let bands = by_panel(figure, |s| band(&s.band).to_owned());
+pub fn figure(figure: &Figure) -> String {
+    let header = &figure.header;
+    let Figure { axes, series, .. } = figure;
+    let runs = by_panel(axes, series, |s| s.n.to_string());
+    let bands = by_panel(axes, series, |s| band(s.band).to_owned());
     let mut sentences = vec![
         sentence(&header.title),
         format!("Lines: mean of n = {runs} runs; band: {bands}."),
@@ -25,13 +27,12 @@ pub fn figure(header: &Header, figure: &Figure) -> String {
     sentences.join(" ")
 }
 
-/// The band's name in full, where `repro` has a short one for it.
-fn band(name: &str) -> &str {
-    match name {
-        "range" => "from the least to the greatest run",
-        "std" => "one standard deviation to either side",
-        "short-term range" => "from the least to the greatest value nearby",
-        other => other,
+fn band(kind: BandKind) -> &'static str {
+    match kind {
+        BandKind::Range => "from the least to the greatest run",
+        BandKind::Std => "one standard deviation to either side",
+        BandKind::ShortTermRange => "from the least to the greatest value nearby",
+        BandKind::None => "none",
     }
 }
 
@@ -50,9 +51,7 @@ fn deviations(header: &Header) -> String {
 
 fn provenance(header: &Header) -> String {
     let p = &header.provenance;
-    let preset = header
-        .preset()
-        .map_or(String::new(), |preset| format!("preset {preset}, "));
+    let preset = format!("preset {}, ", header.protocol.preset);
     let jobs = if p.jobs == 1 {
         "one run at a time".to_owned()
     } else {
@@ -76,7 +75,7 @@ fn provenance(header: &Header) -> String {
 }
 
 /// The data set with its digests, and a plain word about a file that is not the known one.
-fn data(dataset: &Dataset) -> String {
+fn data(dataset: &DataSet) -> String {
     let file = |f: &DataFile| {
         let doubt = if f.verified { "" } else { ", not verified" };
         format!("{} {}…{doubt}", f.name, short(&f.sha256))
@@ -108,14 +107,13 @@ fn short_commit(commit: &str) -> String {
 }
 
 /// A property of the series: said once where all panels agree on it, else panel by panel.
-fn by_panel(figure: &Figure, property: impl Fn(&Series) -> String) -> String {
-    let said: Vec<(&str, String)> = figure
-        .axes
+fn by_panel(axes: &[Axes], series: &[Series], property: impl Fn(&Series) -> String) -> String {
+    let said: Vec<(&str, String)> = axes
         .iter()
         .map(|axes| {
             (
                 axes.panel.as_str(),
-                figure.series.iter().filter(|s| s.panel == axes.panel),
+                series.iter().filter(|s| s.panel == axes.panel),
             )
         })
         .map(|(panel, series)| (panel, by_method(series, &property)))
@@ -168,7 +166,7 @@ fn short(digest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Axes, Axis, ScaleKind};
+    use crate::results::{Axis, Scale, Style};
 
     #[test]
     fn a_commit_keeps_its_remark() {
@@ -180,10 +178,12 @@ mod tests {
     fn threads_are_named_where_a_run_has_more_than_one() {
         let said = |threads: Option<u64>| {
             let mut header = serde_json::json!({
-                "id": "x", "title": "x", "section": "3.3", "protocol": {}, "deviations": [],
+                "id": "x", "title": "x", "section": "3.3",
+                "protocol": {"preset": "paper", "seeds": [], "hyperparameters": {}}, "deviations": [],
                 "provenance": {
                     "project_version": "0", "git_commit": "unknown", "compiler": "rustc", "cpu": "CPU", "simd": "AVX2",
-                    "jobs": 1, "data": {"name": "x", "files": []}, "started": "then", "wall_seconds": 1.0
+                    "jobs": 1, "data": {"name": "x", "files": []}, "started": "then", "wall_seconds": 1.0,
+                    "run_seconds": 2.0
                 }
             });
             if let Some(threads) = threads {
@@ -204,7 +204,7 @@ mod tests {
             verified,
         };
         let files = vec![file(true), file(false)];
-        let text = data(&Dataset {
+        let text = data(&DataSet {
             name: "mnist".into(),
             files,
         });
@@ -213,7 +213,7 @@ mod tests {
             "mnist (SHA-256: x.gz 0123456789…; x.gz 0123456789…, not verified)"
         );
         assert_eq!(
-            data(&Dataset {
+            data(&DataSet {
                 name: "regression".into(),
                 files: vec![]
             }),
@@ -226,7 +226,7 @@ mod tests {
         let axes = |panel: &str| {
             let axis = Axis {
                 name: "x".into(),
-                scale: ScaleKind::Linear,
+                scale: Scale::Linear,
             };
             Axes {
                 panel: panel.into(),
@@ -235,30 +235,13 @@ mod tests {
                 y: axis,
             }
         };
-        let series = |panel: &str, method: &str, n| {
-            let none = Vec::new();
-            let (panel, method) = (panel.into(), method.into());
-            let (mean, low, high) = (none.clone(), none.clone(), none);
-            Series {
-                panel,
-                method,
-                x: vec![],
-                mean,
-                low,
-                high,
-                n,
-                band: "range".into(),
-                diverged: vec![],
-            }
+        let series = |panel: &str, method: &str, n| Series {
+            n,
+            ..Series::computed(panel, method, Style::Curve, &[])
         };
         let said = |series: Vec<Series>| {
-            by_panel(
-                &Figure {
-                    axes: vec![axes("a"), axes("b"), axes("c")],
-                    series,
-                },
-                |s| s.n.to_string(),
-            )
+            let axes = ["a", "b", "c"].map(axes);
+            by_panel(&axes, &series, |s| s.n.to_string())
         };
         assert_eq!(
             said(vec![series("a", "Adam", 5), series("b", "Adam", 5)]),

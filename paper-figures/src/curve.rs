@@ -1,6 +1,6 @@
 //! From a series' numbers to the lines and bands that are drawn, in a panel's unit square.
 //!
-//! Gaps stay gaps, values that a log axis cannot hold lie on its floor, and long series are thinned so that the picture
+//! Values that a log axis cannot hold lie on its floor, and long series are thinned so that the picture
 //! is the same: of the points that share a pixel column, the first, the lowest, the highest and the last are kept.
 
 use crate::{results::Series, scale::Scale};
@@ -14,10 +14,10 @@ const JAGGED: f64 = 6.0;
 /// One series, ready to be drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// The mean, one entry for each stretch without a gap; a stretch of one point is a dot.
-    pub lines: Vec<Vec<Point>>,
-    /// The outlines of the band's stretches.
-    pub bands: Vec<Vec<Point>>,
+    /// The mean; a single point is a dot.
+    pub line: Vec<Point>,
+    /// The band's outline; empty without one, or where it has a single point.
+    pub band: Vec<Point>,
     /// Whether the mean goes up and down so often that a thick line would hide what is behind it.
     pub is_jagged: bool,
     /// Where the mean first is at the floor of a log axis, having no other place.
@@ -28,41 +28,35 @@ impl Curve {
     /// Places `series` on the two axes, for a panel so many pixel columns wide.
     pub fn new(series: &Series, x: &Scale, y: &Scale, columns: usize) -> Self {
         let at = |i: usize, v: f64| (x.position(series.x[i]), y.position(v));
-        let mean = stretches(series.x.len(), |i| series.mean[i].map(|v| at(i, v)));
-        let edges = stretches(series.x.len(), |i| {
-            let (low, high) = series.low[i].zip(series.high[i])?;
-            Some((x.position(series.x[i]), y.position(low), y.position(high)))
-        });
-        let on_floor = |i: &usize| series.mean[*i].is_some_and(|v| y.on_floor(v));
-        let lines: Vec<_> = mean.iter().map(|line| thinned(line, columns)).collect();
+        let mean: Vec<Point> = series
+            .mean
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| at(i, v))
+            .collect();
+        let edges: Vec<_> = series
+            .low
+            .iter()
+            .zip(&series.high)
+            .zip(&series.x)
+            .map(|((&low, &high), &at)| (x.position(at), y.position(low), y.position(high)))
+            .collect();
+        let line = thinned(&mean, columns);
+        let floor = series.mean.iter().position(|&v| y.on_floor(v));
         Self {
-            is_jagged: lines.iter().map(|line| climb(line)).sum::<f64>() > JAGGED,
-            lines,
-            bands: edges
-                .iter()
-                .filter(|e| e.len() > 1)
-                .map(|e| outline(e, columns))
-                .collect(),
-            reaches_floor: (0..series.x.len()).find(on_floor).map(|i| at(i, 0.0)),
+            is_jagged: climb(&line) > JAGGED,
+            line,
+            band: match edges.len() {
+                0 | 1 => Vec::new(),
+                _ => outline(&edges, columns),
+            },
+            reaches_floor: floor.map(|i| at(i, 0.0)),
         }
     }
 }
 
 fn climb(line: &[Point]) -> f64 {
     line.windows(2).map(|w| (w[1].1 - w[0].1).abs()).sum()
-}
-
-/// The runs of consecutive indices for which `get` has a value.
-fn stretches<T>(len: usize, get: impl Fn(usize) -> Option<T>) -> Vec<Vec<T>> {
-    let mut all = vec![vec![]];
-    for i in 0..len {
-        match (get(i), all.last_mut()) {
-            (Some(item), Some(current)) => current.push(item),
-            _ => all.push(vec![]),
-        }
-    }
-    all.retain(|stretch| !stretch.is_empty());
-    all
 }
 
 /// The runs of consecutive `items` that share a pixel column.
@@ -113,53 +107,42 @@ fn outline(edges: &[(f64, f64, f64)], columns: usize) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{results::ScaleKind, scale::Extent};
+    use crate::{
+        results::{Scale as Spacing, Style},
+        scale::Extent,
+    };
 
-    fn series(mean: Vec<Option<f64>>) -> Series {
+    fn series(mean: Vec<f64>) -> Series {
         Series {
-            panel: "a".into(),
-            method: "L4Adam".into(),
             x: (0..mean.len()).map(|i| i as f64).collect(),
             low: mean.clone(),
             high: mean.clone(),
             mean,
             n: 5,
-            band: "range".into(),
-            diverged: vec![],
+            ..Series::computed("a", "L4Adam", Style::Curve, &[])
         }
     }
 
-    fn curve(kind: ScaleKind, mean: Vec<Option<f64>>, columns: usize) -> Curve {
+    fn curve(kind: Spacing, mean: Vec<f64>, columns: usize) -> Curve {
         let x = Scale::new(
-            ScaleKind::Linear,
+            Spacing::Linear,
             Extent::of([0.0, mean.len() as f64 - 1.0]),
             false,
         );
-        let y = Scale::new(kind, Extent::of(mean.iter().flatten().copied()), true);
+        let y = Scale::new(kind, Extent::of(mean.iter().copied()), true);
         Curve::new(&series(mean), &x, &y, columns)
     }
 
     #[test]
-    fn gaps_split_the_line_and_a_lone_point_remains() {
-        let c = curve(
-            ScaleKind::Linear,
-            vec![Some(1.0), Some(2.0), None, Some(3.0), None, None, Some(1.0)],
-            100,
-        );
-        assert_eq!(c.lines.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1]);
-        assert_eq!(c.bands.len(), 1, "a band needs two points");
-        assert_eq!(c.reaches_floor, None);
+    fn a_band_needs_two_points() {
+        assert!(curve(Spacing::Linear, vec![1.0], 100).band.is_empty());
+        assert_eq!(curve(Spacing::Linear, vec![1.0, 2.0], 100).band.len(), 4);
     }
 
     #[test]
     fn zero_on_a_log_axis_is_drawn_on_the_floor_and_reported() {
-        let c = curve(
-            ScaleKind::Log,
-            vec![Some(1.0), Some(1e-4), Some(0.0), Some(1e-4), Some(0.0)],
-            100,
-        );
-        assert_eq!(c.lines.len(), 1);
-        let heights: Vec<f64> = c.lines[0].iter().map(|p| p.1).collect();
+        let c = curve(Spacing::Log, vec![1.0, 1e-4, 0.0, 1e-4, 0.0], 100);
+        let heights: Vec<f64> = c.line.iter().map(|p| p.1).collect();
         assert_eq!((heights[2], heights[4]), (0.0, 0.0));
         assert!(heights[3] > 0.05);
         assert_eq!(c.reaches_floor, Some((0.5, 0.0)));
@@ -168,28 +151,26 @@ mod tests {
     #[test]
     fn zero_on_a_linear_axis_is_a_value_like_others() {
         assert_eq!(
-            curve(ScaleKind::Linear, vec![Some(1.0), Some(0.0)], 100).reaches_floor,
+            curve(Spacing::Linear, vec![1.0, 0.0], 100).reaches_floor,
             None
         );
     }
 
     #[test]
     fn only_a_line_that_keeps_going_up_and_down_is_jagged() {
-        let jagged = (0..100).map(|i| Some(f64::from(i % 2))).collect();
-        assert!(curve(ScaleKind::Linear, jagged, 100).is_jagged);
-        let monotone = (0..100).map(|i| Some(f64::from(i))).collect();
-        assert!(!curve(ScaleKind::Linear, monotone, 100).is_jagged);
+        let jagged = (0..100).map(|i| f64::from(i % 2)).collect();
+        assert!(curve(Spacing::Linear, jagged, 100).is_jagged);
+        let monotone = (0..100).map(f64::from).collect();
+        assert!(!curve(Spacing::Linear, monotone, 100).is_jagged);
     }
 
     #[test]
     fn thinning_keeps_every_columns_extremes() {
-        let mut mean: Vec<Option<f64>> = (0..100_000)
-            .map(|i| Some(((i * 37) % 101) as f64))
-            .collect();
-        mean[54_321] = Some(500.0);
-        mean[54_322] = Some(-500.0);
-        let c = curve(ScaleKind::Linear, mean, 200);
-        let line = &c.lines[0];
+        let mut mean: Vec<f64> = (0..100_000).map(|i| ((i * 37) % 101) as f64).collect();
+        mean[54_321] = 500.0;
+        mean[54_322] = -500.0;
+        let c = curve(Spacing::Linear, mean, 200);
+        let line = &c.line;
         assert!(line.len() <= 4 * 201, "{}", line.len());
         let highest = line.iter().map(|p| p.1).fold(0.0, f64::max);
         let lowest = line.iter().map(|p| p.1).fold(1.0, f64::min);
@@ -198,6 +179,6 @@ mod tests {
             "the spikes survive: {lowest}..{highest}"
         );
         assert!(line.is_sorted_by(|a, b| a.0 <= b.0));
-        assert!(c.bands[0].len() <= 4 * 201);
+        assert!(c.band.len() <= 4 * 201);
     }
 }

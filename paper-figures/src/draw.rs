@@ -139,10 +139,10 @@ fn notes(panels: &[Panel<'_>], method: &str) -> Vec<String> {
             .map(|(s, _)| *s)
             .filter(|s| s.method == method)
     };
-    if series().all(|s| s.mean.iter().all(Option::is_none)) {
+    if series().all(|s| s.mean.is_empty() && s.infinite.is_empty()) {
         notes.push("no values".to_owned());
     }
-    let diverged = series().map(|s| s.diverged.len() as u64).max().unwrap_or(0);
+    let diverged = series().map(|s| s.diverged.len()).max().unwrap_or(0);
     if diverged > 0 {
         let runs = series().map(|s| s.n).max().unwrap_or(0).max(diverged);
         notes.push(format!("{diverged} of {runs} diverged"));
@@ -204,7 +204,6 @@ impl<'a> Panel<'a> {
         let ys = series
             .iter()
             .flat_map(|s| [&s.mean, &s.low, &s.high])
-            .flatten()
             .flatten()
             .copied();
         let x = Scale::new(axes.x.scale, Extent::of(xs), false);
@@ -273,8 +272,8 @@ impl<'a> Panel<'a> {
                 .filter_map(|(s, curve)| Some((look(s)?, curve)))
         };
         for (look, curve) in curves() {
-            for band in &curve.bands {
-                canvas.polygon(plot.place_all(band), look.colour, BAND_OPACITY)?;
+            if !curve.band.is_empty() {
+                canvas.polygon(plot.place_all(&curve.band), look.colour, BAND_OPACITY)?;
             }
         }
         self.draw_frame(canvas, &plot)?;
@@ -284,11 +283,10 @@ impl<'a> Panel<'a> {
             } else {
                 CURVE_WIDTH
             });
-            for line in &curve.lines {
-                match line.as_slice() {
-                    &[point] => canvas.dot(plot.place(point), points(CURVE_WIDTH), look.colour)?,
-                    _ => canvas.curve(plot.place_all(line), look, width)?,
-                }
+            match curve.line.as_slice() {
+                [] => {}
+                &[point] => canvas.dot(plot.place(point), points(CURVE_WIDTH), look.colour)?,
+                line => canvas.curve(plot.place_all(line), look, width)?,
             }
             if let Some(point) = curve.reaches_floor {
                 canvas.polygon(arrowhead(plot.place(point)), look.colour, 1.0)?;

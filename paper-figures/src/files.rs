@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Error,
-    results::{self, ResultFile},
+    results::{self, Parsed},
 };
 
 /// A result file with its place.
@@ -19,7 +19,7 @@ pub struct Loaded {
     /// The folder's and the file's name without `.json`, such as `section3_1/table2`.
     pub key: String,
     /// What it says.
-    pub file: ResultFile,
+    pub file: Parsed,
 }
 
 /// Results that are neither figures nor tables of the paper.

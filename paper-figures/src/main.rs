@@ -35,10 +35,21 @@ struct Arguments {
     /// Write nothing; fail if the Markdown file is out of date
     #[arg(long, requires = "readme")]
     check: bool,
+
+    /// Print the JSON Schema of the result files, and do nothing else
+    #[arg(long, exclusive = true)]
+    schema: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.schema {
+        say(&format!(
+            "{:#}",
+            paper_figures::results::schema().as_value()
+        ));
+        return ExitCode::SUCCESS;
+    }
     let paths = if arguments.paths.is_empty() {
         default_paths(arguments.readme.is_some())
     } else {

@@ -2,50 +2,50 @@
 
 use crate::{
     caption, number,
-    results::{Body, Cell, Claim, Column, Figure, Header, Measured, ResultFile, Table},
+    results::{Cell, Claim, Column, Entry, Figure, Parsed, ResultFile, Table},
 };
 
 /// What stands in a cell that does not apply.
 const NOTHING: &str = "–";
 
 /// A table or the claims, with what is to be known about them below; `None` for a figure, which is not text.
-pub fn document(file: &ResultFile) -> Option<String> {
-    let grid = match &file.body {
-        Body::Figure(_) => return None,
-        Body::Table(table) => self::table(&file.header, table),
-        Body::Claims(claims) => self::claims(claims),
+pub fn document(file: &Parsed) -> Option<String> {
+    let header = file.header();
+    let grid = match file {
+        Parsed::Figure(_) => return None,
+        Parsed::Table(table) => self::table(table),
+        Parsed::Claims(claims) => self::claims(&claims.claims),
     };
-    let paper = file
-        .header
+    let paper = header
         .paper
         .as_ref()
         .map(|paper| format!("The paper: {}.", stated(paper)));
     let below: Vec<String> = paper
         .into_iter()
-        .chain(caption::footer(&file.header))
+        .chain(caption::footer(header))
         .map(|s| escaped(&s))
         .collect();
     Some(format!(
         "**{}**\n\n{grid}\n{}\n",
-        escaped(&file.header.title),
+        escaped(&header.title),
         below.join("\n\n")
     ))
 }
 
 /// A link to a figure's files, which are at `stem` plus `.png` and `.svg`, and its caption.
-pub fn figure(header: &Header, figure: &Figure, stem: &str) -> String {
+pub fn figure(figure: &Figure, stem: &str) -> String {
     let stem = stem
         .replace(' ', "%20")
         .replace('(', "%28")
         .replace(')', "%29");
-    let caption = escaped(&caption::figure(header, figure));
+    let caption = escaped(&caption::figure(figure));
     format!(
         "[![{}]({stem}.png)]({stem}.svg)\n\n{caption}\n",
-        escaped(&header.title)
+        escaped(&figure.header.title)
     )
 }
 
-fn table(header: &Header, table: &Table) -> String {
+fn table(table: &Table) -> String {
     let heading = |c: &Column| match c.unit.as_deref() {
         Some(unit) if !unit.is_empty() => format!("{} ({unit})", c.title),
         _ => c.title.clone(),
@@ -54,10 +54,18 @@ fn table(header: &Header, table: &Table) -> String {
     let rows = table
         .rows
         .iter()
-        .map(|row| row.iter().map(|c| self::cell(c, header.seeds())).collect())
+        .map(|row| {
+            let entries = table.columns.iter().map(|column| row.get(&column.key));
+            entries
+                .map(|entry| self::entry(entry, table.header.protocol.seeds.len()))
+                .collect()
+        })
         .collect();
-    let is_text = |i: usize| table.rows.iter().any(|row| matches!(row[i], Cell::Text(_)));
-    let right: Vec<bool> = (0..headings.len()).map(|i| !is_text(i)).collect();
+    let is_text = |column: &Column| {
+        let mut entries = table.rows.iter().filter_map(|row| row.get(&column.key));
+        entries.any(|entry| matches!(entry, Entry::Text(_)))
+    };
+    let right: Vec<bool> = table.columns.iter().map(|c| !is_text(c)).collect();
     grid(&headings, &right, rows)
 }
 
@@ -88,21 +96,22 @@ fn grid(headings: &[String], right: &[bool], rows: Vec<Vec<String>>) -> String {
     format!("{}| {} |\n{body}", line(headings), rule.join(" | "))
 }
 
-fn cell(cell: &Cell, seeds: Option<u64>) -> String {
-    match cell {
-        Cell::Empty => NOTHING.to_owned(),
-        Cell::Text(text) => text.clone(),
-        Cell::Number(v) => number::exact(*v),
-        Cell::Measured(measured) => self::measured(measured, seeds),
+fn entry(entry: Option<&Entry>, seeds: usize) -> String {
+    match entry {
+        None => NOTHING.to_owned(),
+        Some(Entry::Text(text)) => text.clone(),
+        Some(Entry::Integer(n)) => number::exact(*n as f64),
+        Some(Entry::Number(v)) => number::exact(*v),
+        Some(Entry::Cell(cell)) => self::cell(cell, seeds),
     }
 }
 
 /// `mean ± std`, then in brackets whatever keeps the mean from being over all seeds.
-fn measured(m: &Measured, seeds: Option<u64>) -> String {
-    let (diverged, not_reached) = (m.diverged.len() as u64, m.not_reached.len() as u64);
+fn cell(m: &Cell, seeds: usize) -> String {
+    let (diverged, not_reached) = (m.diverged.len(), m.not_reached.len());
     let runs = m.n + diverged + not_reached;
     let mut remarks = Vec::new();
-    if seeds.is_some_and(|seeds| seeds != m.n) {
+    if seeds != m.n {
         remarks.push(format!("n = {}", m.n));
     }
     for (count, what) in [(not_reached, "not reached"), (diverged, "diverged")] {
@@ -165,26 +174,31 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Diverged;
+    use crate::results::Divergence;
 
-    fn measured(mean: Option<f64>, n: u64, not_reached: &[u64], diverged: usize) -> Cell {
-        Cell::Measured(Measured {
+    fn measured(
+        mean: Option<f64>,
+        n: usize,
+        not_reached: &[u64],
+        diverged: usize,
+    ) -> Option<Entry> {
+        Some(Entry::Cell(Cell {
             mean,
             std: mean.filter(|_| n > 1).map(|m| m / 10.0),
             n,
             values: vec![],
-            diverged: vec![Diverged { seed: 1, step: 2 }; diverged],
+            diverged: vec![Divergence { seed: 1, step: 2 }; diverged],
             not_reached: not_reached.to_vec(),
-        })
+        }))
     }
 
     #[test]
     fn cells_say_what_is_missing_from_their_mean() {
         for (value, expected) in [
-            (Cell::Empty, "–"),
-            (Cell::Text("L4Adam*".into()), "L4Adam*"),
-            (Cell::Number(192.0), "192"),
-            (Cell::Number(0.0005), "0.0005"),
+            (None, "–"),
+            (Some("L4Adam*".into()), "L4Adam*"),
+            (Some(192_u64.into()), "192"),
+            (Some(0.0005.into()), "0.0005"),
             (measured(Some(1200.0), 5, &[], 0), "1,200 ± 120"),
             (
                 measured(Some(1200.0), 3, &[1, 4], 0),
@@ -200,7 +214,7 @@ mod tests {
             ),
             (measured(Some(1200.0), 3, &[], 0), "1,200 ± 120 (n = 3)"),
         ] {
-            assert_eq!(cell(&value, Some(5)), expected);
+            assert_eq!(entry(value.as_ref(), 5), expected);
         }
     }
 

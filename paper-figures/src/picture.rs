@@ -14,7 +14,7 @@ use crate::{
     canvas::{INCH, printable},
     caption,
     draw::{self, Drawing},
-    results::{Figure, Header},
+    results::Figure,
 };
 
 const DOTS_PER_INCH: i32 = 300;
@@ -34,10 +34,10 @@ pub struct Picture {
 /// # Errors
 ///
 /// The message of the drawing library that could not go on.
-pub fn picture(header: &Header, figure: &Figure) -> Result<Picture, String> {
+pub fn picture(figure: &Figure) -> Result<Picture, String> {
     let Drawing { svg, size } = draw::draw(figure)?;
-    let caption = printable(&caption::figure(header, figure));
-    let svg = finished_svg(&svg, size, &header.title, &caption)?;
+    let caption = printable(&caption::figure(figure));
+    let svg = finished_svg(&svg, size, &figure.header.title, &caption)?;
     let png = png(&svg, size, &caption)?;
     Ok(Picture { svg, png })
 }

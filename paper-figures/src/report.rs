@@ -9,7 +9,7 @@ use crate::{
     Error,
     files::{self, Loaded},
     markdown, picture, readme,
-    results::Body,
+    results::Parsed,
 };
 
 /// The results to report on, and where what is made of them goes.
@@ -56,8 +56,8 @@ impl Report {
             let path = stem.with_extension(extension);
             files::write(&path, bytes).map(|()| path)
         };
-        if let Body::Figure(figure) = &loaded.file.body {
-            return match picture::picture(&loaded.file.header, figure) {
+        if let Parsed::Figure(figure) = &loaded.file {
+            return match picture::picture(figure) {
                 Ok(drawn) => vec![write("svg", drawn.svg.as_bytes()), write("png", &drawn.png)],
                 Err(reason) => vec![Err(Error::Draw {
                     path: loaded.path.clone(),
@@ -117,7 +117,7 @@ impl Report {
         let mut images = Vec::new();
         let block = |key: &str| {
             let loaded = self.find(key)?;
-            if let Body::Figure(_) = loaded.file.body {
+            if let Parsed::Figure(_) = loaded.file {
                 images.extend(
                     ["svg", "png"].map(|extension| self.stem(loaded).with_extension(extension)),
                 );
@@ -151,9 +151,9 @@ impl Report {
 
     /// What stands between the markers of a result, in a Markdown file that lies in `folder`.
     fn block(&self, loaded: &Loaded, folder: &Path) -> Result<String, String> {
-        if let Body::Figure(figure) = &loaded.file.body {
+        if let Parsed::Figure(figure) = &loaded.file {
             let stem = relative(folder, &full(&self.stem(loaded)));
-            return Ok(markdown::figure(&loaded.file.header, figure, &stem));
+            return Ok(markdown::figure(figure, &stem));
         }
         markdown::document(&loaded.file).ok_or_else(|| format!("`{}` has no text", loaded.key))
     }

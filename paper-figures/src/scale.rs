@@ -4,7 +4,7 @@
 //! [`FLOOR_SHARE`] of its length free below the smallest positive value, puts everything that is not positive on the
 //! *floor*, its lower end, and labels the floor, so that a loss of exactly 0 is seen rather than dropped.
 
-use crate::{number, results::ScaleKind};
+use crate::{number, results::Scale as Spacing};
 
 /// The share of a log axis between its floor and the smallest positive value, where values reach zero.
 const FLOOR_SHARE: f64 = 0.1;
@@ -46,7 +46,7 @@ impl Extent {
 /// An axis' range and spacing. `low < high`, both finite, in the spaced coordinate (log₁₀ on a log axis).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
-    kind: ScaleKind,
+    kind: Spacing,
     low: f64,
     high: f64,
     floor: Option<Floor>,
@@ -82,10 +82,10 @@ pub struct Ticks {
 
 impl Scale {
     /// An axis over `extent`, with room around it where `margin` is set.
-    pub fn new(kind: ScaleKind, extent: Extent, margin: bool) -> Self {
+    pub fn new(kind: Spacing, extent: Extent, margin: bool) -> Self {
         match kind {
-            ScaleKind::Linear => Self::linear(extent, margin),
-            ScaleKind::Log => Self::log(extent, margin),
+            Spacing::Linear => Self::linear(extent, margin),
+            Spacing::Log => Self::log(extent, margin),
         }
     }
 
@@ -109,7 +109,7 @@ impl Scale {
             low - room
         };
         Self {
-            kind: ScaleKind::Linear,
+            kind: Spacing::Linear,
             low: bottom,
             high: high + room,
             floor: None,
@@ -140,7 +140,7 @@ impl Scale {
             room
         };
         Self {
-            kind: ScaleKind::Log,
+            kind: Spacing::Log,
             low: low - below,
             high: high + room,
             floor,
@@ -150,16 +150,16 @@ impl Scale {
     /// Where `v` lies: 0 at the lower end, 1 at the upper; not positive on a log axis is 0, the floor.
     pub fn position(&self, v: f64) -> f64 {
         let spaced = match self.kind {
-            ScaleKind::Linear => v,
-            ScaleKind::Log if v <= 0.0 => return 0.0,
-            ScaleKind::Log => v.log10(),
+            Spacing::Linear => v,
+            Spacing::Log if v <= 0.0 => return 0.0,
+            Spacing::Log => v.log10(),
         };
         ((spaced - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
     }
 
     /// Whether `v` can only be drawn on the floor.
     pub fn on_floor(&self, v: f64) -> bool {
-        self.kind == ScaleKind::Log && v <= 0.0
+        self.kind == Spacing::Log && v <= 0.0
     }
 
     /// The floor of a log axis whose values reach 0 or below.
@@ -171,8 +171,8 @@ impl Scale {
     pub fn ticks(&self, room: usize) -> Ticks {
         let room = room.max(2);
         match self.kind {
-            ScaleKind::Linear => self.linear_ticks(room),
-            ScaleKind::Log => self.log_ticks(room),
+            Spacing::Linear => self.linear_ticks(room),
+            Spacing::Log => self.log_ticks(room),
         }
     }
 
@@ -352,11 +352,11 @@ mod tests {
 
     use super::*;
 
-    fn scale(kind: ScaleKind, values: &[f64]) -> Scale {
+    fn scale(kind: Spacing, values: &[f64]) -> Scale {
         Scale::new(kind, Extent::of(values.iter().copied()), true)
     }
 
-    fn labels(kind: ScaleKind, values: &[f64], room: usize) -> Vec<String> {
+    fn labels(kind: Spacing, values: &[f64], room: usize) -> Vec<String> {
         Scale::new(kind, Extent::of(values.iter().copied()), false)
             .ticks(room)
             .major
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn log_labels_are_decades_as_far_apart_as_they_fit() {
-        let log = |values: &[f64], room| labels(ScaleKind::Log, values, room);
+        let log = |values: &[f64], room| labels(Spacing::Log, values, room);
         assert_eq!(
             log(&[1e-4, 1.0], 7),
             ["10⁻⁴", "10⁻³", "10⁻²", "10⁻¹", "10⁰"]
@@ -398,19 +398,19 @@ mod tests {
 
     #[test]
     fn minor_ticks_are_mantissas_or_the_decades_between() {
-        let four_decades = scale(ScaleKind::Log, &[1.0, 1e4]).ticks(7);
+        let four_decades = scale(Spacing::Log, &[1.0, 1e4]).ticks(7);
         assert!(
             (32..=40).contains(&four_decades.minor.len()),
             "{}",
             four_decades.minor.len()
         );
-        let many_decades = scale(ScaleKind::Log, &[1e-30, 1e8]).ticks(6);
+        let many_decades = scale(Spacing::Log, &[1e-30, 1e8]).ticks(6);
         assert_eq!(many_decades.minor.len(), 39 + 2 - many_decades.major.len());
     }
 
     #[test]
     fn linear_labels_share_one_form() {
-        let linear = |values: &[f64], room| labels(ScaleKind::Linear, values, room);
+        let linear = |values: &[f64], room| labels(Spacing::Linear, values, room);
         assert_eq!(
             linear(&[0.0, 30000.0], 4),
             ["0", "10,000", "20,000", "30,000"]
@@ -427,17 +427,14 @@ mod tests {
 
     #[test]
     fn zero_lies_on_a_labelled_floor_below_every_positive_value() {
-        let s = scale(ScaleKind::Log, &[0.0, 1e-8, 1.0]);
+        let s = scale(Spacing::Log, &[0.0, 1e-8, 1.0]);
         assert_eq!(s.floor(), Some(Floor::Zero));
         assert_eq!(s.position(0.0), 0.0);
         assert!(s.position(1e-8) > 0.05);
         assert_eq!(s.ticks(8).major[0], (0.0, "0".to_owned()));
-        assert_eq!(
-            scale(ScaleKind::Log, &[-1.0, 1.0]).ticks(8).major[0].1,
-            "≤ 0"
-        );
-        assert_eq!(scale(ScaleKind::Log, &[1e-8, 1.0]).floor(), None);
-        assert_eq!(scale(ScaleKind::Log, &[0.0, 0.0]).position(0.0), 0.0);
+        assert_eq!(scale(Spacing::Log, &[-1.0, 1.0]).ticks(8).major[0].1, "≤ 0");
+        assert_eq!(scale(Spacing::Log, &[1e-8, 1.0]).floor(), None);
+        assert_eq!(scale(Spacing::Log, &[0.0, 0.0]).position(0.0), 0.0);
     }
 
     proptest! {
@@ -446,7 +443,7 @@ mod tests {
             a in -300.0..300.0f64, b in -300.0..300.0f64, negative: bool, log: bool, margin: bool, room in 2usize..12,
         ) {
             let low = if negative { -10f64.powf(a) } else { 10f64.powf(a) };
-            let kind = if log { ScaleKind::Log } else { ScaleKind::Linear };
+            let kind = if log { Spacing::Log } else { Spacing::Linear };
             let s = Scale::new(kind, Extent::of([low, 10f64.powf(b)]), margin);
             let ticks = s.ticks(room);
             prop_assert!(!ticks.major.is_empty() && ticks.major.len() <= room + 5, "{:?}", ticks);

@@ -139,7 +139,7 @@ fn tables_and_claims_are_rendered() {
     }
     let claims = fs::read_to_string(section.join("claims.md")).expect("claims");
     assert!(
-        claims.contains("| C4 | LMA needs far fewer steps | not reproduced | made up |"),
+        claims.contains("| C4 | LMA needs far fewer steps | partly | made up |"),
         "{claims}"
     );
 }

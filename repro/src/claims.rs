@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::results::{Cell, Claim, Claims, Verdict};
+use crate::results::{Cell, CellOfRuns, Claim, Claims, Verdict};
 use crate::table::number;
 
 /// What the paper says, by number.
@@ -87,7 +87,10 @@ impl Finding {
         Claim {
             id: (*id).to_owned(),
             claim: (*claim).to_owned(),
+            task: None,
             verdict: self.verdict,
+            basis: None,
+            parts: Vec::new(),
             evidence: self.evidence,
             measured,
         }
@@ -158,6 +161,7 @@ pub fn render(claims: &Claims) -> String {
             Verdict::Reproduced => "reproduced",
             Verdict::Partly => "partly reproduced",
             Verdict::NotReproduced => "not reproduced",
+            Verdict::Untested => "untested",
         };
         format!(
             "{}: {verdict}. {} {}\n",

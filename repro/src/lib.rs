@@ -11,7 +11,7 @@
 //! use repro::checkpoint::Checkpoint;
 //! use repro::experiment::{Advance, Experiment, Stop};
 //! use repro::metrics::MetricLog;
-//! use repro::results::Cell;
+//! use repro::results::{Cell, CellOfRuns};
 //! use repro::run::RunSpec;
 //! use repro::runner::{Options, Planned, Runner};
 //! use serde_json::{Map, Value, json};

@@ -1,102 +1,13 @@
-//! Where a result comes from: code, compiler, machine, data, time.
+//! Where a result comes from: gathering what [`Provenance`] states.
 
 use std::fs;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+pub use paper_figures::results::{DataFile, DataSet, Provenance};
 
 /// The commit that the program was built from, with `-dirty` if its code differs from the commit; `unknown` if it was
 /// built outside git.
 pub const GIT_COMMIT: &str = env!("REPRO_GIT_COMMIT");
-
-/// Put into every result file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provenance {
-    /// Version of the project.
-    pub project_version: String,
-    /// [`GIT_COMMIT`].
-    pub git_commit: String,
-    /// Commits by which runs were computed that this command found finished, where they differ from `git_commit`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub other_commits: Vec<String>,
-    /// `rustc -V` of the build.
-    pub compiler: String,
-    /// Model name of the processor.
-    pub cpu: String,
-    /// The vector instructions used.
-    pub simd: String,
-    /// Runs computed at once.
-    pub jobs: usize,
-    /// Threads of each run.
-    #[serde(default = "one")]
-    pub threads: usize,
-    /// What was trained on.
-    pub data: DataSet,
-    /// When the command started: RFC 3339, UTC.
-    pub started: String,
-    /// How long the command took.
-    pub wall_seconds: f64,
-    /// Time spent training, summed over all runs, with the runs that this command found finished or begun.
-    pub run_seconds: f64,
-}
-
-impl Provenance {
-    /// Of results that rest on what two successive parts of one command computed, on different data.
-    #[must_use]
-    pub fn and(&self, later: &Self) -> Self {
-        let mut both = self.clone();
-        let commits = later.other_commits.iter();
-        let new: Vec<String> = commits
-            .filter(|commit| !self.other_commits.contains(commit))
-            .cloned()
-            .collect();
-        both.other_commits.extend(new);
-        both.data.name = format!("{}; {}", self.data.name, later.data.name);
-        both.data.files.extend(later.data.files.iter().cloned());
-        both.wall_seconds += later.wall_seconds;
-        both.run_seconds += later.run_seconds;
-        both
-    }
-}
-
-/// Files from before there was a choice do not say it.
-fn one() -> usize {
-    1
-}
-
-/// A data set, down to its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSet {
-    /// Its name; one that is generated says so here.
-    pub name: String,
-    /// Its files; none if it is generated.
-    pub files: Vec<DataFile>,
-}
-
-/// A file of a data set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataFile {
-    /// The file's name, without directories.
-    pub name: String,
-    /// Of the bytes that were read, in hexadecimal.
-    pub sha256: String,
-    /// Whether these are the bytes that the project knows under that name.
-    pub verified: bool,
-}
-
-impl DataSet {
-    /// A data set without files: it is computed from the seed.
-    #[must_use]
-    pub fn generated(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            files: Vec::new(),
-        }
-    }
-}
 
 /// What the program knows about itself and the machine; the rest is filled in by
 /// [`Runner::provenance`](crate::runner::Runner::provenance).

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 
 use crate::methods::Method;
-use crate::results::Cell;
+use crate::results::{Cell, CellOfRuns};
 use crate::runner::{Planned, Runner, RunnerError};
 
 /// The first seed of a search's restarts, apart from those of the reported runs.

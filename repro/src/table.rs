@@ -101,7 +101,7 @@ pub fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Measured;
+    use crate::results::{CellOfRuns, Measured};
 
     #[test]
     fn numbers_have_four_digits() {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use repro::conformance;
-use repro::results::{Cell, Divergence};
+use repro::results::{Cell, CellOfRuns, Divergence};
 use repro::run::{Outcome, RunResult, RunSpec};
 use repro::runner::{Options, Planned, Runner, RunnerError};
 use support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};

@@ -11,7 +11,7 @@ use crate::experiments::images::{self, ImageOptions, Setting};
 use crate::experiments::lines::{self, Axis, Periods};
 use crate::methods::{ADAM, M_SGD, Method};
 use crate::report::Report;
-use crate::results::{Cell, Protocol};
+use crate::results::{Cell, CellOfRuns, Protocol};
 use crate::runner::{Planned, Runner};
 
 /// A method on images at its setting.

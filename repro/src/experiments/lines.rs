@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::claims::{self, Finding};
 use crate::methods::{L4_ADAM, L4_MOM, Method};
-use crate::results::{Cell, Series, Verdict};
+use crate::results::{Cell, CellOfRuns, Series, SeriesOfRuns, Verdict};
 use crate::run::RunResult;
 use crate::stats::{Curve, GridError, Spread};
 

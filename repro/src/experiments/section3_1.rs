@@ -19,7 +19,8 @@ use crate::metrics::Milestone;
 use crate::provenance::DataSet;
 use crate::report::Report;
 use crate::results::{
-    Axes, Axis, Cell, Column, Entry, Figure, Header, Protocol, Series, Table, Verdict,
+    Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Protocol, Series, SeriesOfRuns,
+    Table, Verdict,
 };
 use crate::run::{RunResult, RunSpec};
 use crate::runner::{Planned, Runner};

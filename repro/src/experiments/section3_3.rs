@@ -10,7 +10,7 @@ use crate::experiments::comparison::{Comparison, Line, Runs, TENTHS};
 use crate::experiments::images::{ImageOptions, Network, Setting};
 use crate::experiments::lines::Movement;
 use crate::methods::{ADAM, ALPHA, DEFAULT_POLICY, L4_ADAM, L4_MOM, M_SGD, Method};
-use crate::results::{Axes, Axis, Figure, Header, Series};
+use crate::results::{Axes, Axis, CellOfRuns, Figure, Header, Series};
 use crate::run::RunResult;
 use crate::stats;
 

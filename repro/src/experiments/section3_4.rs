@@ -12,7 +12,7 @@ use crate::experiments::lines::values;
 use crate::methods::{
     ADAM, ALPHA, L4_ADAM, L4_MOM, M_SGD, M_SGD_TUNED, Method, RMS_PROP, RMS_PROP_TUNED,
 };
-use crate::results::{Axes, Axis, Cell, Column, Entry, Figure, Header, Table};
+use crate::results::{Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Table};
 use crate::run::RunResult;
 use crate::runner::Runner;
 use crate::search::{Baseline, Origin};

@@ -9,7 +9,7 @@ use crate::data;
 use crate::experiments::comparison::{Comparison, Line, Runs};
 use crate::experiments::images::{ImageOptions, Network, Setting};
 use crate::methods::{ADAM, ALPHA, L4_ADAM, L4_MOM, M_SGD, Method};
-use crate::results::{Axes, Axis, Cell, Column, Entry, Figure, Header, Table};
+use crate::results::{Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Table};
 
 /// What the command line says.
 pub const SECTION: Section = Section {

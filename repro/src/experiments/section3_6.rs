@@ -13,7 +13,7 @@ use crate::experiments::images::{ImageOptions, Network, Setting};
 use crate::experiments::lines::{Line, Runs};
 use crate::methods::{ALPHA, L4_ADAM, L4_MOM, Method};
 use crate::report::Report;
-use crate::results::{Axes, Axis, Cell, Figure, Header, Series, Verdict};
+use crate::results::{Axes, Axis, Cell, CellOfRuns, Figure, Header, Series, SeriesOfRuns, Verdict};
 use crate::stats::{Curve, Spread};
 
 /// What the command line says.

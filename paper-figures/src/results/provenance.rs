@@ -1,0 +1,124 @@
+//! Where a result comes from: code, compiler, machine, data, time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Invalid, finite};
+
+/// Put into every result file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Version of the project.
+    #[schemars(length(min = 1))]
+    pub project_version: String,
+    /// The commit that the program was built from, with `-dirty` if its code differs from the commit; `unknown` if it was
+    /// built outside git.
+    #[schemars(regex(pattern = COMMIT))]
+    pub git_commit: String,
+    /// Commits by which runs were computed that this command found finished or begun, where they differ from `git_commit`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = COMMIT)))]
+    pub other_commits: Vec<String>,
+    /// `rustc -V` of the build.
+    #[schemars(length(min = 1))]
+    pub compiler: String,
+    /// Model name of the processor.
+    #[schemars(length(min = 1))]
+    pub cpu: String,
+    /// The vector instructions used.
+    #[schemars(length(min = 1))]
+    pub simd: String,
+    /// Runs computed at once.
+    #[schemars(range(min = 1))]
+    pub jobs: usize,
+    /// Threads of each run; 1 if absent.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1))]
+    pub threads: usize,
+    /// What was trained on.
+    pub data: DataSet,
+    /// When the command started: RFC 3339, UTC.
+    #[schemars(regex(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"))]
+    pub started: String,
+    /// How long the command took.
+    #[schemars(range(min = 0))]
+    pub wall_seconds: f64,
+    /// Time spent training, summed over all runs, with the runs that this command found finished or begun.
+    #[schemars(range(min = 0))]
+    pub run_seconds: f64,
+}
+
+const COMMIT: &str = "^([0-9a-f]{40,64}(-dirty)?|unknown)$";
+
+fn one() -> usize {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_one(threads: &usize) -> bool {
+    *threads == 1
+}
+
+impl Provenance {
+    /// Of results that rest on what two successive parts of one command computed, on different data.
+    #[must_use]
+    pub fn and(&self, later: &Self) -> Self {
+        let mut both = self.clone();
+        let commits = later.other_commits.iter();
+        let new: Vec<String> = commits
+            .filter(|commit| !self.other_commits.contains(commit))
+            .cloned()
+            .collect();
+        both.other_commits.extend(new);
+        both.data.name = format!("{}; {}", self.data.name, later.data.name);
+        both.data.files.extend(later.data.files.iter().cloned());
+        both.wall_seconds += later.wall_seconds;
+        both.run_seconds += later.run_seconds;
+        both
+    }
+
+    pub(super) fn check(&self) -> Result<(), Invalid> {
+        finite(self.wall_seconds, || "provenance.wall_seconds".to_owned())?;
+        finite(self.run_seconds, || "provenance.run_seconds".to_owned())
+    }
+}
+
+/// A data set, down to its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataSet {
+    /// Its name; one that is generated says so here.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// Its files; none if it is generated.
+    pub files: Vec<DataFile>,
+}
+
+/// A file of a data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataFile {
+    /// The file's name, without directories.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// Of the bytes that were read, in hexadecimal.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    pub sha256: String,
+    /// Whether these are the bytes that the project knows under that name.
+    pub verified: bool,
+}
+
+impl DataSet {
+    /// A data set without files: it is computed from the seed.
+    #[must_use]
+    pub fn generated(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            files: Vec::new(),
+        }
+    }
+}

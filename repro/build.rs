@@ -3,10 +3,15 @@
 //! `REPRO_GIT_COMMIT` is the commit, with `-dirty` when the code differs from it, or `unknown` outside the project's own
 //! git tree. "The code" is what shapes a result: manifests, the lock file, sources and build scripts. Editing prose or
 //! generated results neither makes a build dirty nor causes one.
+//!
+//! `REPRO_FINGERPRINT` tells the code that trains from any other, commit or not: it is part of a run's identity.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use sha2::{Digest, Sha256};
 
 fn main() {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("..");
@@ -16,10 +21,87 @@ fn main() {
     }
     let commit = commit(&root, &code).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=REPRO_GIT_COMMIT={commit}");
+    println!("cargo::rustc-env=REPRO_FINGERPRINT={}", fingerprint(&root));
 
     let rustc = env::var("RUSTC").expect("cargo sets it");
     let compiler = output(Command::new(rustc).arg("-V")).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=REPRO_COMPILER={compiler}");
+}
+
+/// What computes in a run, beside the libraries in [`LIBRARIES`].
+const TRAINING: [&str; 5] = [
+    "autodiff/src",
+    "datasets/src",
+    "l4/src",
+    "models/src",
+    "repro/src/tasks",
+];
+
+/// Libraries that draw random numbers or multiply matrices: other versions may give other bits.
+const LIBRARIES: [&str; 7] = [
+    "matrixmultiply",
+    "nalgebra",
+    "num-traits",
+    "pulp",
+    "rand",
+    "rand_chacha",
+    "rand_distr",
+];
+
+/// Hash of the code that trains, without comments, blank lines and tests: editing prose makes no new runs.
+fn fingerprint(root: &Path) -> String {
+    let mut hash = Sha256::new();
+    let mut files = Vec::new();
+    for folder in TRAINING {
+        sources(&root.join(folder), &mut files);
+    }
+    files.sort();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file);
+        hash.update(name.to_string_lossy().as_bytes());
+        for line in code_lines(&fs::read_to_string(&file).unwrap_or_default()) {
+            hash.update(line.as_bytes());
+            hash.update(b"\n");
+        }
+    }
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let named = |entry: &&str| {
+        let name = entry.lines().nth(1).unwrap_or_default();
+        LIBRARIES
+            .iter()
+            .any(|library| name == format!("name = \"{library}\""))
+    };
+    for entry in lock.split("\n\n").filter(named) {
+        entry
+            .lines()
+            .take(3)
+            .for_each(|line| hash.update(line.as_bytes()));
+    }
+    let digest = hash.finalize();
+    digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The lines of a source file that are neither blank, nor all comment, nor in the module of tests that ends it.
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
+    let tests = text
+        .find("\n#[cfg(test)]\nmod tests {")
+        .unwrap_or(text.len());
+    let lines = text[..tests].lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with("//"))
 }
 
 /// What is compiled into the program, over all members of the workspace.

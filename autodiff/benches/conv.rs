@@ -6,7 +6,7 @@
 //! have no input gradient, since images are data.
 #![forbid(unsafe_code)]
 
-use autodiff::kernels::{Axis, Conv, Convolution, Kernel, Lanes, Store, Wanted, run};
+use autodiff::kernels::{Axis, Conv, Convolution, Kernel, Lanes, Term, Wanted, run};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -148,7 +148,7 @@ fn layers(criterion: &mut Criterion) {
         if ci > 3 {
             group.bench_function(id("input gradient"), |bencher| {
                 bencher.iter(|| {
-                    let dx = Some((&mut dx[..], Store::Overwrite));
+                    let dx = Some((&mut dx[..], Term::First));
                     convolution.backward(&x, &kernel, None, &dy, dx, wanted(false));
                 });
             });

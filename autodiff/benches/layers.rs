@@ -3,7 +3,7 @@
 //! which a machine moves so many a second and no more.
 #![forbid(unsafe_code)]
 
-use autodiff::{BatchNormConfig, BatchNormMode, Graph, Params, Tape, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Params, Tape, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const BATCH_NORM: BatchNormConfig = BatchNormConfig {
@@ -48,11 +48,11 @@ fn record(shape: [usize; 4], layer: Record) -> (Params<f32>, Tape<f32>) {
     let x = params.add("x", shape, &mut next).expect("new names");
     let rows = ["scale", "shift"].map(|name| params.add(name, channels, &mut next));
     let rows = rows.map(|row| row.expect("new names"));
-    let graph = Graph::new();
-    let root = layer(graph.param(x), rows.map(|row| graph.param(row))).sum();
-    let root = root.slot();
-    let tape = graph.finish(root).expect("right shapes");
-    (params, tape)
+    let recorded = autodiff::record(|g| {
+        let rows = rows.map(|row| g.param(row));
+        Ok([layer(g.param(x), rows).sum()])
+    });
+    (params, recorded.expect("right shapes").0)
 }
 
 fn bench(criterion: &mut Criterion) {
@@ -64,10 +64,11 @@ fn bench(criterion: &mut Criterion) {
         let (params, mut tape) = record(shape, layer);
         let mut grads = params.zeros_like();
         group.bench_function("forward", |bencher| {
-            bencher.iter(|| tape.forward(params.values()));
+            bencher.iter(|| tape.forward(&params).is_ok());
         });
         group.bench_function("backward", |bencher| {
-            bencher.iter(|| tape.backward(params.values(), &mut grads));
+            let mut pass = tape.forward(&params).expect("its own parameters");
+            bencher.iter(|| pass.backward(&mut grads));
         });
         group.finish();
     }

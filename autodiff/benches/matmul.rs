@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use autodiff::Real;
-use autodiff::kernels::{Matrix, Store, gemm, gemm_by_matrixmultiply};
+use autodiff::kernels::{Matrix, Term, gemm, gemm_by_matrixmultiply};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// C = op(A)·op(B), with C m×n and the inner dimension k.
@@ -57,7 +57,7 @@ fn ours<T: Real>(p: Product, a: &[T], b: &[T], c: &mut [T]) {
         Matrix::new(a, p.transposed[0]),
         Matrix::new(b, p.transposed[1]),
     ];
-    gemm(p.m, p.k, p.n, a, b, c, Store::Overwrite);
+    gemm(p.m, p.k, p.n, a, b, c, Term::First);
 }
 
 fn theirs<T: Real>(p: Product, a: &[T], b: &[T], c: &mut [T]) {
@@ -65,7 +65,7 @@ fn theirs<T: Real>(p: Product, a: &[T], b: &[T], c: &mut [T]) {
         Matrix::new(a, p.transposed[0]),
         Matrix::new(b, p.transposed[1]),
     ];
-    gemm_by_matrixmultiply(p.m, p.k, p.n, a, b, c, Store::Overwrite);
+    gemm_by_matrixmultiply(p.m, p.k, p.n, a, b, c, Term::First);
 }
 
 type Multiply<T> = fn(Product, &[T], &[T], &mut [T]);

@@ -3,7 +3,7 @@
 //! f32: they stream from L2). Throughput is in elements of one operand.
 #![forbid(unsafe_code)]
 
-use autodiff::{Graph, Params, Tape, Var};
+use autodiff::{Params, Tape, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const BATCH: usize = 64;
@@ -56,11 +56,8 @@ fn record(operation: Record) -> (Params<f32>, Tape<f32>) {
         add("y", &[BATCH, UNITS]),
         add("b", &[UNITS]),
     );
-    let graph = Graph::new();
-    let root = operation(graph.param(x), graph.param(y), graph.param(b)).sum();
-    let root = root.slot();
-    let tape = graph.finish(root).expect("right shapes");
-    (params, tape)
+    let recorded = autodiff::record(|g| Ok([operation(g.param(x), g.param(y), g.param(b)).sum()]));
+    (params, recorded.expect("right shapes").0)
 }
 
 fn bench(criterion: &mut Criterion) {
@@ -70,12 +67,12 @@ fn bench(criterion: &mut Criterion) {
         for (name, operation) in OPERATIONS {
             let (params, mut tape) = record(operation);
             let mut grads = params.zeros_like();
-            tape.forward(params.values()).expect("enough parameters");
-            group.bench_function(name, |bencher| {
-                bencher.iter(|| match pass {
-                    "forward" => tape.forward(params.values()),
-                    _ => tape.backward(params.values(), &mut grads),
-                });
+            group.bench_function(name, |bencher| match pass {
+                "forward" => bencher.iter(|| tape.forward(&params).is_ok()),
+                _ => {
+                    let mut pass = tape.forward(&params).expect("its own parameters");
+                    bencher.iter(|| pass.backward(&mut grads));
+                }
             });
         }
         group.finish();

@@ -13,7 +13,7 @@
 //!
 //! checks the derivative, then shows what the checker says to a wrong one.
 
-use autodiff::{Gradients, Graph, Inputs, Op, Params, Shape, Var, gradcheck};
+use autodiff::{Gradients, Inputs, Op, Params, Shape, Var, gradcheck, record};
 
 struct Huber {
     delta: f64,
@@ -61,14 +61,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut values = residuals.into_iter();
     let x = params.add("residuals", [3], || values.next().unwrap_or(0.0))?;
 
-    let graph = Graph::new();
-    let loss = huber(graph.param(x), 1.0).slot();
-    let mut tape = graph.finish(loss)?;
+    let (mut tape, [_]) = record(|g| Ok([huber(g.param(x), 1.0)]))?;
     let mut grads = params.zeros_like();
-    tape.forward(params.values())?;
-    tape.backward(params.values(), &mut grads)?;
+    let mut pass = tape.forward(&params)?;
+    pass.backward(&mut grads)?;
     println!("residuals  {residuals:?}");
-    println!("loss       {}", tape.value(loss)[0]);
+    println!("loss       {}", pass.loss()?);
     println!(
         "gradient   {:?}: the outlier pulls no harder than 1",
         &grads[..]

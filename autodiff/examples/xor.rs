@@ -7,7 +7,7 @@
 //!
 //! prints the loss as it falls and then the four answers.
 
-use autodiff::{Error, Graph, Params};
+use autodiff::{Error, Params, record};
 
 /// The truth table, one row per sample.
 const X: [f64; 8] = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
@@ -29,30 +29,29 @@ fn main() -> Result<(), Error> {
     let w2 = params.add("W2", [HIDDEN, 1], &mut irregular)?;
     let b2 = params.add("b2", [1], || 0.0)?;
 
-    let graph = Graph::new();
-    let x = graph.constant([4, 2], &X);
-    let targets = graph.constant([4, 1], &TARGETS);
-    let hidden = x.affine(graph.param(w1), graph.param(b1)).tanh();
-    let y = hidden.affine(graph.param(w2), graph.param(b2)).sigmoid();
-    let loss = y.squared_error(targets);
-    let (y, loss) = (y.slot(), loss.slot());
-    let mut tape = graph.finish(loss)?;
+    let (mut tape, [y, _]) = record(|g| {
+        let (x, targets) = (g.constant([4, 2], &X), g.constant([4, 1], &TARGETS));
+        let hidden = x.affine(g.param(w1), g.param(b1)).tanh();
+        let y = hidden.affine(g.param(w2), g.param(b2)).sigmoid();
+        Ok([y, y.squared_error(targets)])
+    })?;
 
     let mut grads = params.zeros_like();
     println!("{} parameters\n\n step  loss", params.len());
     for step in 0..=STEPS {
-        tape.forward(params.values())?;
+        let mut pass = tape.forward(&params)?;
         if step % 100 == 0 {
-            println!("{step:5}  {:.6}", tape.value(loss)[0]);
+            println!("{step:5}  {:.6}", pass.loss()?);
         }
-        tape.backward(params.values(), &mut grads)?;
+        pass.backward(&mut grads)?;
         for (theta, gradient) in params.values_mut().iter_mut().zip(grads.iter()) {
             *theta -= RATE * gradient;
         }
     }
 
     println!("\n a  b  a xor b");
-    for (x, y) in X.chunks(2).zip(tape.value(y)) {
+    let pass = tape.forward(&params)?;
+    for (x, y) in X.chunks(2).zip(pass.value(y)?) {
         println!(" {}  {}  {y:.3}", x[0], x[1]);
     }
     Ok(())

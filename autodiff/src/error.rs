@@ -44,14 +44,30 @@ pub enum Error {
     #[error("there is no state named {0:?} to restore")]
     MissingState(String),
     /// The root of the tape is not something to differentiate.
-    #[error("the root has to be a scalar that operations compute from parameters, found {0}")]
+    #[error(
+        "the last value recorded has to be a scalar that operations compute from parameters, found {0}"
+    )]
     Root(String),
     /// Something other than an input was to be set.
-    #[error("only inputs of this tape can be set, found {0}")]
+    #[error("only inputs can be set, found {0}")]
     NotAnInput(&'static str),
-    /// The values on the tape are not those of its inputs.
-    #[error("backward follows forward: run forward first, and again after changing an input")]
-    Stale,
+    /// A slot was used on a tape that it was not recorded on.
+    #[error("the slot belongs to another tape: record gives each tape its own")]
+    OtherTape,
+    /// A tape was run with other parameters than it was recorded with.
+    #[error(
+        "the tape was recorded with a parameter {0} that is not among these: \
+         run it with the Params that it was recorded with, or a clone"
+    )]
+    OtherParams(Shape),
+    /// Memory cannot hold a parameter of this shape.
+    #[error("memory cannot hold the parameter {name:?} of shape {shape}")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+    },
     /// Threads could not be started.
     #[error("no threads to share the work of a step among: {0}; ask for fewer")]
     Threads(String),

@@ -1,12 +1,7 @@
 //! Checking derivatives against central differences.
 
-use crate::{Error, Graph, Params, Var};
+use crate::{Error, Graph, Params, Var, record};
 use std::fmt;
-
-/// Relative disagreement that is put down to rounding: central differences in
-/// f64 with the step below are good to about 1e-9 on smooth functions of
-/// moderate size.
-const TOLERANCE: f64 = 1e-6;
 
 /// A gradient that is not the derivative.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,14 +46,99 @@ impl From<Error> for GradcheckError {
     }
 }
 
-/// Compares the tape's gradient of `build` by every parameter with the central
-/// difference (f(θ + h) − f(θ − h)) / 2h, in f64.
+/// How derivatives are checked.
 ///
-/// `build` may return any shape: the check runs on a fixed combination of its
-/// elements, with coefficients that are all different, so that an error in any
-/// one shows. Keep parameters away from kinks (relu at 0), where the derivative
-/// does not exist, and gradients near 1 in size: a difference of 1e-6, relative to
-/// the gradient or to 1 if that is larger, passes as rounding.
+/// ```
+/// use autodiff::{Gradcheck, Params};
+///
+/// let mut params = Params::new();
+/// let x = params.add("x", [3], || 0.7)?;
+/// let closely = Gradcheck { tolerance: 1e-9, ..Gradcheck::default() };
+/// closely.check(&params, |g| g.param(x).tanh().square())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gradcheck {
+    /// h: by how much a parameter θ is moved, relative to |θ| or to 1 if that is larger.
+    /// There must be no kink (relu at 0) within it.
+    pub step: f64,
+    /// Disagreement that passes, relative to the larger of gradient and difference.
+    pub tolerance: f64,
+}
+
+impl Default for Gradcheck {
+    fn default() -> Self {
+        Self {
+            step: 1e-4,
+            tolerance: 1e-6,
+        }
+    }
+}
+
+/// Roundings that the terms of a function may carry, in units of ε.
+const ROUNDINGS: f64 = 200.0;
+
+impl Gradcheck {
+    /// Compares the tape's gradient of `build` by every parameter with central
+    /// differences D(h) = (f(θ + h) − f(θ − h))/2h in f64, extrapolated to h = 0 by
+    /// Richardson's rule, (4·D(h/2) − D(h))/3, whose error is of order h⁴.
+    ///
+    /// `build` may return any shape: the check runs on f = Σ cᵢ·yᵢ with coefficients that
+    /// are all different, so that an error in any one shows. Beside the tolerance only
+    /// what rounding can do to the difference passes, some 200·ε·Σ|cᵢ·yᵢ|/h.
+    ///
+    /// # Errors
+    /// [`GradcheckError::Mismatch`] at the first component that disagrees.
+    pub fn check(
+        self,
+        params: &Params<f64>,
+        build: impl for<'g> Fn(&'g Graph<f64>) -> Var<'g, f64>,
+    ) -> Result<(), GradcheckError> {
+        let (mut tape, [terms, _]) = record(|g| {
+            let y = build(g);
+            let shape = y.shape()?;
+            let coefficients: Vec<f64> = (1..=shape.elements())
+                .map(|i| (i as f64 * 1.7).sin() + 1.5)
+                .collect();
+            let terms = y * g.constant(shape, &coefficients);
+            Ok([terms, terms.sum()])
+        })?;
+        let mut theta = params.clone();
+        let mut grads = params.zeros_like();
+        let mut pass = tape.forward(&theta)?;
+        pass.backward(&mut grads)?;
+        let magnitude: f64 = pass.value(terms)?.iter().map(|term| term.abs()).sum();
+        for (name, param) in params.iter() {
+            for (index, i) in param.range().enumerate() {
+                let x = params.values()[i];
+                let h = self.step * x.abs().max(1.0);
+                let mut difference = |h: f64| -> Result<f64, Error> {
+                    let mut at = |x| {
+                        theta.values_mut()[i] = x;
+                        tape.forward(&theta)?.loss()
+                    };
+                    Ok((at(x + h)? - at(x - h)?) / (2.0 * h))
+                };
+                let difference = (4.0 * difference(h / 2.0)? - difference(h)?) / 3.0;
+                theta.values_mut()[i] = x;
+                let scale = difference.abs().max(grads[i].abs());
+                let rounding = ROUNDINGS * f64::EPSILON * magnitude / h;
+                let error = (grads[i] - difference).abs();
+                if error.is_nan() || error > self.tolerance * scale + rounding {
+                    return Err(GradcheckError::Mismatch {
+                        param: name.to_owned(),
+                        index,
+                        gradient: grads[i],
+                        difference,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`Gradcheck::check`] with the default step and tolerance.
 ///
 /// ```
 /// use autodiff::{Params, gradcheck};
@@ -70,47 +150,12 @@ impl From<Error> for GradcheckError {
 /// ```
 ///
 /// # Errors
-/// [`GradcheckError::Mismatch`] at the first component that disagrees.
+/// As [`Gradcheck::check`].
 pub fn gradcheck(
     params: &Params<f64>,
     build: impl for<'g> Fn(&'g Graph<f64>) -> Var<'g, f64>,
 ) -> Result<(), GradcheckError> {
-    let graph = Graph::new();
-    let y = build(&graph);
-    let coefficients: Vec<f64> = (1..=y.shape().elements())
-        .map(|i| (i as f64 * 1.7).sin() + 1.5)
-        .collect();
-    let root = (y * graph.constant(y.shape(), &coefficients)).sum().slot();
-    let mut tape = graph.finish(root)?;
-
-    let mut theta = params.values().to_vec();
-    let mut grads = params.zeros_like();
-    tape.forward(&theta)?;
-    tape.backward(&theta, &mut grads)?;
-    for (name, param) in params.iter() {
-        for (index, i) in param.range().enumerate() {
-            let x = theta[i];
-            let h = 1e-5 * x.abs().max(1.0);
-            let mut at = |x| -> Result<f64, Error> {
-                theta[i] = x;
-                tape.forward(&theta)?;
-                Ok(tape.root_value())
-            };
-            let difference = (at(x + h)? - at(x - h)?) / (2.0 * h);
-            theta[i] = x;
-            let scale = 1f64.max(difference.abs()).max(grads[i].abs());
-            let error = (grads[i] - difference).abs();
-            if error.is_nan() || error > TOLERANCE * scale {
-                return Err(GradcheckError::Mismatch {
-                    param: name.to_owned(),
-                    index,
-                    gradient: grads[i],
-                    difference,
-                });
-            }
-        }
-    }
-    Ok(())
+    Gradcheck::default().check(params, build)
 }
 
 #[cfg(test)]
@@ -168,5 +213,47 @@ mod tests {
         let x = params.add("x", [1], || 0.0).unwrap();
         let error = gradcheck(&params, |g| g.param(x).sqrt()).unwrap_err();
         assert!(matches!(error, GradcheckError::Mismatch { .. }), "{error}");
+    }
+
+    /// c·x², and a derivative of 0.
+    struct Flat(f64);
+
+    impl Op<f64> for Flat {
+        fn name(&self) -> &'static str {
+            "flat"
+        }
+        fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+            Ok(inputs[0])
+        }
+        fn forward(&mut self, x: &Inputs<f64>, y: &mut [f64]) {
+            y.iter_mut()
+                .zip(&x[0])
+                .for_each(|(y, x)| *y = self.0 * x * x);
+        }
+        fn backward(&mut self, _: &Inputs<f64>, _: &[f64], dy: &[f64], dx: &mut Gradients<f64>) {
+            let Some(dx) = dx.of(0) else { return };
+            dx.add(dy.iter().map(|_| 0.0));
+        }
+    }
+
+    #[test]
+    fn small_gradients_are_checked_as_closely_as_large_ones() {
+        let mut params = Params::new();
+        let x = params.add("x", [2], || 0.7).unwrap();
+        for c in [1.0, 1e-7, 1e-30] {
+            let flat = gradcheck(&params, |g| g.apply(Flat(c), &[g.param(x)]));
+            assert!(flat.is_err(), "{c}");
+            assert_eq!(gradcheck(&params, |g| g.param(x).square() * c), Ok(()));
+        }
+        let hidden = gradcheck(&params, |g| g.apply(Flat(1e-7), &[g.param(x)]) + 1.0);
+        assert!(hidden.is_err(), "beside a large constant");
+    }
+
+    #[test]
+    fn strongly_curved_functions_pass() {
+        let mut params = Params::new();
+        let x = params.add("x", [2], || 0.7).unwrap();
+        // h²·f‴/6 is 1.5e-6 of f′ here: plain central differences would be off by that.
+        assert_eq!(gradcheck(&params, |g| (g.param(x) * 30.0).exp()), Ok(()));
     }
 }

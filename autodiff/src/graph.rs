@@ -1,19 +1,67 @@
 //! Recording: expressions of [`Var`]s append operations to a [`Graph`].
 
-use crate::op::{Op, Storage};
-use crate::params::{Buffer, Param, empty, zeros};
+use crate::memory::{Buffer, Slot, Storage, Variable, empty, zeros_of};
+use crate::op::Op;
+use crate::params::Param;
 use crate::tape::{Node, Tape};
 use crate::{Error, Params, Real, Shape};
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Records the operations of one computation.
+/// Records a computation: the tape that runs it, and the handles of the values that
+/// `build` returns. The last of these is the root: what the tape differentiates.
 ///
-/// Nothing is computed while recording: the result, a [`Tape`], runs as often as
-/// there are steps. An operation on wrong shapes does not fail at once but makes
-/// [`Graph::finish`] fail, with the first such operation, both shapes and the
-/// line that recorded it; expressions stay readable.
+/// ```
+/// let (mut tape, [x, y]) = autodiff::record(|g| {
+///     let x = g.input([3]);
+///     Ok([x, x.square().sum()])
+/// })?;
+/// tape.set(x, &[1.0, 2.0, 3.0])?;
+/// let no_params = autodiff::Params::new();
+/// let pass = tape.forward(&no_params)?;
+/// assert_eq!(pass.value(y)?, [14.0]);
+/// # Ok::<(), autodiff::Error>(())
+/// ```
+///
+/// A variable belongs to its recording. What is made of those of two does not compile as
+/// a result of either, and is an error where it is no result:
+///
+/// ```compile_fail
+/// # use autodiff::record;
+/// let outer = record::<f64, 1>(|outer| {
+///     let x = outer.input([2]);
+///     record(|inner| Ok([inner.input([2]) + x]))?;
+///     Ok([x])
+/// });
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`]: the first operation that was applied to shapes it is not defined
+/// for, with the line that recorded it. [`Error::Root`] if the root is a parameter.
+/// Whatever `build` returns.
+pub fn record<T: Real, const N: usize>(
+    build: impl for<'g> FnOnce(&'g Graph<T>) -> Result<[Var<'g, T>; N], Error>,
+) -> Result<(Tape<T>, [Slot; N]), Error> {
+    const { assert!(N > 0, "a recording returns at least its root") };
+    let graph = Graph::new();
+    let slots = build(&graph).map(|vars| vars.map(|var| var.slot()));
+    // The first error is the reason for those that follow from it.
+    if let Some(error) = graph.error() {
+        return Err(error);
+    }
+    let slots = slots?;
+    let tape = graph.finish(slots[N - 1])?;
+    Ok((tape, slots))
+}
+
+/// A computation while [`record`] records it.
+///
+/// Nothing is computed: the result, a [`Tape`], runs as often as there are steps. An
+/// operation on wrong shapes makes [`record`] fail, with the first such operation, its
+/// shapes and the line of the call; until then expressions stay readable, and
+/// [`Var::shape`] reports the error to who needs a shape.
 pub struct Graph<T> {
     id: u64,
     recording: RefCell<Recording<T>>,
@@ -30,14 +78,9 @@ struct Recording<T> {
     storages: Vec<Storage>,
     buffers: Vec<Buffer<T>>,
     nodes: Vec<Node<T>>,
+    /// Every parameter that a storage views.
+    params: Vec<Param>,
     error: Option<Error>,
-}
-
-/// A shape over a storage; a reshaped variable shares its storage.
-#[derive(Clone, Copy)]
-pub(crate) struct Variable {
-    pub(crate) shape: Shape,
-    pub(crate) storage: usize,
 }
 
 /// A value of the computation being recorded. Copy it freely.
@@ -55,28 +98,34 @@ impl<T> Clone for Var<'_, T> {
 
 impl<T> Copy for Var<'_, T> {}
 
-/// A place on a finished [`Tape`], to write data to or read results from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub(crate) recording: u64,
-    /// `None` for a variable that could not be recorded: its graph has no tape.
-    pub(crate) index: Option<usize>,
+impl<T: Real> fmt::Debug for Graph<T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let recording = self.recording.borrow();
+        let operations: Vec<_> = recording.nodes.iter().map(Node::name).collect();
+        f.debug_struct("Graph")
+            .field("operations", &operations)
+            .field("error", &recording.error)
+            .finish()
+    }
 }
 
-impl<T: Real> Default for Graph<T> {
-    fn default() -> Self {
-        Self::new()
+impl<T: Real> fmt::Debug for Var<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.shape() {
+            Ok(shape) => write!(f, "Var of shape {shape}"),
+            Err(error) => write!(f, "Var that failed: {error}"),
+        }
     }
 }
 
 impl<T: Real> Graph<T> {
-    /// An empty recording.
-    pub fn new() -> Self {
+    fn new() -> Self {
         let recording = Recording {
             vars: Vec::new(),
             storages: Vec::new(),
             buffers: Vec::new(),
             nodes: Vec::new(),
+            params: Vec::new(),
             error: None,
         };
         Self {
@@ -85,23 +134,27 @@ impl<T: Real> Graph<T> {
         }
     }
 
+    /// The first operation on shapes that it is not defined for.
+    fn error(&self) -> Option<Error> {
+        self.recording.borrow().error.clone()
+    }
+
     /// Data that changes from step to step: [`Tape::set`] it. Zero until then. Not
     /// differentiated.
     #[track_caller]
     pub fn input(&self, shape: impl Into<Shape>) -> Var<'_, T> {
         let shape = shape.into();
-        if !fits_memory::<T>(shape) {
+        let Some(buffer) = zeros_of(shape) else {
             return self.fail("input", vec![shape], TOO_LARGE.to_owned());
-        }
-        let input = Storage::Data { settable: true };
-        self.push(shape, input, zeros(shape.elements()))
+        };
+        self.push(shape, Storage::Data { settable: true }, buffer)
     }
 
     /// Data that never changes. Not differentiated.
     #[track_caller]
     pub fn constant(&self, shape: impl Into<Shape>, data: &[T]) -> Var<'_, T> {
         let shape = shape.into();
-        if data.len() != shape.elements() {
+        if shape.elements_in_memory::<T>() != Some(data.len()) {
             let why = format!(
                 "expected {} elements, found {}",
                 shape.elements(),
@@ -113,24 +166,25 @@ impl<T: Real> Graph<T> {
         self.push(shape, constant, Buffer::from_slice(64, data))
     }
 
-    /// A parameter: the tape reads it from the flat vector given to
-    /// [`Tape::forward`] and writes its gradient to the flat vector given to
-    /// [`Tape::backward`].
+    /// A parameter: the tape reads it from the [`Params`] given to [`Tape::forward`]
+    /// and writes its gradient to the flat vector given to
+    /// [`Pass::backward`](crate::Pass::backward).
     pub fn param(&self, param: Param) -> Var<'_, T> {
-        self.view_of_params(param.offset, param.shape)
+        self.view_of_params(&[param], param.shape)
     }
 
     /// All parameters added so far as one flat variable, for penalties on all of
     /// them.
     pub fn all_params(&self, params: &Params<T>) -> Var<'_, T> {
-        self.view_of_params(0, Shape::from([params.len()]))
+        let all: Vec<Param> = params.iter().map(|(_, param)| param).collect();
+        self.view_of_params(&all, Shape::from([params.len()]))
     }
 
     /// Appends `op` applied to `inputs`: what every method of [`Var`] comes to,
     /// and the way to use an operation of your own.
     #[track_caller]
     pub fn apply<'g>(&'g self, mut op: impl Op<T>, inputs: &[Var<'g, T>]) -> Var<'g, T> {
-        let shapes: Vec<Shape> = inputs.iter().map(|v| v.shape()).collect();
+        let shapes: Vec<Shape> = inputs.iter().map(|v| v.recorded_shape()).collect();
         if let Some(i) = inputs.iter().position(|v| v.graph.id != self.id) {
             let why = format!("operand {i} belongs to another graph");
             return self.fail(op.name(), shapes, why);
@@ -142,14 +196,16 @@ impl<T: Real> Graph<T> {
             };
         };
         let shape = match op.infer(&shapes) {
-            Ok(shape) if fits_memory::<T>(shape) => shape,
-            Ok(_) => return self.fail(op.name(), shapes, TOO_LARGE.to_owned()),
+            Ok(shape) => shape,
             Err(why) => return self.fail(op.name(), shapes, why),
+        };
+        let Some(buffer) = zeros_of(shape) else {
+            return self.fail(op.name(), shapes, TOO_LARGE.to_owned());
         };
         let result = Storage::Result {
             differentiable: self.any_differentiable(&operands),
         };
-        let y = self.push(shape, result, zeros(shape.elements()));
+        let y = self.push(shape, result, buffer);
         let recording = &mut *self.recording.borrow_mut();
         recording.nodes.push(Node {
             op: Box::new(op),
@@ -160,18 +216,11 @@ impl<T: Real> Graph<T> {
     }
 
     /// The tape that computes everything recorded, and differentiates `root`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`]: the first operation that was applied to shapes it is not
-    /// defined for. [`Error::Root`] if `root` is a parameter or of another graph.
-    pub fn finish(self, root: Slot) -> Result<Tape<T>, Error> {
+    fn finish(self, root: Slot) -> Result<Tape<T>, Error> {
         let recording = self.recording.into_inner();
-        if let Some(error) = recording.error {
-            return Err(error);
-        }
         let variable = match root.index {
             Some(index) if root.recording == self.id => recording.vars[index],
-            _ => return Err(Error::Root("a variable of another graph".to_owned())),
+            _ => return Err(Error::OtherTape),
         };
         if let Storage::Param { .. } = recording.storages[variable.storage] {
             return Err(Error::Root("a parameter itself".to_owned()));
@@ -181,6 +230,7 @@ impl<T: Real> Graph<T> {
             recording.vars,
             recording.storages,
             recording.buffers,
+            recording.params,
             root,
         ))
     }
@@ -206,22 +256,30 @@ impl<T: Real> Graph<T> {
             .any(|&s| recording.storages[s].differentiable())
     }
 
-    /// Views of one range share one storage, so that their gradients add up.
-    fn view_of_params(&self, offset: usize, shape: Shape) -> Var<'_, T> {
+    /// Views of one range of the same parameters share one storage, so that their
+    /// gradients add up.
+    fn view_of_params(&self, params: &[Param], shape: Shape) -> Var<'_, T> {
         let recording = &mut *self.recording.borrow_mut();
-        let wanted = (offset, shape.elements());
-        let known = recording
-            .storages
-            .iter()
-            .position(|s| matches!(*s, Storage::Param { offset, len } if (offset, len) == wanted));
+        // The offset of no parameters at all does not matter: they have no elements.
+        let (wanted, from) = params.first().map_or((u64::MAX, 0), |p| (p.id, p.offset));
+        let elements = shape.elements();
+        let known = recording.storages.iter().position(|s| {
+            matches!(*s, Storage::Param { first, len, .. } if (first, len) == (wanted, elements))
+        });
         let storage = known.unwrap_or_else(|| {
             recording.storages.push(Storage::Param {
-                offset,
-                len: shape.elements(),
+                first: wanted,
+                offset: from,
+                len: elements,
             });
             recording.buffers.push(empty());
             recording.storages.len() - 1
         });
+        for param in params {
+            if !recording.params.contains(param) {
+                recording.params.push(*param);
+            }
+        }
         let index = recording.var(shape, storage);
         Var { graph: self, index }
     }
@@ -243,11 +301,7 @@ impl<T: Real> Graph<T> {
     }
 }
 
-const TOO_LARGE: &str = "the result has more elements than memory can hold";
-
-fn fits_memory<T>(shape: Shape) -> bool {
-    shape.elements() <= isize::MAX as usize / size_of::<T>()
-}
+const TOO_LARGE: &str = "it has more elements than memory can hold";
 
 impl<T> Recording<T> {
     fn var(&mut self, shape: Shape, storage: usize) -> Option<usize> {
@@ -257,14 +311,27 @@ impl<T> Recording<T> {
 }
 
 impl<'g, T: Real> Var<'g, T> {
+    /// Its shape.
+    ///
+    /// # Errors
+    /// The error of the recording, once an operation on wrong shapes has failed: a value
+    /// that comes of it has no shape.
+    pub fn shape(&self) -> Result<Shape, Error> {
+        match (self.index, self.graph.error()) {
+            (None, Some(error)) => Err(error),
+            _ => Ok(self.recorded_shape()),
+        }
+    }
+
     /// Its shape; that of a scalar if an operation before it failed.
-    pub fn shape(&self) -> Shape {
+    pub(crate) fn recorded_shape(&self) -> Shape {
         let recording = self.graph.recording.borrow();
         self.index
             .map_or(Shape::default(), |i| recording.vars[i].shape)
     }
 
-    /// Its place on the tape that the recording becomes.
+    /// Its handle on the tape that the recording becomes: for those that the array which
+    /// [`record`] returns has no room for.
     pub fn slot(&self) -> Slot {
         Slot {
             recording: self.graph.id,
@@ -282,8 +349,8 @@ impl<'g, T: Real> Var<'g, T> {
     pub fn reshape(self, shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
         let Some(index) = self.index else { return self };
-        let from = self.shape();
-        if from.elements() != shape.elements() {
+        let from = self.recorded_shape();
+        if shape.elements_in_memory::<T>() != Some(from.elements()) {
             let why = "both need the same number of elements".to_owned();
             return self.graph.fail("reshape", vec![from, shape], why);
         }
@@ -299,9 +366,8 @@ mod tests {
     use super::*;
 
     fn message(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> String {
-        let graph = Graph::new();
-        let root = f(&graph).slot();
-        graph.finish(root).err().expect("an error").to_string()
+        let recorded = record(|g| Ok([f(g)]));
+        recorded.err().expect("an error").to_string()
     }
 
     #[test]
@@ -318,6 +384,36 @@ mod tests {
                 file!()
             )
         );
+    }
+
+    #[test]
+    fn who_needs_the_shape_of_what_failed_gets_the_reason() {
+        let line = line!() + 2;
+        let recorded = record::<f64, 1>(|g| {
+            let y = g.input([2, 3]).matmul(g.input([4, 5]));
+            let columns = y.shape()?[1];
+            Ok([y.reshape([columns])])
+        });
+        let message = recorded.err().expect("3 is not 4").to_string();
+        assert!(
+            message.starts_with("matmul of [2, 3] and [4, 5]"),
+            "{message}"
+        );
+        assert!(
+            message.contains(&format!("{}:{line}:", file!())),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_callers_comes_through() {
+        let mut params = Params::<f64>::new();
+        let recorded = record::<f64, 1>(|g| {
+            let w = params.add("w", [2], || 0.0)?;
+            params.add("w", [2], || 0.0)?;
+            Ok([g.param(w).sum()])
+        });
+        assert_eq!(recorded.err(), Some(Error::DuplicateName("w".to_owned())));
     }
 
     #[test]
@@ -340,15 +436,20 @@ mod tests {
 
     #[test]
     fn variables_of_two_graphs_do_not_mix() {
-        let other = Graph::new();
-        let stranger = other.input([2]);
-        let graph = Graph::<f64>::new();
-        let root = (graph.input([2]) + stranger).slot();
-        let message = graph.finish(root).err().expect("two graphs").to_string();
-        assert!(
-            message.contains("operand 1 belongs to another graph"),
-            "{message}"
-        );
+        let recorded = record::<f64, 1>(|outer| {
+            let stranger = outer.input([2]);
+            let inner = record(|g| {
+                let _mixed = g.input([2]) + stranger;
+                Ok([g.input([2])])
+            });
+            let message = inner.err().expect("two graphs").to_string();
+            assert!(
+                message.contains("operand 1 belongs to another graph"),
+                "{message}"
+            );
+            Ok([stranger.sum()])
+        });
+        assert!(recorded.is_ok());
     }
 
     #[test]
@@ -356,9 +457,18 @@ mod tests {
         let huge = 1 << 40;
         for result in [
             message(|g| g.input([huge, huge])),
+            message(|g| g.input([1 << 50])),
+            message(|g| g.input([huge, huge, 0]).sum_over(&[2])),
             message(|g| g.input([huge, 0]).matmul(g.input([0, huge]))),
+            message(|g| g.input([huge, 0]).reshape([0, huge, huge])),
+            message(|g| g.constant([huge, 0, huge], &[])),
+            message(|g| {
+                let column = g.input([0, huge]);
+                g.concat(1, &[column; 1 << 10]).transpose().sum_over(&[1])
+            }),
         ] {
-            assert!(result.contains("more elements than memory"), "{result}");
+            let told = ["more elements than memory", "elements"];
+            assert!(told.iter().any(|what| result.contains(what)), "{result}");
         }
     }
 }

@@ -4,10 +4,10 @@
 //!
 //! A computation is recorded once and run many times. Expressions of [`Var`]s record
 //! it: each operation appends one entry to a [`Graph`], and nothing is computed yet.
-//! [`Graph::finish`] turns the list into a [`Tape`], which runs it in two sweeps:
+//! [`record`] turns the list into a [`Tape`], which runs it in two sweeps:
 //!
 //! * [`Tape::forward`] computes the entries from first to last and keeps every value;
-//! * [`Tape::backward`] walks from last to first. It carries dv = ∂L/∂v, the derivative
+//! * [`Pass::backward`] walks from last to first. It carries dv = ∂L/∂v, the derivative
 //!   of the final scalar L, for every value v. An entry y = f(x) turns dy into its
 //!   share of dx by the chain rule, dx += dy · ∂f/∂x.
 //!
@@ -28,27 +28,26 @@
 //! | L = (y − t)² | 0.04 | dy = dL·2(y − t) | dL = 1 |
 //!
 //! ```
-//! use autodiff::{Graph, Params};
+//! use autodiff::{Params, record};
 //!
 //! let ln3 = 3f64.ln();
 //! let mut params = Params::new();
 //! let w = params.add("w", [], || ln3)?;
 //! let b = params.add("b", [], || -ln3)?;
 //!
-//! let graph = Graph::new();
-//! let (x, t) = (graph.input([]), graph.constant([], &[1.0]));
-//! let p = graph.param(w) * x;
-//! let z = p + graph.param(b);
-//! let y = z.tanh();
-//! let loss = (y - t).square();
-//! // Slots are the places of these values on the tape.
-//! let [x, p, z, y, loss] = [x, p, z, y, loss].map(|v| v.slot());
-//! let mut tape = graph.finish(loss)?;
+//! // The array names the values to be reached later; the last is the root L.
+//! let (mut tape, [x, p, z, y, loss]) = record(|g| {
+//!     let (x, t) = (g.input([]), g.constant([], &[1.0]));
+//!     let p = g.param(w) * x;
+//!     let z = p + g.param(b);
+//!     let y = z.tanh();
+//!     Ok([x, p, z, y, (y - t).square()])
+//! })?;
 //!
 //! tape.set(x, &[2.0])?;
-//! tape.forward(params.values())?;
+//! let mut pass = tape.forward(&params)?;
 //! let mut grads = params.zeros_like();
-//! tape.backward(params.values(), &mut grads)?;
+//! pass.backward(&mut grads)?;
 //!
 //! let close = |found: f64, on_paper: f64| assert!((found - on_paper).abs() < 1e-15);
 //! for (slot, value, gradient) in [
@@ -57,8 +56,8 @@
 //!     (y, 0.8, -0.4),
 //!     (loss, 0.04, 1.0),
 //! ] {
-//!     close(tape.value(slot)[0], value);
-//!     close(tape.gradient(slot).unwrap()[0], gradient);
+//!     close(pass.value(slot)?[0], value);
+//!     close(pass.gradient(slot)?.unwrap()[0], gradient);
 //! }
 //! close(grads[w.range()][0], -0.288);
 //! close(grads[b.range()][0], -0.144);
@@ -72,23 +71,22 @@
 //! sees two slices. Plain gradient descent, on points of the line 2x + 1:
 //!
 //! ```
-//! use autodiff::{Graph, Params};
+//! use autodiff::{Params, record};
 //!
 //! let mut params = Params::new();
 //! let w = params.add("w", [1, 1], || 0.0)?;
 //! let b = params.add("b", [1], || 0.0)?;
 //!
-//! let graph = Graph::new();
-//! let x = graph.constant([4, 1], &[0.0, 1.0, 2.0, 3.0]);
-//! let targets = graph.constant([4, 1], &[1.0, 3.0, 5.0, 7.0]);
-//! let y = x.affine(graph.param(w), graph.param(b));
-//! let loss = (y.squared_error(targets) / 4.0).slot();
-//! let mut tape = graph.finish(loss)?;
+//! let (mut tape, _) = record(|g| {
+//!     let x = g.constant([4, 1], &[0.0, 1.0, 2.0, 3.0]);
+//!     let targets = g.constant([4, 1], &[1.0, 3.0, 5.0, 7.0]);
+//!     let y = x.affine(g.param(w), g.param(b));
+//!     Ok([y.squared_error(targets) / 4.0])
+//! })?;
 //!
 //! let mut grads = params.zeros_like();
 //! for _ in 0..500 {
-//!     tape.forward(params.values())?;
-//!     tape.backward(params.values(), &mut grads)?;
+//!     tape.forward(&params)?.backward(&mut grads)?;
 //!     for (theta, gradient) in params.values_mut().iter_mut().zip(grads.iter()) {
 //!         *theta -= 0.1 * gradient;
 //!     }
@@ -112,7 +110,7 @@
 //! | `a * b` | aᵢ·bᵢ, broadcast | da = dy·b, db = dy·a |
 //! | `a / b` | aᵢ/bᵢ, broadcast | da = dy/b, db = −dy·a/b² |
 //! | `x + c`, `x - c`, `c - x`, `-x` | ±x ± c | dx = ±dy |
-//! | `x * c`, `x / c` | c·x, (1/c)·x | dx = c·dy, (1/c)·dy |
+//! | `x * c`, `x / c` | c·x, x/c | dx = c·dy, dy/c |
 //! | [`exp`](Var::exp) | eˣ | dx = dy·y |
 //! | [`ln`](Var::ln) | ln x | dx = dy/x |
 //! | [`sqrt`](Var::sqrt) | √x | dx = dy/2y |
@@ -145,7 +143,7 @@
 //! *Broadcast* means: axes are aligned at the last one, and where one operand has
 //! extent 1, or no axis, it is stretched; its gradient is summed over what it was
 //! stretched along. Shapes that an operation is not defined for make
-//! [`Graph::finish`] fail with the operation, the shapes and the line of your source.
+//! [`record`] fail with the operation, the shapes and the line of your source.
 //!
 //! # Adding an operation
 //!
@@ -196,8 +194,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `graph.rs` | recording: [`Graph`], [`Var`], [`Slot`] |
-//! | `tape.rs` | running: [`Tape`], the two sweeps |
+//! | `graph.rs` | recording: [`record`], [`Graph`], [`Var`] |
+//! | `tape/` | running: [`Tape`], [`Pass`], the two sweeps, where gradients live |
+//! | `memory.rs` | what is kept and where; the words for it |
 //! | `op.rs` | what an operation is: [`Op`], its [`Inputs`] and [`Gradients`] |
 //! | `ops/` | the operations, one a file: function, derivative, test |
 //! | `parallel.rs` | [`parallel`]: fixed chunks of work on the threads of a tape |
@@ -254,9 +253,9 @@
 //!   what is made of it are vectorised ([`kernels::exp`] says how exact they are); the
 //!   logarithm is not. `cargo bench -p autodiff` measures products and elementwise
 //!   operations.
-//! * **Errors.** Wrong shapes, lengths, slots and orders of passes are [`Error`]s that
-//!   name what was expected and found. A [`Slot`] used as an index into another tape
-//!   panics, as indexing does.
+//! * **Errors.** Wrong shapes, lengths, slots and parameters are [`Error`]s that name
+//!   what was expected and found. A [`Pass`] borrows the tape and its parameters, so a
+//!   value that is not theirs does not compile.
 #![deny(unsafe_code)]
 
 mod error;
@@ -264,6 +263,7 @@ mod gradcheck;
 mod graph;
 #[allow(unsafe_code)]
 pub mod kernels;
+mod memory;
 mod op;
 mod ops;
 pub mod parallel;
@@ -276,11 +276,12 @@ mod tape;
 mod testing;
 
 pub use error::Error;
-pub use gradcheck::{GradcheckError, gradcheck};
-pub use graph::{Graph, Slot, Var};
+pub use gradcheck::{Gradcheck, GradcheckError, gradcheck};
+pub use graph::{Graph, Var, record};
+pub use memory::Slot;
 pub use op::{Gradient, Gradients, Inputs, Op};
 pub use ops::{BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding};
 pub use params::{GradientVector, Param, Params};
 pub use real::Real;
 pub use shape::{MAX_RANK, Shape};
-pub use tape::Tape;
+pub use tape::{Pass, Tape};

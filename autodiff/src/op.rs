@@ -1,8 +1,7 @@
 //! What an operation is.
 
-use crate::kernels::{Store, dispatch_once};
-use crate::params::Buffer;
-use crate::tape::Place;
+use crate::kernels::{Matrix, Term, gemm};
+use crate::memory::{Buffer, Place, Storage};
 use crate::{Real, Shape};
 use std::any::Any;
 use std::ops::Index;
@@ -20,9 +19,9 @@ use std::ops::Index;
 /// * what `forward` leaves for `backward` (probabilities, a mask, an argmax): a
 ///   buffer, allocated by `infer` so that steps allocate nothing;
 /// * what lasts from step to step: running statistics that `forward` updates, the
-///   random generator that it draws from, a mode such as training or evaluation.
-///   [`Tape::op_mut`](crate::Tape::op_mut) reaches them between steps, to set the
-///   mode, to save and to restore.
+///   random generator that it draws from.
+///   [`Tape::op_mut`](crate::Tape::op_mut) reaches them between steps, to save and to
+///   restore them.
 ///
 /// `backward` changes none of it: after one `forward` it gives the same gradients as
 /// often as it is asked. [`gradcheck`](crate::gradcheck()) runs `forward` many times
@@ -33,6 +32,7 @@ pub trait Op<T: Real>: Any + Send {
     fn name(&self) -> &'static str;
 
     /// The result's shape for operands of these shapes, or what is wrong with them.
+    /// No product of extents of one operand overflows.
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String>;
 
     /// Computes y from x. Every element of `y` must be written: it holds the
@@ -42,28 +42,6 @@ pub trait Op<T: Real>: Any + Send {
     /// The chain rule: given dy = ∂L/∂y, adds ∂L/∂xᵢ = Σⱼ dyⱼ · ∂yⱼ/∂xᵢ to every
     /// gradient that [`Gradients::of`] hands out. `y` is what `forward` wrote.
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>);
-}
-
-/// Where the elements of a variable are kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Storage {
-    /// A buffer of the tape's own: an input (`settable`) or a constant.
-    Data { settable: bool },
-    /// A buffer of the tape's own, written by one operation.
-    Result { differentiable: bool },
-    /// A view of the flat parameter vector.
-    Param { offset: usize, len: usize },
-}
-
-impl Storage {
-    /// Whether it has a gradient: whether it depends on a parameter.
-    pub(crate) fn differentiable(&self) -> bool {
-        match *self {
-            Storage::Data { .. } => false,
-            Storage::Result { differentiable } => differentiable,
-            Storage::Param { .. } => true,
-        }
-    }
 }
 
 /// The operands of an operation: `x[i]` is the i-th, flat and row-major.
@@ -81,7 +59,7 @@ impl<T: Real> Index<usize> for Inputs<'_, T> {
         let storage = self.operands[i];
         match self.storages[storage] {
             Storage::Data { .. } | Storage::Result { .. } => &self.buffers[storage],
-            Storage::Param { offset, len } => &self.params[offset..offset + len],
+            Storage::Param { offset, len, .. } => &self.params[offset..offset + len],
         }
     }
 }
@@ -117,38 +95,33 @@ impl<T: Real> Gradients<'_, T> {
     }
 
     /// The gradient of the i-th operand, or `None` if nobody asks for it (data
-    /// and constants). Whoever takes it must write it.
+    /// and constants).
     pub fn of(&mut self, i: usize) -> Option<Gradient<'_, T>> {
         let storage = self.operands[i];
         if !self.storages[storage].differentiable() {
             return None;
         }
         let values = match self.storages[storage] {
-            Storage::Param { offset, len } => &mut self.params[offset..offset + len],
+            Storage::Param { offset, len, .. } => &mut self.params[offset..offset + len],
             _ => {
                 let Place { buffer, len } = self.places[storage];
                 &mut self.buffers[buffer][..len]
             }
         };
-        let into = if self.written[storage] {
-            Store::Add
-        } else {
-            Store::Overwrite
-        };
-        self.written[storage] = true;
-        Some(Gradient { values, into })
+        let written = &mut self.written[storage];
+        Some(Gradient { values, written })
     }
 }
 
 /// One gradient, to be added to.
 ///
-/// The first operation to write a gradient finds the previous step's content in
-/// it and overwrites; the later ones add. This saves a pass that zeroes it.
+/// The first operation to write a gradient finds the previous step's content in it and
+/// overwrites; the later ones add ([`Term`]). This saves a pass that zeroes it. Each
+/// method writes all elements; a gradient that is dropped unwritten has got no term.
 pub struct Gradient<'a, T> {
-    /// Flat, in the shape of the operand.
-    pub values: &'a mut [T],
-    /// Whether to overwrite `values` or to add to them.
-    pub into: Store,
+    values: &'a mut [T],
+    /// Whether `values` holds terms of this backward pass already.
+    written: &'a mut bool,
 }
 
 impl<'a, T: Real> Gradient<'a, T> {
@@ -158,32 +131,33 @@ impl<'a, T: Real> Gradient<'a, T> {
     /// If there are more or fewer terms than elements.
     #[inline(always)]
     pub fn add(self, terms: impl ExactSizeIterator<Item = T>) {
-        assert_eq!(terms.len(), self.values.len(), "one term for each element");
-        match self.into {
-            Store::Overwrite => fill(self.values, terms),
-            Store::Add => dispatch_once(
-                #[inline(always)]
-                || self.values.iter_mut().zip(terms).for_each(|(g, t)| *g += t),
-            ),
-        }
+        let (values, term) = self.parts();
+        term.write(values, terms);
+    }
+
+    /// Adds the matrix product a·b, with a: m×k and b: k×n.
+    ///
+    /// # Panics
+    /// If a length is not that of its matrix.
+    pub fn add_product(self, [m, k, n]: [usize; 3], a: Matrix<T>, b: Matrix<T>) {
+        let (values, term) = self.parts();
+        gemm(m, k, n, a, b, values, term);
     }
 
     /// The elements, zeroed if nothing was added to them before, so that the
     /// caller can add in any order.
     pub fn zeroed(self) -> &'a mut [T] {
-        if self.into == Store::Overwrite {
-            self.values.fill(T::zero());
+        let (values, term) = self.parts();
+        if term == Term::First {
+            values.fill(T::zero());
         }
-        self.values
+        values
     }
-}
 
-/// Writes one value to each element of `y`.
-#[inline(always)]
-pub(crate) fn fill<T: Real>(y: &mut [T], values: impl ExactSizeIterator<Item = T>) {
-    debug_assert_eq!(values.len(), y.len());
-    dispatch_once(
-        #[inline(always)]
-        || y.iter_mut().zip(values).for_each(|(y, v)| *y = v),
-    );
+    /// The elements, all of which the caller writes, and what with.
+    pub(crate) fn parts(self) -> (&'a mut [T], Term) {
+        let written = std::mem::replace(self.written, true);
+        let term = if written { Term::Further } else { Term::First };
+        (self.values, term)
+    }
 }

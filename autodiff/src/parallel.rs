@@ -2,7 +2,7 @@
 //!
 //! An operation that is worth several threads cuts its work into chunks and hands
 //! them to [`for_each`]. Within [`Tape::forward`](crate::Tape::forward) and
-//! [`Tape::backward`](crate::Tape::backward) of a tape that
+//! [`Pass::backward`](crate::Pass::backward) of a tape that
 //! [has threads](crate::Tape::set_threads) they are shared out among these; anywhere
 //! else they run one after another.
 //!
@@ -12,6 +12,8 @@
 //! after `for_each` has returned.
 //!
 //! Nothing is allocated.
+
+use std::cell::Cell;
 
 /// What can be cut into chunks that different threads may work on.
 pub trait Chunks: Send + Sized {
@@ -105,12 +107,28 @@ pub fn for_each<C: Chunks>(count: usize, chunks: C, work: impl Fn(usize, C::Item
     }
 }
 
+thread_local! {
+    /// Threads that the tape that runs on this thread has, itself included.
+    static THREADS: Cell<usize> = const { Cell::new(1) };
+}
+
 /// Threads that [`for_each`] would use if it were called here.
 pub fn threads() -> usize {
-    match rayon::current_thread_index() {
-        Some(_) => rayon::current_num_threads(),
-        None => 1,
+    THREADS.get()
+}
+
+/// Runs `work`, in which [`for_each`] uses this many threads of the pool that this thread is
+/// of. A pool that somebody else called from is none of the tape's: a tape of one thread
+/// works on the thread that called it, wherever that belongs.
+pub(crate) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+    struct Restore(usize);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            THREADS.set(self.0);
+        }
     }
+    let _before = Restore(THREADS.replace(threads));
+    work()
 }
 
 fn in_turn<C: Chunks>(
@@ -167,7 +185,8 @@ mod tests {
         assert_eq!(alone.1, [3, 3, 3, 2]);
         for threads in [2, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            assert_eq!(pool.build().unwrap().install(trace), alone);
+            let run = || with_threads(threads, trace);
+            assert_eq!(pool.build().unwrap().install(run), alone);
         }
     }
 
@@ -182,17 +201,32 @@ mod tests {
         for_each(3, chunks_of(&mut [0; 11], 3), |_, chunk| chunk.fill(1));
     }
 
+    fn pool_of_two() -> rayon::ThreadPool {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        pool.unwrap()
+    }
+
     #[test]
     fn work_is_shared_among_threads() {
-        use std::sync::Barrier;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
-        let both_are_here = Barrier::new(2);
-        pool.unwrap().install(|| {
+        let both_are_here = std::sync::Barrier::new(2);
+        let work = || {
             assert_eq!(threads(), 2);
             for_each(2, (), |_, ()| {
                 both_are_here.wait();
             });
-        });
+        };
+        pool_of_two().install(|| with_threads(2, work));
         assert_eq!(threads(), 1);
+    }
+
+    #[test]
+    fn the_pool_of_somebody_else_is_left_alone() {
+        pool_of_two().install(|| {
+            assert_eq!(threads(), 1);
+            let here = std::thread::current().id();
+            for_each(64, (), |_, ()| {
+                assert_eq!(std::thread::current().id(), here)
+            });
+        });
     }
 }

@@ -1,38 +1,51 @@
 //! Parameters: one flat vector with named views.
 
+use crate::memory::{Buffer, empty};
 use crate::{Error, Real, Shape};
 use aligned_vec::{AVec, ConstAlign};
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A buffer whose start lies on a cache line, so that full vectors never
-/// straddle two.
-pub(crate) type Buffer<T> = AVec<T, ConstAlign<64>>;
-
-/// No elements; allocates nothing.
-pub(crate) fn empty<T: Real>() -> Buffer<T> {
-    Buffer::new(64)
-}
-
-pub(crate) fn zeros<T: Real>(len: usize) -> Buffer<T> {
-    AVec::from_iter(64, std::iter::repeat_n(T::zero(), len))
-}
-
-/// A flat vector of gradients.
+/// A flat vector of gradients, in the layout of the [`Params`] that it belongs to.
 ///
-/// Its alignment differs from that of the parameters, so that large vectors of both
-/// do not lie a multiple of 4 KiB apart: an optimiser that walks them side by side
-/// would have each load wait for an unrelated store ("4K aliasing" in Agner Fog's
-/// *Microarchitecture*).
-pub type GradientVector<T> = AVec<T, ConstAlign<128>>;
+/// It starts on another alignment than the parameters. Large vectors of both would
+/// otherwise often lie a multiple of 4 KiB apart, and an optimiser that walks them side
+/// by side would have each load wait for an unrelated store ("4K aliasing" in Agner Fog's
+/// *Microarchitecture*). Whether it helps is up to the allocator; with glibc's it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientVector<T>(AVec<T, ConstAlign<128>>);
 
-/// Where one parameter lies in the flat vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl<T> Deref for GradientVector<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for GradientVector<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
+/// The handle of one parameter: its shape, and its place in the flat vector.
+///
+/// No two parameters are equal, even of different [`Params`]: a tape recorded with one
+/// refuses to run with another that lies in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Param {
+    pub(crate) id: u64,
     pub(crate) offset: usize,
     pub(crate) shape: Shape,
 }
 
 impl Param {
+    fn new(offset: usize, shape: Shape) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, offset, shape }
+    }
+
     /// Its shape.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -46,8 +59,9 @@ impl Param {
 
 /// All parameters of a model in one flat vector.
 ///
-/// An optimiser, a checkpoint or a norm sees one slice; a model sees named
-/// tensors. Gradients come in a vector of the same layout.
+/// An optimiser, a checkpoint or a norm sees one slice; a model sees named tensors.
+/// Gradients come in a vector of the same layout. A clone holds the same parameters
+/// with values of its own: what was recorded with the one runs with the other.
 #[derive(Clone, Debug)]
 pub struct Params<T> {
     values: Buffer<T>,
@@ -73,22 +87,25 @@ impl<T: Real> Params<T> {
     /// Appends a parameter whose elements, in row-major order, come from `fill`.
     ///
     /// # Errors
-    /// [`Error::DuplicateName`].
+    /// [`Error::DuplicateName`]; [`Error::TooLarge`] if memory cannot hold it.
     pub fn add(
         &mut self,
         name: impl Into<String>,
         shape: impl Into<Shape>,
         mut fill: impl FnMut() -> T,
     ) -> Result<Param, Error> {
-        let name = name.into();
+        let (name, shape) = (name.into(), shape.into());
         if self.get(&name).is_some() {
             return Err(Error::DuplicateName(name));
         }
-        let param = Param {
-            offset: self.values.len(),
-            shape: shape.into(),
+        let elements = shape
+            .elements_in_memory::<T>()
+            .filter(|&elements| self.values.try_reserve(elements).is_ok());
+        let Some(elements) = elements else {
+            return Err(Error::TooLarge { name, shape });
         };
-        for _ in 0..param.shape.elements() {
+        let param = Param::new(self.values.len(), shape);
+        for _ in 0..elements {
             self.values.push(fill());
         }
         self.entries.push((name, param));
@@ -118,9 +135,21 @@ impl<T: Real> Params<T> {
     /// The elements of one parameter, row-major.
     ///
     /// # Panics
-    /// If `param` is of other parameters and reaches beyond the end of these.
+    /// If `param` is of other parameters.
+    #[track_caller]
     pub fn view(&self, param: Param) -> &[T] {
+        assert!(self.contains(param), "a parameter of other Params");
         &self.values[param.range()]
+    }
+
+    /// The elements of one parameter, to update.
+    ///
+    /// # Panics
+    /// If `param` is of other parameters.
+    #[track_caller]
+    pub fn view_mut(&mut self, param: Param) -> &mut [T] {
+        assert!(self.contains(param), "a parameter of other Params");
+        &mut self.values[param.range()]
     }
 
     /// The parameter of this name.
@@ -138,7 +167,17 @@ impl<T: Real> Params<T> {
 
     /// A vector of zeros in the layout of the parameters, for their gradients.
     pub fn zeros_like(&self) -> GradientVector<T> {
-        AVec::from_iter(128, std::iter::repeat_n(T::zero(), self.len()))
+        GradientVector(AVec::from_iter(
+            128,
+            std::iter::repeat_n(T::zero(), self.len()),
+        ))
+    }
+
+    /// Whether `param` is one of these.
+    pub(crate) fn contains(&self, param: Param) -> bool {
+        // Ids grow with offsets: entries are appended only.
+        let found = self.entries.binary_search_by_key(&param.id, |(_, p)| p.id);
+        found.is_ok_and(|i| self.entries[i].1 == param)
     }
 }
 
@@ -158,6 +197,8 @@ mod tests {
         let b = params.add("b", [3], &mut count).unwrap();
         assert_eq!((w.range(), b.range()), (0..6, 6..9));
         assert_eq!(params.view(b), [7.0, 8.0, 9.0]);
+        params.view_mut(b)[1] = -1.0;
+        assert_eq!(params.values()[7], -1.0);
         assert_eq!(params.get("b"), Some(b));
         assert_eq!(params.values().as_ptr() as usize % 64, 0);
     }
@@ -169,5 +210,28 @@ mod tests {
         let again = params.add("w", [2], || 0.0);
         assert_eq!(again, Err(Error::DuplicateName("w".to_owned())));
         assert_eq!(params.len(), 1);
+    }
+
+    #[test]
+    fn what_memory_cannot_hold_is_an_error_at_once() {
+        let mut params = Params::<f64>::new();
+        for shape in [Shape::from([1 << 46]), Shape::from([1 << 40, 1 << 40])] {
+            let error = params.add("w", shape, || 0.0).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains("\"w\"") && message.contains(&shape.to_string()),
+                "{message}"
+            );
+        }
+        assert!(params.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "a parameter of other Params")]
+    fn a_parameter_of_other_params_has_no_view_here() {
+        let (mut a, mut b) = (Params::<f64>::new(), Params::<f64>::new());
+        a.add("x", [2], || 0.0).unwrap();
+        let x = b.add("x", [2], || 1.0).unwrap();
+        a.view(x);
     }
 }

@@ -3,7 +3,7 @@
 use crate::kernels::{
     Correlation, Format, Gemm, Kernel, Lanes, Map, Transform, WeightGradient, lanes,
 };
-use crate::params::{Buffer, zeros};
+use crate::memory::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
 use std::cell::RefCell;
 use std::fmt::{Debug, Display};

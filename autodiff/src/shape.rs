@@ -36,6 +36,14 @@ impl Shape {
         self.iter().fold(1, |n, &extent| n.saturating_mul(extent))
     }
 
+    /// Number of elements, if an array of `T` can have so many. The axes of extent 0 do
+    /// not help: then no product of extents, of whichever axes, overflows.
+    pub(crate) fn elements_in_memory<T>(&self) -> Option<usize> {
+        let mut extents = self.iter().filter(|&&extent| extent != 0);
+        let most = extents.try_fold(1_usize, |n, &extent| n.checked_mul(extent))?;
+        (most <= isize::MAX as usize / size_of::<T>()).then(|| self.elements())
+    }
+
     /// Number of axes.
     pub fn rank(&self) -> usize {
         self.rank

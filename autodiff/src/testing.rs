@@ -1,6 +1,6 @@
 //! What the tests of the operations share.
 
-use crate::{Graph, Params, Var, gradcheck};
+use crate::{Graph, Params, Var, gradcheck, record};
 
 /// A shape and its elements.
 pub(crate) type Operand<'a> = (&'a [usize], &'a [f64]);
@@ -27,11 +27,9 @@ pub(crate) fn evaluate(
     f: impl for<'g> Fn(&[Var<'g, f64>]) -> Var<'g, f64>,
 ) -> Vec<f64> {
     let params = params(operands);
-    let graph = Graph::new();
-    let y = f(&vars(&graph, &params)).slot();
-    let mut tape = graph.finish(y).expect("right shapes");
-    tape.forward(params.values()).expect("enough parameters");
-    tape.value(y).to_vec()
+    let (mut tape, [y]) = record(|g| Ok([f(&vars(g, &params))])).expect("right shapes");
+    let pass = tape.forward(&params).expect("its own parameters");
+    pass.into_value(y).expect("its own slot").to_vec()
 }
 
 /// Checks the gradient of `f` by every operand.
@@ -61,4 +59,24 @@ pub(crate) fn numbers(n: usize) -> Vec<f64> {
     (0..n)
         .map(|i| ((i as f64 + 1.0) * 12.9898).sin() * 1.5)
         .collect()
+}
+
+/// Value of `f`, a scalar, and its gradient by every operand, one after the other.
+pub(crate) fn value_and_gradient(
+    operands: &[Operand],
+    f: impl for<'g> Fn(&[Var<'g, f64>]) -> Var<'g, f64>,
+) -> (f64, Vec<f64>) {
+    let params = params(operands);
+    let (mut tape, _) = record(|g| Ok([f(&vars(g, &params))])).expect("right shapes");
+    // Whatever is not written shows.
+    let mut grads = vec![777.0; params.len()];
+    let mut pass = tape.forward(&params).expect("its own parameters");
+    pass.backward(&mut grads).expect("a scalar");
+    (pass.loss().expect("a scalar"), grads)
+}
+
+/// What recording `f` says is wrong with it.
+pub(crate) fn error_of(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> String {
+    let recorded = record(|g| Ok([f(g)]));
+    recorded.err().expect("an error").to_string()
 }

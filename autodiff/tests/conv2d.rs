@@ -2,7 +2,7 @@
 //! `conv2d.py` computed what `conv2d.txt` holds.
 #![forbid(unsafe_code)]
 
-use autodiff::{Graph, Padding, Params};
+use autodiff::{Padding, Params, record};
 
 /// Multiples of 1/8, as in `conv2d.py`.
 fn numbers(seed: usize) -> impl FnMut() -> f64 {
@@ -44,19 +44,20 @@ fn agrees_with_pytorch() {
         right: 1,
     };
 
-    let graph = Graph::new();
-    let [k, b] = [kernel, bias].map(|p| graph.param(p));
-    let y = graph.param(x).conv2d_bias_relu(k, b, 2, padding);
     let mut coefficient = numbers(4);
-    let coefficients: Vec<f64> = (0..y.shape().elements()).map(|_| coefficient()).collect();
-    let root = (y * graph.constant(y.shape(), &coefficients)).sum();
-    let (y, root) = (y.slot(), root.slot());
-    let mut tape = graph.finish(root).unwrap();
+    let (mut tape, [y, _]) = record(|g| {
+        let [k, b] = [kernel, bias].map(|p| g.param(p));
+        let y = g.param(x).conv2d_bias_relu(k, b, 2, padding);
+        let shape = y.shape()?;
+        let coefficients: Vec<f64> = (0..shape.elements()).map(|_| coefficient()).collect();
+        Ok([y, (y * g.constant(shape, &coefficients)).sum()])
+    })
+    .unwrap();
     let mut grads = params.zeros_like();
-    tape.forward(params.values()).unwrap();
-    tape.backward(params.values(), &mut grads).unwrap();
+    let mut pass = tape.forward(&params).unwrap();
+    pass.backward(&mut grads).unwrap();
 
-    assert_close("y", tape.value(y));
+    assert_close("y", pass.value(y).unwrap());
     for (name, param) in [("dx", x), ("dkernel", kernel), ("dbias", bias)] {
         assert_close(name, &grads[param.range()]);
     }

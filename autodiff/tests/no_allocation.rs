@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use autodiff::kernels::simd_level;
-use autodiff::{BatchNormConfig, BatchNormMode, Graph, Padding, Params, Real, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Padding, Params, Real, Var};
 
 /// Every operation but products, on data x and a parameter w, both 4×6.
 fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
@@ -75,17 +75,19 @@ fn allocations<T: Real>(record: impl for<'g> Fn(Var<'g, T>, Var<'g, T>) -> Vec<V
     let data: Vec<T> = std::iter::repeat_with(next).take(24).collect();
     let mut grads = params.zeros_like();
 
-    let graph = Graph::new();
-    let x = graph.input([4, 6]);
-    let results = record(x, graph.param(w));
-    let root = results.into_iter().map(|y| y.sum()).reduce(|a, b| a + b);
-    let (x, root) = (x.slot(), root.unwrap().slot());
-    let mut tape = graph.finish(root).unwrap();
+    let (mut tape, [x, _]) = autodiff::record(|g| {
+        let x = g.input([4, 6]);
+        let results = record(x, g.param(w));
+        let root = results.into_iter().map(|y| y.sum()).reduce(|a, b| a + b);
+        Ok([x, root.unwrap()])
+    })
+    .unwrap();
 
     let mut step = || {
         tape.set(x, &data).unwrap();
-        tape.forward(params.values()).unwrap();
-        tape.backward(params.values(), &mut grads).unwrap();
+        let mut pass = tape.forward(&params).unwrap();
+        assert!(pass.loss().unwrap().is_finite());
+        pass.backward(&mut grads).unwrap();
         for (w, g) in params.values_mut().iter_mut().zip(grads.iter()) {
             *w -= T::of(1e-3) * *g;
         }

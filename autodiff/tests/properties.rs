@@ -2,7 +2,7 @@
 //! shapes of any rank, empty and stretched ones included.
 #![forbid(unsafe_code)]
 
-use autodiff::{Graph, MAX_RANK, Params, Shape, Var};
+use autodiff::{Graph, MAX_RANK, Params, Shape, Var, record};
 use proptest::prelude::*;
 
 /// Irregular numbers that are not zero.
@@ -47,16 +47,17 @@ fn run(
         let next = || data.next().unwrap();
         params.add(i.to_string(), shape, next).unwrap();
     }
-    let graph = Graph::new();
-    let vars: Vec<_> = params.iter().map(|(_, p)| graph.param(p)).collect();
-    let y = f(&graph, &vars);
-    let root = (y * graph.constant(y.shape(), c)).sum();
-    let (shape, y, root) = (y.shape().to_vec(), y.slot(), root.slot());
-    let mut tape = graph.finish(root).unwrap();
+    let (mut tape, [y, _]) = record(|g| {
+        let vars: Vec<_> = params.iter().map(|(_, p)| g.param(p)).collect();
+        let y = f(g, &vars);
+        Ok([y, (y * g.constant(y.shape()?, c)).sum()])
+    })
+    .unwrap();
     let mut grads = params.zeros_like();
-    tape.forward(params.values()).unwrap();
-    tape.backward(params.values(), &mut grads).unwrap();
-    (shape, tape.value(y).to_vec(), grads.to_vec())
+    let mut pass = tape.forward(&params).unwrap();
+    pass.backward(&mut grads).unwrap();
+    let shape = pass.shape(y).unwrap().to_vec();
+    (shape, pass.value(y).unwrap().to_vec(), grads.to_vec())
 }
 
 fn assert_close(found: &[f64], expected: &[f64]) {

@@ -1,45 +1,21 @@
-//! Rosenbrock's valley, `(1 − x)² + 100·(y − x²)²`, by every optimiser of the crate.
+//! Rosenbrock's valley, `(1 − x)² + 100·(y − x²)²`, by every first-order method of the crate.
 //!
 //! ```text
 //! cargo run -p l4 --example rosenbrock
 //! ```
 
-use l4::{
-    Adam, L4Adam, L4Mom, LeastSquares, LevenbergMarquardt, LevenbergMarquardtOutcome, Momentum,
-    Optimizer, Schedule, Sgd,
+use l4::rate_free::{
+    AliG, DAdaptAdam, Dog, Mechanic, Momo, MomoAdam, Prodigy, ScheduleFreeAdamW, ScheduleFreePlus,
+    SpsMax,
 };
+use l4::{Adam, L4Adam, L4Mom, Momentum, Nesterov, Optimizer, RmsProp, Schedule, Sgd};
 
 const START: [f64; 2] = [-1.2, 1.0];
 const STEPS: usize = 5000;
 
-/// The residuals `(1 − x, 10·(y − x²))`, whose squares add up to the function.
-struct Rosenbrock;
-
-impl LeastSquares for Rosenbrock {
-    fn residual_count(&self) -> usize {
-        2
-    }
-
-    fn parameter_count(&self) -> usize {
-        2
-    }
-
-    fn residuals(&mut self, x: &[f64], r: &mut [f64]) {
-        r.copy_from_slice(&[1.0 - x[0], 10.0 * (x[1] - x[0] * x[0])]);
-    }
-
-    fn jacobian(&mut self, x: &[f64], j: &mut [f64]) {
-        j.copy_from_slice(&[-1.0, 0.0, -20.0 * x[0], 10.0]);
-    }
-}
-
-/// The function and its gradient 2·Jᵀr.
-fn loss_and_gradient(x: &[f64; 2]) -> (f64, [f64; 2]) {
-    let (mut r, mut j) = ([0.0; 2], [0.0; 4]);
-    Rosenbrock.residuals(x, &mut r);
-    Rosenbrock.jacobian(x, &mut j);
-    let gradient = [0, 1].map(|k| 2.0 * (j[k] * r[0] + j[2 + k] * r[1]));
-    (r[0] * r[0] + r[1] * r[1], gradient)
+fn loss_and_gradient([x, y]: [f64; 2]) -> (f64, [f64; 2]) {
+    let (a, b) = (1.0 - x, y - x * x);
+    (a * a + 100.0 * b * b, [-2.0 * a - 400.0 * x * b, 200.0 * b])
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,32 +24,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Box::new(L4Mom::new()),
         Box::new(Adam::new(Schedule::constant(0.01)?)),
         Box::new(Momentum::new(Schedule::constant(1e-4)?)),
+        Box::new(Nesterov::new(Schedule::constant(1e-4)?)),
+        Box::new(RmsProp::new(Schedule::constant(1e-3)?)),
         Box::new(Sgd::new(Schedule::constant(1e-3)?)),
+        Box::new(SpsMax::new()),
+        Box::new(AliG::new()),
+        Box::new(Momo::new()),
+        Box::new(MomoAdam::new()),
+        Box::new(DAdaptAdam::new()),
+        Box::new(Prodigy::new()),
+        Box::new(Dog::new()),
+        Box::new(ScheduleFreeAdamW::new()),
+        Box::new(ScheduleFreePlus::new()),
+        Box::new(Mechanic::new(Adam::new(Schedule::constant(0.01)?))),
     ];
     println!(
-        "{:<8} {:>6} {:>12}  {:>9}",
+        "{:<19} {:>6} {:>12}  {:>9}",
         "method", "steps", "loss", "last rate"
     );
     for mut optimizer in optimizers {
         let mut x = START;
         let mut rate = 0.0;
         for _ in 0..STEPS {
-            let (loss, mut gradient) = loss_and_gradient(&x);
+            let (loss, mut gradient) = loss_and_gradient(x);
             rate = optimizer.step(loss, &mut x, &mut gradient)?.learning_rate;
         }
-        let loss = loss_and_gradient(&x).0;
+        if let Some(&[a, b]) = optimizer.evaluation_point() {
+            x = [a, b];
+        }
+        let loss = loss_and_gradient(x).0;
         println!(
-            "{:<8} {STEPS:>6} {loss:>12.3e}  {rate:>9.3e}",
+            "{:<19} {STEPS:>6} {loss:>12.3e}  {rate:>9.3e}",
             optimizer.name()
         );
     }
-
-    let mut solver = LevenbergMarquardt::new(Rosenbrock);
-    let mut x = START;
-    let mut steps = 0;
-    while solver.step(&mut x)?.outcome != LevenbergMarquardtOutcome::Stationary {
-        steps += 1;
-    }
-    println!("{:<8} {steps:>6} {:>12.3e}", "LMA", loss_and_gradient(&x).0);
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Adam.
 
+use num_traits::Float;
+
 use crate::config::{decay, non_negative};
 use crate::simd::dispatch;
 use crate::transform::filled;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
-    check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Segment, Settings, State, StateError,
+    Step, StepError, check_inputs, fit_moments, with_ranges,
 };
 
 /// Adam (Kingma and Ba, 2015) with TensorFlow's placement of ε and the paper's ε = 1e-4:
@@ -65,7 +67,7 @@ impl<T: Real> Adam<T> {
 
     /// The constants of step `t` (from 1) at learning rate `rate`.
     fn coefficients(&self, t: u64, rate: T) -> Coefficients<T> {
-        let correction = filled(self.beta2, t).sqrt() / filled(self.beta1, t);
+        let correction = Float::sqrt(filled(self.beta2, t)) / filled(self.beta1, t);
         Coefficients {
             beta1: T::of(self.beta1),
             one_minus_beta1: T::of(1.0 - self.beta1),
@@ -92,18 +94,33 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         "Adam"
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
-        fit_moments(&mut self.first_moment, T::zero(), self.step, params.len())?;
-        fit_moments(&mut self.second_moment, T::zero(), self.step, params.len())?;
+    fn settings(&self) -> Settings {
+        let settings = self.schedule.add_to(Settings::of("Adam"));
+        settings
+            .with_number("beta1", self.beta1)
+            .with_number("beta2", self.beta2)
+            .with_number("epsilon", self.epsilon)
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        let count = check_inputs(loss, segments)?;
+        fit_moments(&mut self.first_moment, T::zero(), self.step, count)?;
+        fit_moments(&mut self.second_moment, T::zero(), self.step, count)?;
         let rate = self.schedule.rate(self.step);
         self.step += 1;
         let coefficients = self.coefficients(self.step, rate);
-        let (m, v) = (&mut self.first_moment[..], &mut self.second_moment[..]);
-        dispatch(
-            #[inline(always)]
-            || update(&coefficients, m, v, params, grads),
-        );
+        for (range, params, grads) in with_ranges(segments) {
+            let m = &mut self.first_moment[range.clone()];
+            let v = &mut self.second_moment[range];
+            dispatch(
+                #[inline(always)]
+                || update(&coefficients, m, v, params, grads),
+            );
+        }
         Ok(Step::at_rate(rate))
     }
 
@@ -122,6 +139,10 @@ impl<T: Real> Optimizer<T> for Adam<T> {
         self.step = step;
         (self.first_moment, self.second_moment) = (first_moment.into(), second_moment.into());
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.first_moment.bytes() + self.second_moment.bytes()
     }
 }
 

@@ -1,9 +1,14 @@
 //! Gradient clipping by global norm.
 
+use num_traits::Float;
+
 use crate::config::positive;
 use crate::optimizer::require_finite;
 use crate::simd::{dispatch, sum_of_squares};
-use crate::{ConfigError, Optimizer, Real, State, StateError, Step, StepError, check_inputs};
+use crate::{
+    ConfigError, Optimizer, Real, Segment, Settings, State, StateError, Step, StepError,
+    check_inputs,
+};
 
 /// Clips the gradient to a Euclidean norm of at most c before the inner optimiser sees it, as
 /// `tf.clip_by_global_norm`: `∇L ← ∇L·c/max(c, ‖∇L‖)`.
@@ -33,10 +38,23 @@ impl<O: Optimizer<T>, T: Real> Optimizer<T> for ClipByGlobalNorm<O, T> {
         self.inner.name()
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
-        clip(grads, self.max_norm)?;
-        self.inner.step(loss, params, grads)
+    fn settings(&self) -> Settings {
+        let settings = self.inner.settings();
+        settings.with_number("max_gradient_norm", self.max_norm)
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        check_inputs(loss, segments)?;
+        clip(segments, self.max_norm)?;
+        self.inner.step_segments(loss, segments)
+    }
+
+    fn evaluation_point(&self) -> Option<&[T]> {
+        self.inner.evaluation_point()
     }
 
     fn state(&self) -> State<T> {
@@ -46,24 +64,31 @@ impl<O: Optimizer<T>, T: Real> Optimizer<T> for ClipByGlobalNorm<O, T> {
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         self.inner.restore(state)
     }
+
+    fn state_bytes(&self) -> usize {
+        self.inner.state_bytes()
+    }
 }
 
-fn clip<T: Real>(grads: &mut [T], max_norm: T) -> Result<(), StepError> {
-    let norm = sum_of_squares(grads).sqrt();
+fn clip<T: Real>(segments: &mut [Segment<'_, T>], max_norm: T) -> Result<(), StepError> {
+    let squares = segments.iter().map(|(_, grads)| sum_of_squares(grads));
+    let norm = Float::sqrt(squares.sum::<f64>());
     require_finite("the gradient's norm", norm)?;
     let max_norm = max_norm.as_f64();
     if norm <= max_norm {
         return Ok(());
     }
     let scale = T::of(max_norm / norm);
-    dispatch(
-        #[inline(always)]
-        || {
-            for grad in grads {
-                *grad = *grad * scale;
-            }
-        },
-    );
+    for (_, grads) in segments {
+        dispatch(
+            #[inline(always)]
+            || {
+                for grad in grads.iter_mut() {
+                    *grad = *grad * scale;
+                }
+            },
+        );
+    }
     Ok(())
 }
 
@@ -142,7 +167,7 @@ mod tests {
         ) {
             let norm = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
             let original = grads.clone();
-            clip(&mut grads, max_norm).unwrap();
+            clip(&mut [(&mut [], &mut grads)], max_norm).unwrap();
             prop_assert!(norm(&grads) <= f64::from(max_norm) * (1.0 + 1e-6));
             let scale = (f64::from(max_norm) / norm(&original)).min(1.0);
             for (clipped, original) in grads.iter().zip(original) {

@@ -34,6 +34,16 @@ pub(crate) fn fraction<T: Real>(name: &'static str, value: T) -> Result<T, Confi
     checked(name, value, "between 0 and 1", accept)
 }
 
+pub(crate) fn finite<T: Real>(name: &'static str, value: T) -> Result<T, ConfigError> {
+    checked(name, value, "a finite number", value.is_finite())
+}
+
+/// The largest factor by which something grows.
+pub(crate) fn growth_factor<T: Real>(name: &'static str, value: T) -> Result<T, ConfigError> {
+    let accept = value >= T::one();
+    checked(name, value, "at least 1, or infinity", accept)
+}
+
 /// A decay of an average: 1 itself would never forget, nor learn.
 pub(crate) fn decay<T: Real>(name: &'static str, value: T) -> Result<T, ConfigError> {
     let accept = value >= T::zero() && value < T::one();

@@ -1,5 +1,7 @@
 //! What can go wrong. Every error leaves the parameters as they were.
 
+use alloc::string::String;
+
 /// Why a step was refused.
 ///
 /// Parameters are untouched by every one of these, and so is the optimiser's state, with one
@@ -31,6 +33,18 @@ pub enum StepError {
         found: usize,
     },
 
+    /// Weight decays were given for another number of segments.
+    #[error(
+        "weight decays for {expected} segments, found {found} segments: pass one for each, in the \
+         order of the segments"
+    )]
+    SegmentCount {
+        /// Number of weight decays.
+        expected: usize,
+        /// Number of segments.
+        found: usize,
+    },
+
     /// The loss is NaN or infinite.
     #[error("the loss is {loss}, not a finite number: training has diverged")]
     NonFiniteLoss {
@@ -45,7 +59,7 @@ pub enum StepError {
          training has diverged"
     )]
     UnusableGradient {
-        /// The first such element.
+        /// The first such element, counted through all segments.
         index: usize,
         /// Its value.
         value: f64,
@@ -63,8 +77,8 @@ pub enum StepError {
     },
 
     /// The inner product g·v, the stepsize η or the gradient's norm overflowed, or a user's
-    /// transform gave NaN. L4's moments and Lmin have then absorbed the gradient and the loss,
-    /// and the step is counted, as if it had been taken with η = 0.
+    /// transform gave NaN. Moments, averages and Lmin may then have absorbed the gradient and the
+    /// loss and the step may be counted, as if it had been taken with η = 0; with L4 they have.
     #[error("{quantity} is {value}, beyond the range of the number type: training has diverged")]
     Overflow {
         /// What overflowed.
@@ -115,6 +129,31 @@ pub enum StateError {
         /// What it holds.
         value: f64,
     },
+
+    /// The state belongs to an optimiser with another setting.
+    #[error(
+        "the saved state was made with {name} = {found}, the optimiser here has {expected}: build \
+         it with the setting that the state was saved with"
+    )]
+    Setting {
+        /// The hyperparameter.
+        name: String,
+        /// Its value here.
+        expected: f64,
+        /// Its value in the state.
+        found: f64,
+    },
+}
+
+/// A saved hyperparameter outside its range.
+impl From<ConfigError> for StateError {
+    fn from(error: ConfigError) -> Self {
+        StateError::Value {
+            name: error.name.into(),
+            expected: error.expected,
+            value: error.found,
+        }
+    }
 }
 
 /// A hyperparameter outside its range.

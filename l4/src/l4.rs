@@ -1,12 +1,15 @@
 //! Algorithm 1: the L4 meta-optimiser.
 
-use crate::config::{checked, fraction, non_negative, positive};
-use crate::optimizer::require_finite;
-use crate::simd::{BLOCK, LANES, dispatch, sum_lanes};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::simd::{BLOCK, LANES, descend, dispatch, sum_lanes};
+use crate::step_rule::check_loss;
 use crate::{
     AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, GradientEstimate,
-    MomentBuffer, Moments, Optimizer, Outcome, Real, State, StateError, StateReader, Step,
-    StepError, check_inputs, fit_moments, stepsize,
+    MomentBuffer, Moments, Optimizer, Outcome, Real, Segment, Setting, Settings, State, StateError,
+    StateReader, Step, StepError, StepRule, check_inputs, fit_moments, with_ranges,
 };
 
 /// L4Mom: g = v = momentum, Eq. (7).
@@ -45,17 +48,10 @@ impl<T: Real> Default for L4Adam<T> {
     }
 }
 
-/// L4 over a gradient estimate `G` and an update direction `D`, Algorithm 1 of the paper.
+/// L4 over a gradient estimate `G` and an update direction `D`: Algorithm 1 of the paper.
 ///
-/// Each step, with the minibatch loss L at θ:
-///
-/// 1. update both transforms with the minibatch gradient, giving g and v
-/// 2. at the first step `Lmin ← γ0·L`, later `Lmin ← min(Lmin, L)`
-/// 3. `η ← α·(L − γ·Lmin)/(g·v + ε)`, Eq. (6): [`stepsize`]
-/// 4. `θ ← θ − η·v`
-/// 5. `Lmin ← (1 + 1/τ)·Lmin`, Eq. (5)
-///
-/// Defaults: α = 0.15, γ = 0.9, γ0 = 0.75, τ = 1000, ε = 1e-12.
+/// Step 1 of the algorithm, g·v and step 4 are here, the loops over parameters; steps 2, 3 and 5
+/// are [`StepRule`]'s.
 ///
 /// Memory is walked twice: for step 1 and g·v, which leaves v in the gradient's place, and for
 /// step 4. Both go forwards: starting the second where the first has just been would find more in
@@ -68,16 +64,9 @@ where
     T: Real,
 {
     name: &'static str,
-    alpha: T,
-    gamma: T,
-    gamma0: T,
-    tau: T,
-    epsilon: T,
+    rule: StepRule<T>,
     estimate: G,
     direction: D,
-    step: u64,
-    /// After forgetting; `None` before the first step.
-    l_min: Option<T>,
     estimate_moments: MomentBuffer<G::Moments, 256>,
     direction_moments: MomentBuffer<D::Moments, 512>,
 }
@@ -94,98 +83,79 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> L4<G, D, T> {
         }
         L4 {
             name,
-            alpha: T::of(0.15),
-            gamma: T::of(0.9),
-            gamma0: T::of(0.75),
-            tau: T::of(1000.0),
-            epsilon: T::of(1e-12),
+            rule: StepRule::new(),
             estimate,
             direction,
-            step: 0,
-            l_min: None,
             estimate_moments: MomentBuffer::new(),
             direction_moments: MomentBuffer::new(),
         }
     }
 
-    /// Sets α, the fraction of the linearised step to the minimum taken at each step: the main
-    /// hyperparameter. Above 0; the paper finds values from 0.1 to 0.3 relevant.
+    /// Sets α: [`StepRule::set_alpha`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when not positive and finite.
+    /// [`ConfigError`] outside its range.
     pub fn alpha(mut self, alpha: T) -> Result<Self, ConfigError> {
-        self.alpha = positive("alpha", alpha)?;
+        self.rule.set_alpha(alpha)?;
         Ok(self)
     }
 
-    /// Sets γ, the fraction of Lmin believed attainable, from 0 to 1.
+    /// Sets γ: [`StepRule::set_gamma`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] outside that range.
+    /// [`ConfigError`] outside its range.
     pub fn gamma(mut self, gamma: T) -> Result<Self, ConfigError> {
-        self.gamma = fraction("gamma", gamma)?;
+        self.rule.set_gamma(gamma)?;
         Ok(self)
     }
 
-    /// Sets γ0, the fraction of the first loss that Lmin starts at, from 0 to 1.
+    /// Sets γ0: [`StepRule::set_gamma0`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] outside that range.
+    /// [`ConfigError`] outside its range.
     pub fn gamma0(mut self, gamma0: T) -> Result<Self, ConfigError> {
-        self.gamma0 = fraction("gamma0", gamma0)?;
+        self.rule.set_gamma0(gamma0)?;
         Ok(self)
     }
 
-    /// Sets τ, the timescale in steps at which Lmin grows, above 0; infinity for never.
+    /// Sets τ: [`StepRule::set_tau`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when not positive.
+    /// [`ConfigError`] outside its range.
     pub fn tau(mut self, tau: T) -> Result<Self, ConfigError> {
-        self.tau = checked("tau", tau, "a positive number or infinity", tau > T::zero())?;
+        self.rule.set_tau(tau)?;
         Ok(self)
     }
 
-    /// Sets ε, added to g·v in the denominator, at least 0.
+    /// Sets ε: [`StepRule::set_epsilon`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when negative or not finite.
+    /// [`ConfigError`] outside its range.
     pub fn epsilon(mut self, epsilon: T) -> Result<Self, ConfigError> {
-        self.epsilon = non_negative("epsilon", epsilon)?;
+        self.rule.set_epsilon(epsilon)?;
         Ok(self)
     }
 
-    /// Step 2 of the algorithm.
-    fn lowest_loss(&self, loss: T) -> T {
-        match self.l_min {
-            None => self.gamma0 * loss,
-            Some(l_min) => l_min.min(loss),
-        }
+    /// Lmin, the constants and the number of steps.
+    pub fn rule(&self) -> &StepRule<T> {
+        &self.rule
     }
 
-    /// Step 5 of the algorithm.
-    fn forget(&self, l_min: T) -> T {
-        // The bound matters only at losses near the end of the number range.
-        ((T::one() + self.tau.recip()) * l_min).min(T::max_value())
+    /// The rule, to change its constants or Lmin while training runs. Leave
+    /// [`StepRule::step`] to the optimiser: it counts a step for which no gradient was averaged.
+    pub fn rule_mut(&mut self) -> &mut StepRule<T> {
+        &mut self.rule
     }
 
-    /// Step 3 of the algorithm, with the cases that Eq. (6) does not cover.
-    fn choose_step(&self, loss: T, l_min: T, inner_product: T) -> Result<(T, Outcome), StepError> {
-        let target = self.gamma * l_min;
-        require_finite("the inner product g·v", inner_product)?;
-        if loss <= target {
-            return Ok((T::zero(), Outcome::TargetReached));
-        }
-        if inner_product <= T::zero() {
-            return Ok((T::zero(), Outcome::NoDescent));
-        }
-        let eta = stepsize(self.alpha, loss, target, inner_product, self.epsilon);
-        require_finite("the stepsize η", eta)?;
-        Ok((eta, Outcome::Updated))
+    /// The constants of both transforms.
+    fn transform_settings(&self) -> Settings {
+        let settings = self.estimate.add_to(Settings::of(self.name));
+        self.direction.add_to(settings)
     }
 }
 
@@ -194,13 +164,18 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
         self.name
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        if loss < T::zero() && loss.is_finite() {
-            let loss = loss.as_f64();
-            return Err(StepError::NegativeLoss { loss });
-        }
-        check_inputs(loss, params, grads)?;
-        let (count, steps) = (params.len(), self.step);
+    fn settings(&self) -> Settings {
+        let settings = self.rule.add_to(Settings::of(self.name));
+        self.direction.add_to(self.estimate.add_to(settings))
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        check_loss(loss)?;
+        let (count, steps) = (check_inputs(loss, segments)?, self.rule.steps());
         fit_moments(&mut self.estimate_moments, G::Moments::zero(), steps, count)?;
         fit_moments(
             &mut self.direction_moments,
@@ -209,34 +184,33 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
             count,
         )?;
 
-        self.step += 1;
-        self.estimate.begin_step(self.step);
-        self.direction.begin_step(self.step);
-        let inner_product = T::of(first_pass(
-            &self.estimate,
-            &self.direction,
-            &mut self.estimate_moments,
-            &mut self.direction_moments,
-            grads,
-        ));
-        let l_min = self.lowest_loss(loss);
-        self.l_min = Some(self.forget(l_min));
-        let (eta, outcome) = self.choose_step(loss, l_min, inner_product)?;
-        if outcome == Outcome::Updated {
-            second_pass(eta, params, grads);
+        self.estimate.begin_step(steps + 1);
+        self.direction.begin_step(steps + 1);
+        let mut inner_product = 0.0;
+        for (range, _, grads) in with_ranges(segments) {
+            inner_product += first_pass(
+                &self.estimate,
+                &self.direction,
+                &mut self.estimate_moments[range.clone()],
+                &mut self.direction_moments[range],
+                grads,
+            );
         }
-        Ok(Step {
-            learning_rate: eta,
-            l_min: Some(l_min),
-            inner_product: Some(inner_product),
-            outcome,
-        })
+        let step = self.rule.step(loss, T::of(inner_product))?;
+        if step.outcome == Outcome::Updated {
+            for (params, direction) in segments {
+                descend(step.learning_rate, params, direction);
+            }
+        }
+        Ok(step)
     }
 
     fn state(&self) -> State<T> {
-        let mut state = State::new(self.step);
-        if let Some(l_min) = self.l_min {
-            state = state.with_scalar("l_min", l_min);
+        let mut state = self.rule.state();
+        for (name, setting) in self.transform_settings() {
+            if let Setting::Number(value) = setting {
+                state = state.with_scalar(name, value);
+            }
         }
         state = save_moments(state, "g", G::NAMES, &self.estimate_moments);
         save_moments(state, "v", D::NAMES, &self.direction_moments)
@@ -244,18 +218,23 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         let mut reader = state.into_reader()?;
-        let step = reader.step();
-        let l_min = match step {
-            0 => None,
-            _ => Some(reader.scalar("l_min")?),
-        };
+        let rule = StepRule::read(&mut reader)?;
+        for (name, setting) in self.transform_settings() {
+            if let Setting::Number(value) = setting {
+                reader.same_scalar(name, value)?;
+            }
+        }
         let estimate_moments = read_moments(&mut reader, "g", G::NAMES)?;
         let direction_moments = read_moments(&mut reader, "v", D::NAMES)?;
         reader.finish()?;
-        (self.step, self.l_min) = (step, l_min);
+        self.rule = rule;
         self.estimate_moments = estimate_moments.into();
         self.direction_moments = direction_moments.into();
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.estimate_moments.bytes() + self.direction_moments.bytes()
     }
 }
 
@@ -312,18 +291,6 @@ fn transform<T: Real, G: GradientEstimate<T>, D: Direction<T>>(
         *lane = *lane + g * v;
         *grad = v;
     }
-}
-
-/// Step 4 of the algorithm: θ ← θ − η·v.
-fn second_pass<T: Real>(eta: T, params: &mut [T], direction: &[T]) {
-    dispatch(
-        #[inline(always)]
-        || {
-            for (param, &v) in params.iter_mut().zip(direction) {
-                *param = *param - eta * v;
-            }
-        },
-    );
 }
 
 fn save_moments<T: Real, M: Moments<T>>(

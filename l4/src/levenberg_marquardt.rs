@@ -3,7 +3,7 @@
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, Dyn};
 
 use crate::config::positive;
-use crate::{ConfigError, State, StateError};
+use crate::{ConfigError, Settings, State, StateError};
 
 /// A least-squares problem: the loss is `F(x) = ½·‖r(x)‖²` for residuals r.
 pub trait LeastSquares {
@@ -22,6 +22,37 @@ pub trait LeastSquares {
 }
 
 /// The Levenberg–Marquardt algorithm: Gauss–Newton steps, damped by the gain ratio.
+///
+/// ```
+/// use l4::{LeastSquares, LevenbergMarquardt, LevenbergMarquardtOutcome};
+///
+/// /// Rosenbrock's valley, ½·(1 − x)² + 50·(y − x²)².
+/// struct Rosenbrock;
+///
+/// impl LeastSquares for Rosenbrock {
+///     fn residual_count(&self) -> usize {
+///         2
+///     }
+///
+///     fn parameter_count(&self) -> usize {
+///         2
+///     }
+///
+///     fn residuals(&mut self, x: &[f64], r: &mut [f64]) {
+///         r.copy_from_slice(&[1.0 - x[0], 10.0 * (x[1] - x[0] * x[0])]);
+///     }
+///
+///     fn jacobian(&mut self, x: &[f64], j: &mut [f64]) {
+///         j.copy_from_slice(&[-1.0, 0.0, -20.0 * x[0], 10.0]);
+///     }
+/// }
+///
+/// let mut solver = LevenbergMarquardt::new(Rosenbrock);
+/// let mut x = [-1.2, 1.0];
+/// while solver.step(&mut x)?.outcome != LevenbergMarquardtOutcome::Stationary {}
+/// assert_eq!(x, [1.0, 1.0]);
+/// # Ok::<(), l4::LevenbergMarquardtError>(())
+/// ```
 ///
 /// Each step solves `(JᵀJ + λI)·h = −Jᵀr` (Levenberg 1944, Marquardt 1963; Nocedal and Wright,
 /// *Numerical Optimization*, Eq. 10.31 onwards on the equivalent trust region) by Cholesky
@@ -154,6 +185,24 @@ impl<P: LeastSquares> LevenbergMarquardt<P> {
     /// The problem.
     pub fn problem(&self) -> &P {
         &self.problem
+    }
+
+    /// Every setting, as [`Optimizer::settings`](crate::Optimizer::settings).
+    pub fn settings(&self) -> Settings {
+        Settings::of("LMA").with_number("initial_damping", self.initial_damping)
+    }
+
+    /// Bytes of the linearised problem: J, JᵀJ, Jᵀr, and the residuals here and at the trial point.
+    pub fn state_bytes(&self) -> usize {
+        let Model {
+            residuals,
+            jacobian,
+            hessian,
+            gradient,
+            ..
+        } = &self.model;
+        let vectors = residuals.len() + self.trial_residuals.len() + gradient.len();
+        (vectors + jacobian.len() + hessian.len()) * size_of::<f64>()
     }
 
     /// One attempt to improve `x`. It evaluates the residuals once (at the first step, or where

@@ -1,7 +1,8 @@
 //! L4 stepsize adaptation (Rolínek and Martius, *L4: Practical loss-based stepsize adaptation for
 //! deep learning*, NeurIPS 2018) and the optimisers that the paper compares it with.
 //!
-//! Everything works on one flat slice of parameters and one of gradients, in `f32` or `f64`.
+//! Everything works on flat slices of parameters and gradients, in `f32` or `f64`: one of each
+//! ([`Optimizer::step`]), or one of each for every tensor ([`Optimizer::step_segments`]).
 //!
 //! ```
 //! use l4::{L4Adam, Optimizer};
@@ -34,7 +35,7 @@
 //!   taken to be attainable, and the division is safe
 //! - g = EMA(∇L, 10); v = g, or v = g/(√EMA(∇L², 1000) + 1e-4), Eq. (7): [`L4Mom`] and [`L4Adam`]
 //!
-//! [`L4`] puts these together, Algorithm 1. [`MovingAverage`] is EMA with bias correction,
+//! [`L4`] puts these together, Algorithm 1, and [`StepRule`] those of them that need no tensors. [`MovingAverage`] is EMA with bias correction,
 //! Algorithm 2. Each is to be found by these names in the source.
 //!
 //! # Which to use
@@ -43,12 +44,17 @@
 //! |---|---|---|
 //! | [`L4Adam`] | 2 | first, where the loss can come near 0; [`alpha`](L4::alpha) 0.15, or 0.25 on easy problems |
 //! | [`L4Mom`] | 1 | where memory counts, or Adam's scaling hurts; the less stable of the two |
-//! | [`Adam`], [`Momentum`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
+//! | [`Adam`], [`Momentum`], [`Nesterov`], [`RmsProp`], [`Sgd`] | 2, 1, 1, 1, 0 | with a tuned rate, as a baseline; or where the loss has no known lower bound |
+//! | [`rate_free`] | 0 to 4 | ten of today's methods that need no rate, or read the loss as L4 does |
+//! | [`WeightDecay`] | – | around any of them, for decoupled weight decay, by segment if need be |
 //! | [`ClipByGlobalNorm`] | – | around a baseline whose gradients explode; L4 does without |
-//! | [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |
+#![cfg_attr(
+    feature = "levenberg-marquardt",
+    doc = "| [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |"
+)]
 //!
 //! L4 reads the loss's *value*, so the loss must be at least 0, and near 0 at the optimum: drop
-//! additive constants. The baselines have TensorFlow 1's semantics, with which the paper ran them;
+//! additive constants ([`rate_free`]'s table says which of them read it too). The baselines have TensorFlow 1's semantics, with which the paper ran them;
 //! each one's page says where that differs from the textbook.
 //!
 //! # Edge cases
@@ -69,6 +75,9 @@
 //!
 //! A refused step is an error and not a skipped step: whether a diverged run ends or goes on is
 //! the caller's decision.
+//!
+//! What to do where users have reported trouble (losses with a constant offset, explosions, sparse
+//! gradients, luck at the first step) is in the README.
 //!
 //! # Adding an optimiser
 //!
@@ -100,11 +109,13 @@
 //! # Ok::<(), l4::StepError>(())
 //! ```
 //!
-//! For any other method implement [`Optimizer`]: check, step, save, restore. AdaGrad in full:
+//! For any other method implement [`Optimizer`]: check, step, save, restore,
+//! and say how it is set. AdaGrad in full:
 //!
 //! ```
 //! use l4::{
-//!     MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs, fit_moments,
+//!     MomentBuffer, Optimizer, Real, Schedule, Segment, Settings, State, StateError, Step,
+//!     StepError, check_inputs, fit_moments, with_ranges,
 //! };
 //!
 //! /// s ← s + ∇L²; θ ← θ − lr·∇L/√s
@@ -119,15 +130,26 @@
 //!         "AdaGrad"
 //!     }
 //!
-//!     fn step(&mut self, loss: T, theta: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+//!     fn settings(&self) -> Settings {
+//!         self.schedule.add_to(Settings::of("AdaGrad"))
+//!     }
+//!
+//!     fn step_segments(
+//!         &mut self,
+//!         loss: T,
+//!         segments: &mut [Segment<'_, T>],
+//!     ) -> Result<Step<T>, StepError> {
 //!         // Everything that can fail comes before anything that changes.
-//!         check_inputs(loss, theta, grads)?;
-//!         fit_moments(&mut self.squares, T::of(0.1), self.step, theta.len())?;
+//!         let count = check_inputs(loss, segments)?;
+//!         fit_moments(&mut self.squares, T::of(0.1), self.step, count)?;
 //!         let rate = self.schedule.rate(self.step);
 //!         self.step += 1;
-//!         for ((theta, &grad), square) in theta.iter_mut().zip(&*grads).zip(&mut *self.squares) {
-//!             *square = *square + grad * grad;
-//!             *theta = *theta - rate * grad / square.sqrt();
+//!         for (range, theta, grads) in with_ranges(segments) {
+//!             let squares = &mut self.squares[range];
+//!             for ((theta, &mut grad), square) in theta.iter_mut().zip(grads).zip(squares) {
+//!                 *square = *square + grad * grad;
+//!                 *theta = *theta - rate * grad / square.sqrt();
+//!             }
 //!         }
 //!         Ok(Step::at_rate(rate))
 //!     }
@@ -142,6 +164,10 @@
 //!         reader.finish()?;
 //!         (self.step, self.squares) = (step, squares.into());
 //!         Ok(())
+//!     }
+//!
+//!     fn state_bytes(&self) -> usize {
+//!         self.squares.bytes()
 //!     }
 //! }
 //!
@@ -161,6 +187,13 @@
 //! same bits on all of them, since no loop fuses multiply and add and sums have a fixed order.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod adam;
 mod buffer;
@@ -168,36 +201,47 @@ mod clip;
 mod config;
 mod error;
 mod l4;
+#[cfg(feature = "levenberg-marquardt")]
 mod levenberg_marquardt;
 mod momentum;
+mod nesterov;
 mod optimizer;
+pub mod rate_free;
 mod real;
 mod rmsprop;
 mod schedule;
+mod settings;
 mod sgd;
 mod simd;
 mod state;
+mod step_rule;
 mod stepsize;
 mod transform;
+mod weight_decay;
 
 pub use adam::Adam;
 pub use buffer::MomentBuffer;
 pub use clip::ClipByGlobalNorm;
 pub use error::{ConfigError, StateError, StepError};
 pub use l4::{L4, L4Adam, L4Mom};
+#[cfg(feature = "levenberg-marquardt")]
 pub use levenberg_marquardt::{
     LeastSquares, LevenbergMarquardt, LevenbergMarquardtError, LevenbergMarquardtOutcome,
     LevenbergMarquardtStep,
 };
 pub use momentum::Momentum;
-pub use optimizer::{Optimizer, Outcome, Step, check_inputs, fit_moments};
+pub use nesterov::Nesterov;
+pub use optimizer::{Optimizer, Outcome, Segment, Step, check_inputs, fit_moments, with_ranges};
 pub use real::Real;
 pub use rmsprop::RmsProp;
 pub use schedule::Schedule;
+pub use settings::{Setting, Settings};
 pub use sgd::Sgd;
 pub use state::{State, StateReader};
+pub use step_rule::StepRule;
 pub use stepsize::stepsize;
 pub use transform::{
     AdamDirection, AlongEstimate, AveragedGradient, Direction, GradientEstimate, Moments,
     MovingAverage, RawGradient, Transform,
 };
+pub use weight_decay::WeightDecay;

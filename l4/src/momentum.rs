@@ -3,8 +3,8 @@
 use crate::config::decay;
 use crate::simd::dispatch;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
-    check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Segment, Settings, State, StateError,
+    Step, StepError, check_inputs, fit_moments, with_ranges,
 };
 
 /// Gradient descent with heavy-ball momentum, as TensorFlow has it and the paper calls mSGD:
@@ -48,16 +48,28 @@ impl<T: Real> Optimizer<T> for Momentum<T> {
         "mSGD"
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
-        fit_moments(&mut self.accumulator, T::zero(), self.step, params.len())?;
+    fn settings(&self) -> Settings {
+        let settings = self.schedule.add_to(Settings::of("heavy ball"));
+        settings.with_number("momentum", self.momentum)
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        let count = check_inputs(loss, segments)?;
+        fit_moments(&mut self.accumulator, T::zero(), self.step, count)?;
         let rate = self.schedule.rate(self.step);
         self.step += 1;
-        let (momentum, accumulator) = (self.momentum, &mut self.accumulator[..]);
-        dispatch(
-            #[inline(always)]
-            || update(momentum, rate, accumulator, params, grads),
-        );
+        let momentum = self.momentum;
+        for (range, params, grads) in with_ranges(segments) {
+            let accumulator = &mut self.accumulator[range];
+            dispatch(
+                #[inline(always)]
+                || update(momentum, rate, accumulator, params, grads),
+            );
+        }
         Ok(Step::at_rate(rate))
     }
 
@@ -71,6 +83,10 @@ impl<T: Real> Optimizer<T> for Momentum<T> {
         reader.finish()?;
         (self.step, self.accumulator) = (step, accumulator.into());
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.accumulator.bytes()
     }
 }
 

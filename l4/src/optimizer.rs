@@ -1,9 +1,18 @@
 //! The trait that all optimisers share, and the checks that all of them make.
 
 use crate::simd::first_unusable;
-use crate::{MomentBuffer, Real, State, StateError, StepError};
+use alloc::boxed::Box;
+use core::ops::Range;
 
-/// A first-order optimiser over one flat parameter vector.
+use crate::{MomentBuffer, Real, Settings, State, StateError, StepError};
+
+/// One tensor's parameters and the gradient of the loss by them, both flat and of one length.
+pub type Segment<'a, T> = (&'a mut [T], &'a mut [T]);
+
+/// A first-order optimiser over one parameter vector, whole or in segments.
+///
+/// Sums over parameters, such as g·v, run over all segments: they are parts of one vector and not
+/// vectors of their own. The order of segments has to stay the same from step to step.
 ///
 /// An optimiser learns the number of parameters at its first step (or from a restored state) and
 /// from then on refuses any other.
@@ -11,16 +20,39 @@ pub trait Optimizer<T: Real>: Send {
     /// The method's name, as in the paper's figures where it appears there.
     fn name(&self) -> &'static str;
 
-    /// Updates `params` in place, given the `loss` at `params` and its gradient `grads`.
+    /// Every hyperparameter, read from the optimiser itself: what an experiment reports.
+    fn settings(&self) -> Settings;
+
+    /// Updates parameters in place, given the `loss` at them and its gradient.
     ///
-    /// `grads` may be used as scratch: afterwards an [`L4`](crate::L4) leaves the update
-    /// direction v in it; with the other optimisers its contents are unspecified.
+    /// Gradients may be used as scratch: afterwards an [`L4`](crate::L4) leaves the update
+    /// direction v in them; with the other optimisers their contents are unspecified.
     ///
     /// # Errors
     ///
-    /// [`StepError`], with `params` untouched: slices of the wrong length, a loss or gradient
+    /// [`StepError`], with the parameters untouched: slices of the wrong length, a loss or gradient
     /// that is not finite, and whatever else the method cannot take.
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError>;
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError>;
+
+    /// [`step_segments`](Self::step_segments) where all parameters are one slice.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
+        self.step_segments(loss, &mut [(params, grads)])
+    }
+
+    /// The parameters to evaluate and to keep, where those are not the ones that the gradient is
+    /// taken at: an average of them, say. All segments one after another. `None` for most methods,
+    /// and before the first step.
+    fn evaluation_point(&self) -> Option<&[T]> {
+        None
+    }
 
     /// Everything needed to go on from here, bit for bit, with an optimiser built alike.
     fn state(&self) -> State<T>;
@@ -32,6 +64,9 @@ pub trait Optimizer<T: Real>: Send {
     /// [`StateError`], with the optimiser untouched, when the entries are not those of
     /// [`state`](Optimizer::state).
     fn restore(&mut self, state: State<T>) -> Result<(), StateError>;
+
+    /// Bytes allocated for what the optimiser remembers of each parameter: 0 before the first step.
+    fn state_bytes(&self) -> usize;
 }
 
 impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
@@ -39,8 +74,20 @@ impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
         (**self).name()
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        (**self).step(loss, params, grads)
+    fn settings(&self) -> Settings {
+        (**self).settings()
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        (**self).step_segments(loss, segments)
+    }
+
+    fn evaluation_point(&self) -> Option<&[T]> {
+        (**self).evaluation_point()
     }
 
     fn state(&self) -> State<T> {
@@ -49,6 +96,10 @@ impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
 
     fn restore(&mut self, state: State<T>) -> Result<(), StateError> {
         (**self).restore(state)
+    }
+
+    fn state_bytes(&self) -> usize {
+        (**self).state_bytes()
     }
 }
 
@@ -92,29 +143,46 @@ pub enum Outcome {
 
 /// The checks that every optimiser makes before it touches anything: as many gradient elements
 /// as parameters, a finite loss, and a gradient whose elements and their squares are finite.
+/// Returns the number of parameters.
 ///
 /// # Errors
 ///
 /// The first check that fails, as [`StepError`].
-pub fn check_inputs<T: Real>(loss: T, params: &[T], grads: &[T]) -> Result<(), StepError> {
-    if params.len() != grads.len() {
-        return Err(StepError::GradientCount {
-            parameters: params.len(),
-            gradients: grads.len(),
-        });
-    }
+pub fn check_inputs<T: Real>(loss: T, segments: &[Segment<'_, T>]) -> Result<usize, StepError> {
+    let (loss, mut count) = (loss.as_f64(), 0);
     if !loss.is_finite() {
-        return Err(StepError::NonFiniteLoss {
-            loss: loss.as_f64(),
-        });
+        return Err(StepError::NonFiniteLoss { loss });
     }
-    match first_unusable(grads) {
-        None => Ok(()),
-        Some(index) => Err(StepError::UnusableGradient {
-            index,
-            value: grads[index].as_f64(),
-        }),
+    for (params, grads) in segments {
+        let (parameters, gradients) = (params.len(), grads.len());
+        if parameters != gradients {
+            return Err(StepError::GradientCount {
+                parameters,
+                gradients,
+            });
+        }
+        if let Some(index) = first_unusable(grads) {
+            return Err(StepError::UnusableGradient {
+                index: count + index,
+                value: grads[index].as_f64(),
+            });
+        }
+        count += parameters;
     }
+    Ok(count)
+}
+
+/// Each segment's parameters and gradient, and before them its range in a vector over all
+/// parameters, such as moments.
+pub fn with_ranges<'s, T>(
+    segments: &'s mut [Segment<'_, T>],
+) -> impl Iterator<Item = (Range<usize>, &'s mut [T], &'s mut [T])> {
+    let mut end = 0;
+    segments.iter_mut().map(move |(params, grads)| {
+        let start = end;
+        end += params.len();
+        (start..end, &mut **params, &mut **grads)
+    })
 }
 
 /// Sizes moments at the first step and checks their length at later ones.

@@ -1,6 +1,7 @@
 //! The two number types of the crate.
 
-use std::fmt::{Debug, Display};
+use alloc::string::ToString;
+use core::fmt::{Debug, Display};
 
 use num_traits::Float;
 
@@ -21,6 +22,13 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + 'static + seal
 
     /// The same number, exactly.
     fn as_f64(self) -> f64;
+
+    /// The shortest decimal that is read as this number, in `f64`: 0.1 for the `f32` nearest to it,
+    /// where [`as_f64`](Self::as_f64) gives 0.10000000149.
+    fn shortest(self) -> f64 {
+        // `Display` writes the shortest decimal, and `f64` reads all that it writes.
+        self.to_string().parse().unwrap_or(f64::NAN)
+    }
 }
 
 impl Real for f32 {

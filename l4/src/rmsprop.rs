@@ -3,8 +3,8 @@
 use crate::config::{decay, positive};
 use crate::simd::dispatch;
 use crate::{
-    ConfigError, MomentBuffer, Optimizer, Real, Schedule, State, StateError, Step, StepError,
-    check_inputs, fit_moments,
+    ConfigError, MomentBuffer, Optimizer, Real, Schedule, Segment, Settings, State, StateError,
+    Step, StepError, check_inputs, fit_moments, with_ranges,
 };
 
 /// RMSProp (Tieleman and Hinton, 2012), as TensorFlow has it:
@@ -56,22 +56,36 @@ impl<T: Real> Optimizer<T> for RmsProp<T> {
         "RMSProp"
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
-        fit_moments(&mut self.mean_square, T::one(), self.step, params.len())?;
+    fn settings(&self) -> Settings {
+        let settings = self.schedule.add_to(Settings::of("RMSProp"));
+        settings
+            .with_number("decay", self.decay)
+            .with_number("epsilon", self.epsilon)
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        let count = check_inputs(loss, segments)?;
+        fit_moments(&mut self.mean_square, T::one(), self.step, count)?;
         let rate = self.schedule.rate(self.step);
         self.step += 1;
         let (decay, rest) = (T::of(self.decay), T::of(1.0 - self.decay));
-        let (epsilon, mean_square) = (self.epsilon, &mut self.mean_square[..]);
-        dispatch(
-            #[inline(always)]
-            || {
-                for ((param, &grad), ms) in params.iter_mut().zip(&*grads).zip(mean_square) {
-                    *ms = decay * *ms + rest * grad * grad;
-                    *param = *param - rate * grad / (*ms + epsilon).sqrt();
-                }
-            },
-        );
+        let epsilon = self.epsilon;
+        for (range, params, grads) in with_ranges(segments) {
+            let mean_square = &mut self.mean_square[range];
+            dispatch(
+                #[inline(always)]
+                || {
+                    for ((param, &grad), ms) in params.iter_mut().zip(&*grads).zip(mean_square) {
+                        *ms = decay * *ms + rest * grad * grad;
+                        *param = *param - rate * grad / (*ms + epsilon).sqrt();
+                    }
+                },
+            );
+        }
         Ok(Step::at_rate(rate))
     }
 
@@ -85,5 +99,9 @@ impl<T: Real> Optimizer<T> for RmsProp<T> {
         reader.finish()?;
         (self.step, self.mean_square) = (step, mean_square.into());
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.mean_square.bytes()
     }
 }

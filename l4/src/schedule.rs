@@ -1,7 +1,10 @@
 //! Learning rates that depend on the step alone.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use crate::config::non_negative;
-use crate::{ConfigError, Real};
+use crate::{ConfigError, Real, Setting, Settings};
 
 /// A learning-rate schedule for the baselines. Rates are finite and not negative.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,18 @@ impl<T: Real> Schedule<T> {
     /// The rate of step number `step`, counted from 0.
     pub fn rate(&self, step: u64) -> T {
         self.values[self.boundaries.partition_point(|&boundary| boundary < step)]
+    }
+
+    /// `settings` with `"rate"`, or with `"rates"` and the last step of each but the last,
+    /// counted from 0, `"after_steps"`.
+    pub fn add_to(&self, settings: Settings) -> Settings {
+        if let [rate] = self.values[..] {
+            return settings.with_number("rate", rate);
+        }
+        let after = self.boundaries.iter().map(|&step| step as f64).collect();
+        settings
+            .with_numbers("rates", &self.values)
+            .with("after_steps", Setting::List(after))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Stochastic gradient descent.
 
-use crate::simd::dispatch;
-use crate::{Optimizer, Real, Schedule, State, StateError, Step, StepError, check_inputs};
+use crate::simd::descend;
+use crate::{
+    Optimizer, Real, Schedule, Segment, Settings, State, StateError, Step, StepError, check_inputs,
+};
 
 /// Stochastic gradient descent: `θ ← θ − lr·∇L`.
 #[derive(Clone, Debug)]
@@ -22,18 +24,21 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         "SGD"
     }
 
-    fn step(&mut self, loss: T, params: &mut [T], grads: &mut [T]) -> Result<Step<T>, StepError> {
-        check_inputs(loss, params, grads)?;
+    fn settings(&self) -> Settings {
+        self.schedule.add_to(Settings::of("SGD"))
+    }
+
+    fn step_segments(
+        &mut self,
+        loss: T,
+        segments: &mut [Segment<'_, T>],
+    ) -> Result<Step<T>, StepError> {
+        check_inputs(loss, segments)?;
         let rate = self.schedule.rate(self.step);
         self.step += 1;
-        dispatch(
-            #[inline(always)]
-            || {
-                for (param, &grad) in params.iter_mut().zip(&*grads) {
-                    *param = *param - rate * grad;
-                }
-            },
-        );
+        for (params, grads) in segments {
+            descend(rate, params, grads);
+        }
         Ok(Step::at_rate(rate))
     }
 
@@ -47,5 +52,9 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
         reader.finish()?;
         self.step = step;
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        0
     }
 }

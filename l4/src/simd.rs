@@ -7,6 +7,8 @@
 //! - no fused multiply-add (`mul_add`): it would round differently where the hardware lacks it;
 //! - sums run over [`LANES`] accumulators of fixed meaning, whatever the width of a register.
 
+use core::array::from_fn;
+
 use crate::Real;
 
 /// Accumulators of a sum: element `i` goes to accumulator `i mod LANES`. Two or more registers at
@@ -38,6 +40,62 @@ pub(crate) fn sum_lanes<T: Real>(mut lanes: [T; LANES]) -> T {
     lanes[0]
 }
 
+/// `θ ← θ − η·v`.
+pub(crate) fn descend<T: Real>(eta: T, params: &mut [T], direction: &[T]) {
+    dispatch(
+        #[inline(always)]
+        || {
+            for (param, &v) in params.iter_mut().zip(direction) {
+                *param = *param - eta * v;
+            }
+        },
+    );
+}
+
+/// Goes through slices of one length side by side: `f` gets an element of each, and gives the new
+/// elements of `write` and the terms of S sums, which are returned. Mark it `#[inline(always)]`.
+pub(crate) fn walk<T: Real, const W: usize, const R: usize, const S: usize>(
+    write: [&mut [T]; W],
+    read: [&[T]; R],
+    f: impl Fn([T; W], [T; R]) -> ([T; W], [f64; S]),
+) -> [f64; S] {
+    dispatch(
+        #[inline(always)]
+        || {
+            let mut sums = [[0.0; LANES]; S];
+            let write = write.map(|slice| slice.as_chunks_mut::<LANES>());
+            let read = read.map(|slice| slice.as_chunks::<LANES>());
+            let chunks = write.iter().map(|(chunks, _)| chunks.len());
+            let chunks = chunks.chain(read.iter().map(|(chunks, _)| chunks.len()));
+            for c in 0..chunks.min().unwrap_or(0) {
+                // Copies, so that the compiler need not fear that one slice is part of another.
+                let mut w: [[T; LANES]; W] = from_fn(|j| write[j].0[c]);
+                let r: [[T; LANES]; R] = from_fn(|j| read[j].0[c]);
+                for k in 0..LANES {
+                    let (new, terms) = f(from_fn(|j| w[j][k]), from_fn(|j| r[j][k]));
+                    for j in 0..W {
+                        w[j][k] = new[j];
+                    }
+                    add_terms(&mut sums, k, terms);
+                }
+                for j in 0..W {
+                    write[j].0[c] = w[j];
+                }
+            }
+            let rests = write.iter().map(|(_, rest)| rest.len());
+            let rests = rests.chain(read.iter().map(|(_, rest)| rest.len()));
+            for k in 0..rests.min().unwrap_or(0) {
+                let (new, terms) = f(from_fn(|j| write[j].1[k]), from_fn(|j| read[j].1[k]));
+                for j in 0..W {
+                    write[j].1[k] = new[j];
+                }
+                add_terms(&mut sums, k, terms);
+            }
+            sums.map(sum_lanes)
+        },
+    )
+}
+
 /// `Σ x²` in `f64`.
 pub(crate) fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
     dispatch(
@@ -52,6 +110,14 @@ pub(crate) fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
             sum_lanes(lanes)
         },
     )
+}
+
+/// Adds each term to accumulator `k` of its sum.
+#[inline(always)]
+fn add_terms<const S: usize>(sums: &mut [[f64; LANES]; S], k: usize, terms: [f64; S]) {
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        sum[k] += term;
+    }
 }
 
 #[inline(always)]
@@ -110,6 +176,26 @@ mod tests {
         for count in [0, 1, 31, 32, 33, 1000, BLOCK, 2 * BLOCK + 17] {
             let values = values(count);
             assert_eq!(sum_of_squares(&values), scalar_sum_of_squares(&values));
+        }
+    }
+
+    #[test]
+    fn a_walk_updates_every_element_and_sums_as_the_plain_sum_does() {
+        for count in [0, 1, 31, 32, 33, 1000] {
+            let (mut a, mut b, c) = (values(count), values(count), values(count));
+            let [squares, twice] = walk(
+                [&mut a, &mut b],
+                [&c],
+                #[inline(always)]
+                |[a, b], [c]| {
+                    let square = c.as_f64() * c.as_f64();
+                    ([a + c, b - c], [square, 2.0 * square])
+                },
+            );
+            assert_eq!(squares, scalar_sum_of_squares(&c));
+            assert_eq!(twice, 2.0 * squares);
+            assert!(a.iter().zip(&c).all(|(a, c)| *a == 2.0 * c));
+            assert!(b.iter().all(|b| *b == 0.0));
         }
     }
 

@@ -1,22 +1,30 @@
 //! Saved optimiser state.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem::take;
 
 use crate::{Real, StateError};
 
 /// The state of an optimiser as named arrays, ready to be written to any file format.
 ///
-/// Hyperparameters are not in it: they belong to the configuration that built the optimiser.
+/// Hyperparameters that cannot change between steps are not in it: they belong to the configuration
+/// that built the optimiser. [`L4`](crate::L4)'s can, and are.
 /// Before the first step the vectors are empty, since the number of parameters is not yet known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State<T> {
     /// Steps taken.
     pub step: u64,
-    /// Single numbers, such as `l_min`.
-    pub scalars: BTreeMap<String, T>,
+    /// Single numbers, such as `l_min`; in `f64` since sums over all parameters are.
+    pub scalars: BTreeMap<String, f64>,
     /// One number per parameter each, such as the moments. All of one length.
     pub vectors: BTreeMap<String, Vec<T>>,
 }
+
+/// A million steps a second for 290,000 years; adding to it does not overflow.
+const MOST_STEPS: u64 = i64::MAX as u64;
 
 impl<T: Real> State<T> {
     /// A state without entries, after `step` steps.
@@ -28,7 +36,7 @@ impl<T: Real> State<T> {
     }
 
     /// Adds a scalar.
-    pub fn with_scalar(mut self, name: &str, value: T) -> Self {
+    pub fn with_scalar(mut self, name: &str, value: f64) -> Self {
         self.scalars.insert(name.into(), value);
         self
     }
@@ -39,15 +47,31 @@ impl<T: Real> State<T> {
         self
     }
 
+    /// Adds all of `inner` under names that begin with `prefix`: the counterpart of
+    /// [`StateReader::inner`]. Its step count is left out.
+    pub fn with_inner(mut self, prefix: &str, inner: State<T>) -> Self {
+        for (name, value) in inner.scalars {
+            self = self.with_scalar(&format!("{prefix}{name}"), value);
+        }
+        for (name, values) in inner.vectors {
+            self = self.with_vector(&format!("{prefix}{name}"), values);
+        }
+        self
+    }
+
     /// Starts reading the state back.
     ///
     /// # Errors
     ///
-    /// [`StateError::Length`] where vectors differ in length, [`StateError::Value`] where a value
-    /// is not finite.
+    /// [`StateError::Length`] where vectors differ in length, [`StateError::Value`] where an element
+    /// is not finite or no run can have taken so many steps.
     pub fn into_reader(self) -> Result<StateReader<T>, StateError> {
-        for (name, &value) in &self.scalars {
-            check_values(name, &[value], "finite numbers", T::is_finite)?;
+        if self.step > MOST_STEPS {
+            return Err(StateError::Value {
+                name: "step".into(),
+                expected: "at most 2⁶³ − 1",
+                value: self.step as f64,
+            });
         }
         let parameters = self.vectors.values().next().map_or(0, Vec::len);
         for (name, values) in &self.vectors {
@@ -85,16 +109,49 @@ impl<T: Real> StateReader<T> {
         self.parameters
     }
 
+    /// Whether there is a scalar of that name, not yet taken.
+    pub fn has_scalar(&self, name: &str) -> bool {
+        self.state.scalars.contains_key(name)
+    }
+
     /// Takes a scalar.
     ///
     /// # Errors
     ///
-    /// [`StateError::Missing`].
-    pub fn scalar(&mut self, name: &str) -> Result<T, StateError> {
-        self.state
-            .scalars
-            .remove(name)
-            .ok_or_else(|| missing("scalar", name))
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is not finite.
+    pub fn scalar(&mut self, name: &str) -> Result<f64, StateError> {
+        let value = self.scalar_or_infinity(name)?;
+        check_values(name, &[value], "a finite number", f64::is_finite)?;
+        Ok(value)
+    }
+
+    /// Takes a scalar that may be infinite.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is NaN.
+    pub fn scalar_or_infinity(&mut self, name: &str) -> Result<f64, StateError> {
+        let scalar = self.state.scalars.remove(name);
+        let value = scalar.ok_or_else(|| missing("scalar", name))?;
+        check_values(name, &[value], "a number", |x| !x.is_nan())?;
+        Ok(value)
+    }
+
+    /// Takes a scalar that has to be `expected`: a setting that cannot change between steps.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Setting`] where it is another.
+    pub fn same_scalar(&mut self, name: &str, expected: f64) -> Result<(), StateError> {
+        let found = self.scalar_or_infinity(name)?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(StateError::Setting {
+            name: name.into(),
+            expected,
+            found,
+        })
     }
 
     /// Takes a scalar above 0.
@@ -102,9 +159,20 @@ impl<T: Real> StateReader<T> {
     /// # Errors
     ///
     /// [`StateError::Missing`], or [`StateError::Value`] where it is not positive.
-    pub fn positive_scalar(&mut self, name: &str) -> Result<T, StateError> {
+    pub fn positive_scalar(&mut self, name: &str) -> Result<f64, StateError> {
         let value = self.scalar(name)?;
-        check_values(name, &[value], "a positive number", |x| x > T::zero())?;
+        check_values(name, &[value], "a positive number", |x| x > 0.0)?;
+        Ok(value)
+    }
+
+    /// Takes a scalar of at least 0.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Missing`], or [`StateError::Value`] where it is negative.
+    pub fn non_negative_scalar(&mut self, name: &str) -> Result<f64, StateError> {
+        let value = self.scalar(name)?;
+        check_values(name, &[value], "a number of at least 0", |x| x >= 0.0)?;
         Ok(value)
     }
 
@@ -131,6 +199,16 @@ impl<T: Real> StateReader<T> {
         Ok(values)
     }
 
+    /// Takes every entry whose name begins with `prefix`, as the state of an optimiser inside this
+    /// one, after `step` steps.
+    pub fn inner(&mut self, prefix: &str, step: u64) -> State<T> {
+        State {
+            step,
+            scalars: take_prefixed(&mut self.state.scalars, prefix),
+            vectors: take_prefixed(&mut self.state.vectors, prefix),
+        }
+    }
+
     /// Ends the reading. To be called before any of it is put to use.
     ///
     /// # Errors
@@ -147,6 +225,15 @@ impl<T: Real> StateReader<T> {
             Some(name) => Err(StateError::Unexpected { name }),
         }
     }
+}
+
+fn take_prefixed<V>(entries: &mut BTreeMap<String, V>, prefix: &str) -> BTreeMap<String, V> {
+    let (taken, left): (BTreeMap<_, _>, _) = take(entries)
+        .into_iter()
+        .partition(|(name, _)| name.starts_with(prefix));
+    *entries = left;
+    let without_prefix = |(name, value): (String, V)| (name[prefix.len()..].into(), value);
+    taken.into_iter().map(without_prefix).collect()
 }
 
 fn missing(kind: &'static str, name: &str) -> StateError {
@@ -217,8 +304,19 @@ mod tests {
 
     #[test]
     fn damaged_values_are_refused() {
+        for value in [f64::NAN, f64::INFINITY] {
+            let mut reader = saved().with_scalar("l_min", value).into_reader().unwrap();
+            assert!(matches!(
+                reader.scalar("l_min"),
+                Err(StateError::Value { .. })
+            ));
+        }
+        let endless = State {
+            step: u64::MAX,
+            ..saved()
+        };
         assert!(matches!(
-            saved().with_scalar("l_min", f32::NAN).into_reader(),
+            endless.into_reader(),
             Err(StateError::Value { .. })
         ));
         assert!(matches!(

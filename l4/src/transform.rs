@@ -5,8 +5,10 @@
 //! [`Transform::Moments`]. So [`L4`](crate::L4) runs the estimate, the direction and their inner
 //! product in one loop, in registers, and a new transform is a few lines of scalar arithmetic.
 
+use num_traits::Float;
+
 use crate::config::{checked, non_negative};
-use crate::{ConfigError, Real};
+use crate::{ConfigError, Real, Settings};
 
 /// A transform's memory for one parameter: `[T; N]`, with N = 0 for none.
 pub trait Moments<T>: AsRef<[T]> + AsMut<[T]> + Copy + Send + 'static {
@@ -32,6 +34,11 @@ pub trait Transform<T: Real>: Send {
     /// Prepares for step `t`, counted from 1.
     fn begin_step(&mut self, t: u64) {
         let _ = t;
+    }
+
+    /// `settings` with the constants of this transform.
+    fn add_to(&self, settings: Settings) -> Settings {
+        settings
     }
 }
 
@@ -99,7 +106,7 @@ pub(crate) fn filled(decay: f64, t: u64) -> f64 {
     if t as f64 * (1.0 - decay) > 40.0 {
         return 1.0;
     }
-    1.0 - decay.powi(i32::try_from(t).unwrap_or(i32::MAX))
+    1.0 - Float::powi(decay, i32::try_from(t).unwrap_or(i32::MAX))
 }
 
 /// g = ∇L of the minibatch.
@@ -153,6 +160,10 @@ impl<T: Real> Transform<T> for AveragedGradient<T> {
     fn begin_step(&mut self, t: u64) {
         self.0.begin_step(t);
     }
+
+    fn add_to(&self, settings: Settings) -> Settings {
+        settings.with_number("tau_m", self.0.timescale)
+    }
 }
 
 impl<T: Real> GradientEstimate<T> for AveragedGradient<T> {
@@ -178,7 +189,7 @@ impl<T: Real> Direction<T> for AlongEstimate {
     }
 }
 
-/// `v = g/(√EMA(∇L², τs) + 1e-4)` over τs = 1000 steps: L4Adam's direction, Eq. (7).
+/// `v = g/(√EMA(∇L², τs) + δ)` over τs = 1000 steps, with δ = 1e-4: L4Adam's direction, Eq. (7).
 ///
 /// Its numerator is the estimate g itself, so that L4Adam holds the first moment once.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +227,12 @@ impl<T: Real> Transform<T> for AdamDirection<T> {
 
     fn begin_step(&mut self, t: u64) {
         self.average.begin_step(t);
+    }
+
+    fn add_to(&self, settings: Settings) -> Settings {
+        settings
+            .with_number("tau_s", self.average.timescale)
+            .with_number("delta", self.epsilon)
     }
 }
 

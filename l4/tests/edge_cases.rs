@@ -2,8 +2,8 @@
 
 use l4::{
     Adam, AveragedGradient, ClipByGlobalNorm, ConfigError, Direction, L4, L4Adam, L4Mom, Momentum,
-    MovingAverage, Optimizer, Outcome, RawGradient, Real, RmsProp, Schedule, Sgd, StepError,
-    Transform,
+    MovingAverage, Nesterov, Optimizer, Outcome, RawGradient, Real, RmsProp, Schedule, Sgd,
+    StepError, Transform,
 };
 
 fn l4s() -> Vec<Box<dyn Optimizer<f32>>> {
@@ -15,6 +15,7 @@ fn all() -> Vec<Box<dyn Optimizer<f32>>> {
     let mut all = l4s();
     all.push(Box::new(Sgd::new(rate())));
     all.push(Box::new(Momentum::new(rate())));
+    all.push(Box::new(Nesterov::new(rate())));
     all.push(Box::new(Adam::new(rate())));
     all.push(Box::new(RmsProp::new(rate())));
     all.push(Box::new(
@@ -212,7 +213,8 @@ fn an_overflowing_inner_product_is_refused_with_the_parameters_untouched() {
     // As documented: the moments have absorbed the gradient, Lmin the loss.
     let state = optimizer.state();
     assert_eq!(state.step, 1);
-    assert_eq!(state.scalars["l_min"], 0.75 * 4.0 * (1.0 + 1.0 / 1000.0));
+    let l_min: f32 = 0.75 * 4.0 * (1.0 + 1.0 / 1000.0);
+    assert_eq!(state.scalars["l_min"], f64::from(l_min));
     assert!(state.vectors["g.mean_gradient"].iter().all(|m| *m > 1e18));
 }
 

@@ -2,7 +2,7 @@
 
 use l4::{
     LeastSquares, LevenbergMarquardt, LevenbergMarquardtError as Error,
-    LevenbergMarquardtOutcome as Outcome, State, StateError,
+    LevenbergMarquardtOutcome as Outcome, Settings, State, StateError,
 };
 use nalgebra::DMatrix;
 use rand::{RngExt, SeedableRng};
@@ -325,4 +325,17 @@ fn x_may_be_moved_between_steps() {
     let (mut a, mut b) = ([0.3], [0.3]);
     assert_eq!(moved.step(&mut a), fresh.step(&mut b));
     assert_eq!(a, b);
+}
+
+#[test]
+fn settings_and_bytes() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let solver = LevenbergMarquardt::new(TwoLayer::new(2, 1, 3, 5, &mut rng));
+    let settings = Settings::of("LMA").with_number("initial_damping", 1e-3);
+    assert_eq!(solver.settings(), settings);
+    let solver = solver.initial_damping(0.5).unwrap();
+    let settings = Settings::of("LMA").with_number("initial_damping", 0.5);
+    assert_eq!(solver.settings(), settings);
+    // 15 residuals and 5 parameters: J, JᵀJ, Jᵀr, r twice.
+    assert_eq!(solver.state_bytes(), 8 * (75 + 25 + 5 + 30));
 }

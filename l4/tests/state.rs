@@ -1,8 +1,9 @@
 //! Saving and restoring: every optimiser goes on bit for bit, and refuses what is not its own.
 
 use l4::{
-    Adam, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, Momentum, Optimizer, RawGradient,
-    Real, RmsProp, Schedule, Sgd, State, StateError, StepError,
+    Adam, AlongEstimate, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, Momentum,
+    MovingAverage, Nesterov, Optimizer, RawGradient, Real, RmsProp, Schedule, Sgd, State,
+    StateError, StepError,
 };
 
 /// More than one block of the inner loops, and not a multiple of anything.
@@ -17,6 +18,7 @@ fn all<T: Real>() -> Vec<Box<dyn Optimizer<T>>> {
     vec![
         Box::new(Sgd::new(rates())),
         Box::new(Momentum::new(rates())),
+        Box::new(Nesterov::new(rates())),
         Box::new(Adam::new(rates())),
         Box::new(RmsProp::new(rates())),
         Box::new(L4Adam::new()),
@@ -88,12 +90,22 @@ fn the_entries_are_the_documented_ones() {
     let expected = [
         ("", ""),
         ("", "accumulator"),
+        ("", "accumulator"),
         ("", "first_moment second_moment"),
         ("", "mean_square"),
-        ("l_min", "g.mean_gradient v.mean_square"),
-        ("l_min", "g.mean_gradient"),
-        ("l_min", ""),
-        ("l_min", "g.mean_gradient"),
+        (
+            "alpha delta epsilon gamma gamma0 l_min tau tau_m tau_s",
+            "g.mean_gradient v.mean_square",
+        ),
+        (
+            "alpha epsilon gamma gamma0 l_min tau tau_m",
+            "g.mean_gradient",
+        ),
+        ("alpha epsilon gamma gamma0 l_min tau", ""),
+        (
+            "alpha epsilon gamma gamma0 l_min tau tau_m",
+            "g.mean_gradient",
+        ),
         ("", "accumulator"),
     ];
     for (mut optimizer, (scalars, vectors)) in all().into_iter().zip(expected) {
@@ -157,6 +169,57 @@ fn a_restored_state_fixes_the_number_of_parameters() {
         let error = optimizer.step(1.0, &mut [0.0; 4], &mut [1.0; 4]);
         let (expected, found) = (5, 4);
         assert_eq!(error, Err(StepError::ParameterCount { expected, found }));
+        assert_eq!(optimizer.state(), state);
+    }
+}
+
+#[test]
+fn l4_goes_on_with_the_constants_that_were_saved() {
+    let mut original = L4Adam::<f32>::new();
+    let mut params = vec![0.25; PARAMETERS];
+    train(&mut original, &mut params, 2);
+    original.rule_mut().set_alpha(0.05).unwrap();
+    original.rule_mut().set_tau(f32::INFINITY).unwrap();
+    let mut restored = L4Adam::<f32>::new();
+    restored.restore(original.state()).unwrap();
+    assert_eq!(restored.rule(), original.rule());
+    let mut resumed = params.clone();
+    train(&mut original, &mut params, 2);
+    train(&mut restored, &mut resumed, 2);
+    assert_eq!(params, resumed);
+}
+
+#[test]
+fn l4_refuses_the_moments_of_other_averages() {
+    let average = MovingAverage::new(5.0).unwrap();
+    let mut other = L4::compose("other", AveragedGradient::over(average), AlongEstimate);
+    train(&mut other, &mut [0.0f32; 3], 1);
+    let mut optimizer = L4Mom::<f32>::new();
+    let before = optimizer.state();
+    let expected = StateError::Setting {
+        name: "tau_m".into(),
+        expected: 10.0,
+        found: 5.0,
+    };
+    assert_eq!(optimizer.restore(other.state()), Err(expected));
+    assert_eq!(optimizer.state(), before);
+}
+
+#[test]
+fn counts_and_losses_that_no_run_can_have_are_refused() {
+    for mut optimizer in all::<f64>() {
+        train(&mut *optimizer, &mut [0.0; 3], 1);
+        let state = optimizer.state();
+        let endless = State {
+            step: u64::MAX,
+            ..state.clone()
+        };
+        let error = optimizer.restore(endless);
+        assert!(matches!(error, Err(StateError::Value { .. })), "{error:?}");
+        if state.scalars.contains_key("l_min") {
+            let error = optimizer.restore(state.clone().with_scalar("l_min", -1.0));
+            assert!(matches!(error, Err(StateError::Value { .. })), "{error:?}");
+        }
         assert_eq!(optimizer.state(), state);
     }
 }

@@ -1,7 +1,7 @@
 //! Softmax classifiers, ready to train and to test.
 
 use crate::layers::{Layers, Mode, State};
-use autodiff::{Error, Graph, Params, Real, Shape, Slot, Tape, Var};
+use autodiff::{Error, Params, Real, Shape, Slot, Tape, Var, record};
 
 /// A network with the mean softmax cross-entropy of its logits on top, recorded for
 /// one batch size.
@@ -39,6 +39,10 @@ pub struct Classifier<T> {
     cross_entropy: Slot,
     penalty: Option<Slot>,
     layers: Layers,
+    /// Samples, and logits of each.
+    extents: [usize; 2],
+    /// Of the last batch: cross-entropy and penalty.
+    losses: [T; 2],
 }
 
 /// What training needs beside the network.
@@ -101,30 +105,32 @@ impl<T: Real> Classifier<T> {
         penalty: Option<(f64, &Params<T>)>,
         network: impl for<'g> FnOnce(Var<'g, T>, &mut Layers) -> Var<'g, T>,
     ) -> Result<Self, Error> {
-        let graph = Graph::new();
-        let x = graph.input(input);
-        let logits = network(x, &mut layers);
-        let targets = graph.input(logits.shape());
-        let cross_entropy = logits.softmax_cross_entropy(targets);
-        let penalty = penalty.map(|(l2, params)| {
-            let all: Vec<_> = params.iter().map(|(_, p)| graph.param(p)).collect();
-            graph.half_squared_norm(&all) * T::of(l2)
-        });
-        let loss = penalty
-            .map_or(cross_entropy, |penalty| cross_entropy + penalty)
-            .slot();
-        let penalty = penalty.map(|v| v.slot());
-        let [x, logits, targets, cross_entropy] =
-            [x, logits, targets, cross_entropy].map(|v| v.slot());
-        let mut tape = graph.finish(loss)?;
+        let mut with_penalty = None;
+        let (mut tape, [x, logits, targets, cross_entropy, _]) = record(|g| {
+            let x = g.input(input);
+            let logits = network(x, &mut layers);
+            let targets = g.input(logits.shape()?);
+            let cross_entropy = logits.softmax_cross_entropy(targets);
+            let penalty = penalty.map(|(l2, params)| {
+                let all: Vec<_> = params.iter().map(|(_, p)| g.param(p)).collect();
+                g.half_squared_norm(&all) * T::of(l2)
+            });
+            with_penalty = penalty.map(|v| v.slot());
+            let loss = penalty.map_or(cross_entropy, |penalty| cross_entropy + penalty);
+            Ok([x, logits, targets, cross_entropy, loss])
+        })?;
         tape.share_gradients();
+        let shape = tape.shape(logits)?;
         Ok(Self {
+            // The cross-entropy takes no other shapes.
+            extents: [shape[0], shape[1]],
+            losses: [T::zero(); 2],
             tape,
             x,
             targets,
             logits,
             cross_entropy,
-            penalty,
+            penalty: with_penalty,
             layers,
         })
     }
@@ -140,12 +146,12 @@ impl<T: Real> Classifier<T> {
 
     /// Samples in a batch.
     pub fn batch(&self) -> usize {
-        self.tape.shape(self.logits)[0]
+        self.extents[0]
     }
 
     /// The inputs of the next batch, to be written.
     pub fn inputs_mut(&mut self) -> &mut [T] {
-        self.tape.input_mut(self.x)
+        self.tape.input_mut(self.x).expect(RECORDED)
     }
 
     /// Sets the labels of the next batch.
@@ -162,8 +168,8 @@ impl<T: Real> Classifier<T> {
                 found,
             });
         }
-        let targets = self.tape.input_mut(self.targets);
-        let classes = targets.len() / batch;
+        let classes = self.extents[1];
+        let targets = self.tape.input_mut(self.targets)?;
         targets.fill(T::zero());
         for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
             let found = usize::from(label);
@@ -176,22 +182,26 @@ impl<T: Real> Classifier<T> {
     /// The loss of the batch, penalty included; writes its gradient to `grads`.
     ///
     /// # Errors
-    /// If a slice does not have the parameters' length.
+    /// If `params` is not the network's, or `grads` not of its length.
     pub fn loss_and_gradient(&mut self, params: &Params<T>, grads: &mut [T]) -> Result<T, Error> {
-        self.tape.forward(params.values())?;
-        self.tape.backward(params.values(), grads)?;
-        Ok(self.tape.root_value())
+        let mut pass = self.tape.forward(params)?;
+        pass.backward(grads)?;
+        let penalty = match self.penalty {
+            Some(slot) => pass.value(slot)?[0],
+            None => T::zero(),
+        };
+        self.losses = [pass.value(self.cross_entropy)?[0], penalty];
+        pass.loss()
     }
 
     /// The loss of the last batch without the penalty.
     pub fn cross_entropy(&self) -> T {
-        self.tape.value(self.cross_entropy)[0]
+        self.losses[0]
     }
 
     /// The penalty on the parameters of the last step; zero if there is none.
     pub fn penalty(&self) -> T {
-        self.penalty
-            .map_or(T::zero(), |slot| self.tape.value(slot)[0])
+        self.losses[1]
     }
 
     /// How many of the batch's samples have their label's logit as the largest, and
@@ -201,13 +211,14 @@ impl<T: Real> Classifier<T> {
     /// If `params` is not the network's.
     pub fn evaluate(&mut self, params: &Params<T>, labels: &[u8]) -> Result<(usize, T), Error> {
         self.set_labels(labels)?;
-        self.tape.forward(params.values())?;
-        let logits = self.tape.value(self.logits);
-        let rows = logits.chunks_exact(logits.len() / labels.len());
+        let pass = self.tape.forward(params)?;
+        let rows = pass.value(self.logits)?.chunks_exact(self.extents[1]);
         let right = rows
             .zip(labels)
-            .filter(|(row, label)| largest(row) == usize::from(**label));
-        Ok((right.count(), self.cross_entropy()))
+            .filter(|(row, label)| largest(row) == usize::from(**label))
+            .count();
+        self.losses[0] = pass.value(self.cross_entropy)?[0];
+        Ok((right, self.losses[0]))
     }
 
     /// What the layers keep from step to step.
@@ -225,6 +236,8 @@ impl<T: Real> Classifier<T> {
         self.layers.restore(&mut self.tape, state)
     }
 }
+
+const RECORDED: &str = "an input of this tape";
 
 /// Index of the largest element; the first of equals.
 fn largest<T: Real>(row: &[T]) -> usize {
@@ -340,16 +353,18 @@ mod tests {
         let (state, saved) = (classifier.state(), params.clone());
         assert_eq!(state.positions, [("dropout/position".to_owned(), 2)]);
         let expected = train(&mut classifier, &mut params, 3);
-        let (mut resumed, _) = record();
-        resumed.restore(&state).unwrap();
-        assert_eq!(train(&mut resumed, &mut saved.clone(), 3), expected);
-        let (mut afresh, _) = record();
-        assert_ne!(
-            train(&mut afresh, &mut saved.clone(), 3),
-            expected,
-            "other masks"
-        );
-        assert_eq!(afresh.penalty(), 0.0);
+        let resume = |state: Option<&State<f32>>| {
+            let (mut classifier, mut params) = record();
+            if let Some(state) = state {
+                classifier.restore(state).unwrap();
+            }
+            params.values_mut().copy_from_slice(saved.values());
+            let losses = train(&mut classifier, &mut params, 3);
+            assert_eq!(classifier.penalty(), 0.0);
+            losses
+        };
+        assert_eq!(resume(Some(&state)), expected);
+        assert_ne!(resume(None), expected, "other masks");
     }
 
     #[test]

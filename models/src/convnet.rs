@@ -68,8 +68,10 @@ impl ConvNet {
     pub fn logits<'g, T: Real>(&self, x: Var<'g, T>, layers: &mut Layers) -> Var<'g, T> {
         let h = self.conv1.apply(x).max_pool2d(2, 2);
         let h = self.conv2.apply(h).max_pool2d(2, 2);
-        let batch = h.shape().first().copied().unwrap_or(0);
-        let flat = h.shape().elements() / batch.max(1);
+        // If it has no shape there is an error already.
+        let shape = h.shape().unwrap_or_default();
+        let batch = shape.first().copied().unwrap_or(0);
+        let flat = shape.elements() / batch.max(1);
         let h = self.hidden.apply(h.reshape([batch, flat])).relu();
         self.output
             .apply(layers.dropout("dropout", h, self.dropout))

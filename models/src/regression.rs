@@ -1,7 +1,7 @@
 //! The two-layer linear network of section 3.1 and its least-squares problem.
 
 use crate::init::standard_normal;
-use autodiff::{Error, Graph, Param, Params, Real, Slot, Tape, Var};
+use autodiff::{Error, Param, Params, Real, Tape, Var, record};
 use rand::Rng;
 
 /// Sizes of a [`TwoLayerLinear`] network.
@@ -72,7 +72,6 @@ impl TwoLayerLinear {
 /// ‖W1·W2·x − y‖².
 pub struct Regression<T> {
     tape: Tape<T>,
-    loss: Slot,
     network: TwoLayerLinear,
     shape: TwoLayerShape,
     samples: usize,
@@ -92,14 +91,14 @@ impl<T: Real> Regression<T> {
         x: &[T],
         y: &[T],
     ) -> Result<Self, Error> {
-        let graph = Graph::new();
-        let prediction = network.predict(graph.constant([shape.inputs, samples], x));
-        let target = graph.constant([shape.outputs, samples], y);
-        let loss = (prediction.squared_error(target) * T::of(1.0 / samples as f64)).slot();
-        let tape = graph.finish(loss)?;
+        let (tape, _) = record(|g| {
+            let prediction = network.predict(g.constant([shape.inputs, samples], x));
+            let target = g.constant([shape.outputs, samples], y);
+            let loss = prediction.squared_error(target) * T::of(1.0 / samples as f64);
+            Ok([loss])
+        })?;
         Ok(Self {
             tape,
-            loss,
             network,
             shape,
             samples,
@@ -111,11 +110,11 @@ impl<T: Real> Regression<T> {
     /// The loss; writes its gradient to `grads`.
     ///
     /// # Errors
-    /// If a slice does not have the parameters' length.
-    pub fn loss_and_gradient(&mut self, params: &[T], grads: &mut [T]) -> Result<T, Error> {
-        self.tape.forward(params)?;
-        self.tape.backward(params, grads)?;
-        Ok(self.tape.value(self.loss)[0])
+    /// If `params` is not the network's, or `grads` not of its length.
+    pub fn loss_and_gradient(&mut self, params: &Params<T>, grads: &mut [T]) -> Result<T, Error> {
+        let mut pass = self.tape.forward(params)?;
+        pass.backward(grads)?;
+        pass.loss()
     }
 
     /// Number of residuals, outputs · samples.
@@ -240,9 +239,7 @@ mod tests {
     fn the_loss_is_the_sum_of_squared_residuals() {
         let (params, mut regression) = problem();
         let mut grads = params.zeros_like();
-        let loss = regression
-            .loss_and_gradient(params.values(), &mut grads)
-            .unwrap();
+        let loss = regression.loss_and_gradient(&params, &mut grads).unwrap();
         let mut residuals = vec![0.0; regression.residual_count()];
         regression.residuals(params.values(), &mut residuals);
         let squares: f64 = residuals.iter().map(|r| r * r).sum();
@@ -253,9 +250,7 @@ mod tests {
     fn the_gradient_is_twice_the_jacobian_transposed_times_the_residuals() {
         let (params, mut regression) = problem();
         let mut grads = params.zeros_like();
-        regression
-            .loss_and_gradient(params.values(), &mut grads)
-            .unwrap();
+        regression.loss_and_gradient(&params, &mut grads).unwrap();
         let rows = regression.residual_count();
         let mut residuals = vec![0.0; rows];
         regression.residuals(params.values(), &mut residuals);

@@ -10,7 +10,7 @@ use datasets::{Dataset, ImageDataset, synthetic};
 use serde_json::{Value, json};
 
 use crate::cli::Preset;
-use crate::provenance::{DataFile, DataSet};
+use crate::engine::provenance::{DataFile, DataSet};
 
 /// The options of a section that trains on images.
 #[derive(Args, Clone, Debug, Default)]
@@ -57,6 +57,18 @@ impl DataOptions {
     }
 }
 
+impl DataOptions {
+    /// What the data are instead of the published ones, in a few words for the basis of a verdict.
+    #[must_use]
+    pub fn other_data(&self, data: &ImageDataset) -> Option<String> {
+        match data.provenance.trust() {
+            Trust::Verified => None,
+            Trust::Unverified => Some(data.name().to_owned()),
+            Trust::Synthetic => Some("a synthetic stand-in".to_owned()),
+        }
+    }
+}
+
 /// Training and test examples of a stand-in: for the perceptron as many as make a tenth of an epoch a few steps, for the
 /// dearer networks a few batches.
 fn stand_in_size(dataset: Dataset) -> [usize; 2] {
@@ -69,7 +81,7 @@ fn stand_in_size(dataset: Dataset) -> [usize; 2] {
 
 /// The data set, found or fetched and verified; for [`Preset::Smoke`] a synthetic stand-in.
 ///
-/// Progress is told on standard error. Call it before the [`Runner`](crate::runner::Runner) takes over Ctrl-C, so that
+/// Progress is told on standard error. Call it before the [`Runner`](crate::engine::runner::Runner) takes over Ctrl-C, so that
 /// a slow download can be stopped.
 ///
 /// # Errors

@@ -8,12 +8,12 @@
 //! A whole section, here Newton's method for the square root of 2 + seed:
 //!
 //! ```
-//! use repro::checkpoint::Checkpoint;
-//! use repro::experiment::{Advance, Experiment, Stop};
-//! use repro::metrics::MetricLog;
-//! use repro::results::{Cell, CellOfRuns};
-//! use repro::run::RunSpec;
-//! use repro::runner::{Options, Planned, Runner};
+//! use repro::engine::checkpoint::Checkpoint;
+//! use repro::engine::experiment::{Advance, Experiment, Stop};
+//! use repro::engine::metrics::MetricLog;
+//! use repro::results::Cell;
+//! use repro::engine::run::RunSpec;
+//! use repro::engine::runner::{Options, Planned, Runner};
 //! use serde_json::{Map, Value, json};
 //!
 //! struct Newton {
@@ -73,33 +73,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod checkpoint;
-pub mod claims;
 pub mod cli;
-pub mod conformance;
 pub mod data;
-pub mod experiment;
-pub mod experiments;
-pub mod files;
-pub mod interrupt;
-mod json;
+pub mod engine;
 pub mod judge;
-mod lock;
 pub mod methods;
-pub mod metrics;
-mod progress;
-pub mod provenance;
 pub mod report;
 pub mod results;
-pub mod run;
-mod run_directory;
-pub mod runner;
-pub mod search;
+pub mod sections;
 pub mod stats;
-pub mod streams;
 pub mod table;
-mod tensorboard;
+pub mod tasks;
+pub mod timing;
 pub mod tune;
-
-pub use lock::LockError;
-pub use run_directory::RunDirectoryError;

@@ -1,109 +1,120 @@
-//! The methods that the paper compares, with their settings, and their state in checkpoints.
+//! The methods that the paper compares, at a setting each; their settings in results, and their state in checkpoints.
+//!
+//! A new optimiser is a file in `l4` and a line in [`methods!`](Kind).
 
-use l4::{Adam, ConfigError, L4Adam, L4Mom, Momentum, Optimizer, RmsProp, Schedule, Sgd, State};
+use l4::{
+    Adam, ClipByGlobalNorm, ConfigError, L4Adam, L4Mom, Momentum, Nesterov, Optimizer, RmsProp,
+    Schedule, Setting, Settings, Sgd, State,
+};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Element};
+use crate::engine::checkpoint::{Checkpoint, CheckpointError, Element};
+use crate::judge::numbers::Base;
 
-/// A first-order method and the one setting that the paper varies; the others are as protocol and defaults have them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Method {
-    /// Plain gradient descent.
-    Sgd {
-        /// Constant learning rate.
-        rate: f64,
-    },
-    /// "mSGD": heavy ball, 0.9.
-    Momentum {
-        /// Constant learning rate.
-        rate: f64,
-    },
-    /// Heavy ball, 0.9, at a rate that falls tenfold three times: the default policy of section 3.3.
-    DefaultPolicy {
-        /// The first rate.
-        rate: f64,
-        /// The last step of each rate but the last, counted from 0.
-        drops: [u64; 3],
-    },
-    /// Adam with ε = 1e-4.
-    Adam {
-        /// Constant learning rate.
-        rate: f64,
-    },
-    /// RMSProp as in TensorFlow.
-    RmsProp {
-        /// Constant learning rate.
-        rate: f64,
-    },
-    /// L4 over Adam.
-    L4Adam {
-        /// α, the fraction of the step to the linearised minimum.
-        alpha: f64,
-    },
-    /// L4 over momentum.
-    L4Mom {
-        /// α, the fraction of the step to the linearised minimum.
-        alpha: f64,
-    },
+/// What the one number is that the paper varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knob {
+    /// A constant learning rate.
+    Rate,
+    /// L4's α, the fraction of the step to the linearised minimum.
+    Alpha,
 }
 
-/// L4's default α.
-pub const ALPHA: f64 = 0.15;
+impl Knob {
+    /// Its name among a method's settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Knob::Rate => "rate",
+            Knob::Alpha => "alpha",
+        }
+    }
+}
 
-/// The best α on the regression task and on MNIST, according to Table 1.
-pub const BEST_ALPHA: f64 = 0.25;
+/// A line a method: its name in the paper's legends, the base method that it is or is over, what is varied, and how it is
+/// built from that, in any precision.
+macro_rules! methods {
+    ($($variant:ident: $name:literal, $base:ident, $knob:ident, |$x:ident| $build:expr;)*) => {
+        /// A first-order method.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "named as the paper names them")]
+        pub enum Kind { $($variant),* }
 
-/// Plain gradient descent, in the paper's legends.
-pub const SGD: &str = "SGD";
-/// Heavy ball, in the paper's legends.
-pub const M_SGD: &str = "mSGD";
-/// Section 3.3's piecewise-constant rates, in the paper's legends.
-pub const DEFAULT_POLICY: &str = "default policy";
-/// Heavy ball at a rate of our own search, where the paper's does not do.
-pub const M_SGD_TUNED: &str = "mSGD*";
-/// Adam, in the paper's legends.
-pub const ADAM: &str = "Adam";
-/// RMSProp at the rate of the DNC's repository.
-pub const RMS_PROP: &str = "RMSProp";
-/// RMSProp at its best rate.
-pub const RMS_PROP_TUNED: &str = "RMSProp*";
-/// L4Adam at the default α, in the paper's legends.
-pub const L4_ADAM: &str = "L4Adam";
-/// L4Adam at the best α, in the paper's legends.
-pub const L4_ADAM_BEST: &str = "L4Adam*";
-/// L4Mom at the default α, in the paper's legends.
-pub const L4_MOM: &str = "L4Mom";
-/// L4Mom at the best α, in the paper's legends.
-pub const L4_MOM_BEST: &str = "L4Mom*";
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Kind] = &[$(Kind::$variant),*];
+
+            /// As the paper's legends call it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Kind::$variant => $name),* }
+            }
+
+            /// The method that it is, or whose update direction it takes.
+            #[must_use]
+            pub const fn base(self) -> Base {
+                match self { $(Kind::$variant => Base::$base),* }
+            }
+
+            /// What is varied.
+            #[must_use]
+            pub const fn knob(self) -> Knob {
+                match self { $(Kind::$variant => Knob::$knob),* }
+            }
+
+            fn build<T: l4::Real>(self, setting: T) -> Result<Box<dyn Optimizer<T>>, ConfigError> {
+                Ok(match self { $(Kind::$variant => { let $x = setting; Box::new($build) })* })
+            }
+        }
+    };
+}
+
+methods! {
+    Sgd: "SGD", Sgd, Rate, |rate| Sgd::new(Schedule::constant(rate)?);
+    Momentum: "mSGD", Momentum, Rate, |rate| Momentum::new(Schedule::constant(rate)?);
+    Nesterov: "Nesterov", Momentum, Rate, |rate| Nesterov::new(Schedule::constant(rate)?);
+    Adam: "Adam", Adam, Rate, |rate| Adam::new(Schedule::constant(rate)?);
+    RmsProp: "RMSProp", RmsProp, Rate, |rate| RmsProp::new(Schedule::constant(rate)?);
+    L4Adam: "L4Adam", Adam, Alpha, |alpha| L4Adam::new().alpha(alpha)?;
+    L4Mom: "L4Mom", Momentum, Alpha, |alpha| L4Mom::new().alpha(alpha)?;
+}
+
+/// A method at its setting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Method {
+    /// The method.
+    pub kind: Kind,
+    /// What is varied: its rate or its α.
+    pub setting: f64,
+    /// Clips gradients to this global norm first.
+    pub max_norm: Option<f64>,
+    /// Divides the rate of a heavy ball by ten after each of these steps, counted from 0.
+    pub drops: Option<[u64; 3]>,
+}
 
 impl Method {
-    /// Every setting, by the names of the paper, for a run's identity and for the results.
+    /// Without clipping, at a constant setting.
     #[must_use]
-    pub fn hyperparameters(self) -> Map<String, Value> {
-        let settings = match self {
-            Method::Sgd { rate } => json!({"optimizer": "SGD", "rate": rate}),
-            Method::Momentum { rate } => {
-                json!({"optimizer": "heavy ball", "rate": rate, "momentum": 0.9})
-            }
-            Method::DefaultPolicy { rate, drops } => {
-                json!({"optimizer": "heavy ball", "rate": rate, "momentum": 0.9, "tenfold_drops_after_steps": drops})
-            }
-            Method::Adam { rate } => {
-                json!({"optimizer": "Adam", "rate": rate, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-4})
-            }
-            Method::RmsProp { rate } => {
-                json!({"optimizer": "RMSProp", "rate": rate, "decay": 0.9, "epsilon": 1e-10})
-            }
-            Method::L4Adam { alpha } => l4_settings(
-                "L4Adam",
-                alpha,
-                json!({"tau_m": 10, "tau_s": 1000, "delta": 1e-4}),
-            ),
-            Method::L4Mom { alpha } => l4_settings("L4Mom", alpha, json!({"tau_m": 10})),
+    pub const fn new(kind: Kind, setting: f64) -> Self {
+        Self {
+            kind,
+            setting,
+            max_norm: None,
+            drops: None,
+        }
+    }
+
+    /// The α that L4 has unless it is told another; `None` of a method with a rate.
+    #[must_use]
+    pub fn default_alpha(kind: Kind) -> Option<f64> {
+        let default: Box<dyn Optimizer<f64>> = match kind {
+            Kind::L4Adam => Box::new(L4Adam::new()),
+            Kind::L4Mom => Box::new(L4Mom::new()),
+            _ => return None,
         };
-        match settings {
-            Value::Object(map) => map,
-            _ => unreachable!("written as an object above"),
+        match default.settings().get("alpha") {
+            Some(&Setting::Number(alpha)) => Some(alpha),
+            _ => None,
         }
     }
 
@@ -112,31 +123,41 @@ impl Method {
     /// # Errors
     /// If a setting is out of range.
     pub fn optimizer<T: l4::Real>(self) -> Result<Box<dyn Optimizer<T>>, ConfigError> {
-        let constant = |rate| Schedule::constant(T::of(rate));
-        Ok(match self {
-            Method::Sgd { rate } => Box::new(Sgd::new(constant(rate)?)),
-            Method::Momentum { rate } => Box::new(Momentum::new(constant(rate)?)),
-            Method::DefaultPolicy { rate, drops } => {
-                let rates = [1.0, 0.1, 0.01, 0.001].map(|factor| T::of(rate * factor));
+        let optimizer = match self.drops {
+            Some(drops) => {
+                let rates = [1.0, 0.1, 0.01, 0.001].map(|factor| T::of(self.setting * factor));
                 let schedule = Schedule::piecewise_constant(drops.into(), rates.into())?;
                 Box::new(Momentum::new(schedule))
             }
-            Method::Adam { rate } => Box::new(Adam::new(constant(rate)?)),
-            Method::RmsProp { rate } => Box::new(RmsProp::new(constant(rate)?)),
-            Method::L4Adam { alpha } => Box::new(L4Adam::new().alpha(T::of(alpha))?),
-            Method::L4Mom { alpha } => Box::new(L4Mom::new().alpha(T::of(alpha))?),
+            None => self.kind.build(T::of(self.setting))?,
+        };
+        Ok(match self.max_norm {
+            Some(norm) => Box::new(ClipByGlobalNorm::new(optimizer, T::of(norm))?),
+            None => optimizer,
         })
+    }
+
+    /// Every setting of the optimiser by the paper's name for it, as the optimiser itself tells them.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn settings(self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(to_json(&self.optimizer::<f64>()?.settings()))
     }
 }
 
-fn l4_settings(name: &str, alpha: f64, transform: Value) -> Value {
-    let mut settings = json!({
-        "optimizer": name, "alpha": alpha, "gamma": 0.9, "gamma0": 0.75, "tau": 1000, "epsilon": 1e-12,
-    });
-    if let (Value::Object(settings), Value::Object(transform)) = (&mut settings, transform) {
-        settings.extend(transform);
-    }
-    settings
+/// An optimiser's settings, in its order.
+#[must_use]
+pub fn to_json(settings: &Settings) -> Map<String, Value> {
+    let value = |setting: &Setting| match setting {
+        Setting::Number(number) => json!(number),
+        Setting::Text(text) => json!(text),
+        Setting::List(numbers) => json!(numbers),
+    };
+    let named = settings.iter();
+    named
+        .map(|(name, setting)| (name.to_owned(), value(setting)))
+        .collect()
 }
 
 /// Stores an optimiser's state under `optimizer/…`.
@@ -172,22 +193,24 @@ pub fn load_state<T: Element + l4::Real + Default>(
 mod tests {
     use super::*;
 
-    const METHODS: [Method; 7] = [
-        Method::RmsProp { rate: 0.1 },
-        Method::DefaultPolicy {
-            rate: 0.1,
-            drops: [0, 1, 2],
-        },
-        Method::Sgd { rate: 0.1 },
-        Method::Momentum { rate: 0.1 },
-        Method::Adam { rate: 0.1 },
-        Method::L4Adam { alpha: 0.25 },
-        Method::L4Mom { alpha: 0.15 },
-    ];
+    /// Every method, one with clipping and the default policy.
+    fn methods() -> Vec<Method> {
+        let plain = Kind::ALL.iter().map(|&kind| Method::new(kind, 0.15));
+        let momentum = Method::new(Kind::Momentum, 0.1);
+        let clipped = Method {
+            max_norm: Some(0.5),
+            ..momentum
+        };
+        let policy = Method {
+            drops: Some([0, 1, 2]),
+            ..momentum
+        };
+        plain.chain([clipped, policy]).collect()
+    }
 
     #[test]
     fn a_stored_optimiser_goes_on_bit_for_bit() {
-        for method in METHODS {
+        for method in methods() {
             let mut optimizer = method.optimizer::<f32>().unwrap();
             let mut theta = [1.0, -2.0, 0.5];
             let step = |optimizer: &mut dyn Optimizer<f32>, theta: &mut [f32]| {
@@ -208,14 +231,19 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_say_what_the_optimiser_is() {
-        for method in METHODS {
-            let settings = method.hyperparameters();
+    fn the_settings_tell_methods_apart() {
+        let settings: Vec<_> = methods().iter().map(|m| m.settings().unwrap()).collect();
+        for (index, one) in settings.iter().enumerate() {
             assert!(
-                settings.contains_key("rate") != settings.contains_key("alpha"),
-                "{method:?}"
+                settings[..index].iter().all(|other| other != one),
+                "{one:?}"
             );
         }
-        assert!(Method::Adam { rate: f64::NAN }.optimizer::<f64>().is_err());
+        assert_eq!(
+            settings[0],
+            Method::new(Kind::Sgd, 0.15).settings().unwrap()
+        );
+        assert!(Method::new(Kind::Adam, f64::NAN).settings().is_err());
+        assert_eq!(Method::default_alpha(Kind::L4Mom), Some(0.15));
     }
 }

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use autodiff::kernels::simd_level;
+use anyhow::{Context, Result};
 
-use crate::claims::{self, Finding};
 use crate::cli;
-use crate::provenance::DataSet;
+use crate::engine::reference;
+use crate::judge::Finding;
+use crate::judge::numbers::Numbers;
 use crate::results::{self, Claims, Figure, Header, Protocol, ResultFile, Table, WriteError};
-use crate::runner::Runner;
 use crate::table;
 
 /// Writes a section's files and says what is in them.
@@ -22,70 +21,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report on the runs of `runner` so far.
+    /// A report into a directory. `shared` is what all its files say first, but for id and title.
     #[must_use]
-    pub fn new(
-        runner: &Runner,
-        section: &str,
-        protocol: Protocol,
-        deviations: Vec<String>,
-        data: DataSet,
-    ) -> Self {
+    pub fn new(out: PathBuf, shared: Header) -> Self {
         Self {
-            out: runner.out().to_owned(),
-            shared: Header {
-                id: String::new(),
-                title: String::new(),
-                section: section.to_owned(),
-                protocol,
-                deviations,
-                provenance: runner.provenance(simd_level(), data),
-                paper: None,
-            },
+            out,
+            shared,
             text: String::new(),
             written: Vec::new(),
         }
-    }
-
-    /// One report on the parts of a section that are there, with their names. What is written from now on is said of all of
-    /// them: settings and deviations are under their part's name, unless there is only one.
-    #[must_use]
-    pub fn join(parts: Vec<(&str, Self)>) -> Self {
-        let alone = parts.len() == 1;
-        let named = parts.into_iter().map(|(name, report)| match alone {
-            true => report,
-            false => report.under(name),
-        });
-        named.reduce(Self::and).expect("a section has a part")
-    }
-
-    fn under(mut self, name: &str) -> Self {
-        let protocol = &mut self.shared.protocol;
-        let settings = std::mem::take(&mut protocol.hyperparameters).into_iter();
-        protocol.hyperparameters = settings
-            .map(|(method, settings)| (format!("{name}: {method}"), settings))
-            .collect();
-        for deviation in &mut self.shared.deviations {
-            *deviation = format!("{name}: {deviation}");
-        }
-        self
-    }
-
-    fn and(mut self, other: Self) -> Self {
-        let (shared, others) = (&mut self.shared, other.shared);
-        let protocol = &mut shared.protocol;
-        protocol.epochs = protocol.epochs.or(others.protocol.epochs);
-        protocol.examples = protocol.examples.or(others.protocol.examples);
-        // What is the same for all methods of one part need not be for all.
-        (protocol.steps, protocol.batch) = (None, None);
-        protocol
-            .hyperparameters
-            .extend(others.protocol.hyperparameters);
-        shared.deviations.extend(others.deviations);
-        shared.provenance = shared.provenance.and(&others.provenance);
-        self.text += &other.text;
-        self.written.extend(other.written);
-        self
     }
 
     /// The header of a file.
@@ -96,6 +40,12 @@ impl Report {
             title: title.to_owned(),
             ..self.shared.clone()
         }
+    }
+
+    /// What was run, for a file that has more to say of it.
+    #[must_use]
+    pub fn protocol(&self) -> &Protocol {
+        &self.shared.protocol
     }
 
     /// Writes a figure.
@@ -115,26 +65,21 @@ impl Report {
         self.write(table)
     }
 
-    /// Writes `claims.json`, and shows it.
+    /// Writes the numbers that the claims rest on, and `claims.json`, and shows the verdicts.
     ///
     /// # Errors
-    /// See [`results::write()`].
-    pub fn claims(
-        &mut self,
-        findings: impl IntoIterator<Item = Finding>,
-    ) -> Result<(), WriteError> {
+    /// If a file cannot be written.
+    pub fn claims(&mut self, numbers: Vec<Numbers>, findings: Vec<Finding>) -> Result<()> {
+        self.written.push(reference::write(&self.out, numbers)?);
         let title = format!("Claims tested in section {}", self.shared.section);
         let claims = Claims {
             header: self.header("claims", &title),
             claims: findings.into_iter().map(Finding::into_claim).collect(),
         };
-        self.text += &claims::render(&claims);
-        self.write(&claims)
-    }
-
-    /// Shows a line.
-    pub fn note(&mut self, line: &str) {
-        self.text += &format!("{line}\n");
+        for claim in &claims.claims {
+            self.text += &summary(claim);
+        }
+        Ok(self.write(&claims)?)
     }
 
     fn write(&mut self, file: &impl ResultFile) -> Result<(), WriteError> {
@@ -142,17 +87,37 @@ impl Report {
         Ok(())
     }
 
-    /// Prints what was shown, the deviations and the files' names.
+    /// Draws what was written, and prints what was shown, the deviations and where to look.
     ///
     /// # Errors
-    /// If standard output cannot be written.
-    pub fn print(mut self) -> anyhow::Result<()> {
-        for deviation in std::mem::take(&mut self.shared.deviations) {
-            self.note(&deviation);
+    /// If a picture cannot be written, or standard output.
+    pub fn finish(mut self) -> Result<()> {
+        let pages: Vec<PathBuf> = Vec::new();
+        for deviation in &self.shared.deviations {
+            self.text += &format!("{deviation}\n");
         }
-        for path in std::mem::take(&mut self.written) {
-            self.note(&format!("wrote {}", path.display()));
+        for path in self.written.iter().chain(&pages) {
+            self.text += &format!("wrote {}\n", path.display());
+        }
+        if let Some(page) = pages.iter().find(|path| path.ends_with("report.html")) {
+            self.text += &format!("\nTo see it all, open {}\n", page.display());
         }
         cli::print(&self.text).context("standard output")
     }
+}
+
+/// A verdict in a paragraph.
+fn summary(claim: &results::Claim) -> String {
+    let task = claim
+        .task
+        .as_ref()
+        .map_or_else(String::new, |task| format!(" on {task}"));
+    let basis = match &claim.basis {
+        Some(results::Basis::Reduced(what)) => format!(" ({what})"),
+        _ => String::new(),
+    };
+    format!(
+        "{}{task}: {}{basis}. {} {}\n",
+        claim.id, claim.verdict, claim.claim, claim.evidence
+    )
 }

@@ -12,9 +12,9 @@ pub use paper_figures::results::{
     Mark, Part, Protocol, ResultFile, Scale, Series, Style, Table, Verdict,
 };
 
-use crate::files::{self, Durability, FileError};
-use crate::json;
-use crate::run::RunResult;
+use crate::engine::files::{self, Durability, FileError};
+use crate::engine::json;
+use crate::engine::run::RunResult;
 use crate::stats::{self, Curve, GridError, Spread};
 
 /// What a run contributes to a [`Cell`].
@@ -207,7 +207,7 @@ pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    use crate::provenance::DataSet;
+    use crate::engine::provenance::DataSet;
 
     pub(crate) fn header(id: &str) -> Header {
         let data = DataSet::generated("regression, condition 1e5");
@@ -221,7 +221,11 @@ pub(crate) mod tests {
                 ..Protocol::default()
             },
             deviations: Vec::new(),
-            provenance: crate::provenance::of_this_program("avx2", std::time::UNIX_EPOCH, data),
+            provenance: crate::engine::provenance::of_this_program(
+                "avx2",
+                std::time::UNIX_EPOCH,
+                data,
+            ),
             paper: None,
         }
     }

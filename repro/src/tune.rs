@@ -1,360 +1,442 @@
-//! Grid searches for the constant rates of a section's baselines: what the paper calls their best rates.
+//! Grid search, with restarts, for the one setting of a method that the paper varies: its constant rate, or L4's α.
 //!
-//! `tune` runs every rate of a grid around Table 1's with several seeds and writes every score. A section takes part by a
-//! function that makes its `Task`, and an arm in `search`.
+//! A search is made at the section's own length, on seeds that the section does not use. Its numbers are kept as a section's
+//! are, so that it goes on where it stopped; sections read the best settings from what is committed of them, below
+//! `repro/reference/tune`, and from nowhere else.
 
-use anyhow::Context;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
-use datasets::{Dataset, ImageDataset};
-use indexmap::IndexMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::cli::{Execution, Preset};
+use crate::cli::{Execution, Preset, reference_root};
 use crate::data::{self, DataOptions};
-use crate::experiments::images::{self, Network, Setting};
-use crate::experiments::{dnc, section3_1, section3_2, section3_4};
-use crate::methods::{ADAM, M_SGD, Method, RMS_PROP, SGD};
-use crate::provenance::DataSet;
-use crate::report::Report;
-use crate::results::{Column, Entry, Header, Protocol, Table};
-use crate::runner::{Planned, Runner};
-use crate::search::{Baseline, FIRST_SEED, Origin, RateGrid, Search};
+use crate::engine::reference::{self, NumbersError};
+use crate::engine::run::RunResult;
+use crate::engine::runner::{Planned, Runner};
+use crate::judge::numbers::{Alpha, ArmNumbers, Numbers, Rate, Role, RunNumbers};
+use crate::methods::{Kind, Knob, Method};
+use crate::sections::{ALL, Part, Search, Section, Size, Task, arm};
+use crate::tasks::Workload;
 
-/// Searches a grid of constant learning rates for each baseline of a section, with restarts.
-///
-/// Every score goes to search.json: the mean training loss at the end of each run. The best rate is the one with the
-/// lowest mean over the restarts. The seeds are not those of the sections' own runs.
-///
-/// Ctrl-C keeps every run's last step; the same command again resumes. With other options it keeps the runs that still
-/// apply.
-#[derive(Parser, Clone, Debug)]
-#[command(name = "tune", version)]
+/// The first seed of a search's restarts, apart from those of the reported runs.
+pub const FIRST_SEED: u64 = 1_000_000;
+
+/// The grid of a search for α.
+pub const ALPHAS: [f64; 7] = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35];
+
+/// Powers of two by which the grid of a search for a rate begins around the published one.
+const POWERS: std::ops::RangeInclusive<i32> = -2..=2;
+
+/// Powers of two beyond which a grid is not extended.
+const LIMIT: i32 = 12;
+
+/// Loss below which the DNC's clipped logits leave nothing to compare.
+pub const DNC_FLOOR: f64 = 1e-7;
+
+/// Stands for a loss of exactly 0, of which there is no logarithm.
+const LEAST_LOSS: f64 = 1e-45;
+
+/// How good a run is, the less the better: the logarithm to base 10 of its final loss, which is the mean over the last
+/// tenth. On the DNC, where all good runs end on one floor, the mean over the run of the logarithm, cut at that floor.
+/// Infinite if it diverged.
+#[must_use]
+pub fn score(run: &RunNumbers, task: &str) -> f64 {
+    if run.diverged_at.is_some() {
+        return f64::INFINITY;
+    }
+    if task == (Task::RepeatCopy { batch: 0 }).name() {
+        let losses = run.values("loss");
+        let sum: f64 = losses.iter().map(|loss| loss.max(DNC_FLOOR).log10()).sum();
+        return match losses.len() {
+            0 => f64::INFINITY,
+            n => sum / n as f64,
+        };
+    }
+    let last = run.summary.get("final_loss").and_then(Value::as_f64);
+    last.map_or(f64::INFINITY, |loss| loss.max(LEAST_LOSS).log10())
+}
+
+/// The rule by which a best setting is chosen, in words.
+pub const RULE: &str = "lowest mean over the restarts of log10 of the final training loss (the mean over the last tenth of \
+                        the run), a divergence counting as infinite; on the DNC, of the mean over the run of log10 of the \
+                        loss, cut at 1e-7";
+
+/// The mean score of an arm's runs.
+#[must_use]
+pub fn mean_score(arm: &ArmNumbers, task: &str) -> f64 {
+    match arm.runs.len() {
+        0 => f64::INFINITY,
+        n => arm.runs.iter().map(|run| score(run, task)).sum::<f64>() / n as f64,
+    }
+}
+
+/// What a search, finished or not, has found on a task.
+#[derive(Clone, Debug, Default)]
+pub struct Searched(Option<Numbers>);
+
+impl Searched {
+    /// The committed search of a section below `root`, which may have none.
+    ///
+    /// # Errors
+    /// If its file is damaged.
+    pub fn open(root: &Path, section: &str) -> Result<Self, NumbersError> {
+        let parts = reference::read(&root.join("tune").join(folder(section)))?;
+        Ok(Self(parts.and_then(|parts| parts.into_iter().next())))
+    }
+
+    /// Its numbers, if there is a search.
+    #[must_use]
+    pub fn numbers(&self) -> Option<&Numbers> {
+        self.0.as_ref()
+    }
+
+    /// What was tried of a method, in increasing order of its setting: the setting, its numbers, its mean score.
+    #[must_use]
+    pub fn tried(&self, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
+        let numbers = self.0.iter();
+        let mut tried: Vec<_> = numbers
+            .flat_map(|numbers| {
+                let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
+                arms.filter_map(|arm| {
+                    let setting = arm.setting(kind.knob().name())?;
+                    Some((setting, arm, mean_score(arm, &numbers.task)))
+                })
+            })
+            .collect();
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        tried
+    }
+
+    /// The best setting of a method; `None` if none was tried, or all diverged.
+    #[must_use]
+    pub fn best(&self, kind: Kind) -> Option<f64> {
+        let tried = self.tried(kind).into_iter();
+        let finite = tried.filter(|(_, _, score)| score.is_finite());
+        let best = finite.min_by(|a, b| a.2.total_cmp(&b.2))?;
+        Some(best.0)
+    }
+}
+
+fn folder(section: &str) -> String {
+    format!("section{}", section.replace('.', "_"))
+}
+
+/// The options of a search.
+#[derive(Args, Clone, Debug)]
 pub struct Arguments {
-    /// Section of the paper whose task is trained on
-    #[arg(long, value_parser = ["3.1", "3.2", "3.4"])]
-    section: String,
+    /// Section on whose task to search, as 3.2
+    #[arg(long)]
+    pub section: String,
 
-    /// How long each run is, as smoke, quick and paper: on 3.1 300, 10,000 and 30,000 steps; on 3.2 1 epoch of synthetic
-    /// data, 3 and 30 epochs of MNIST; on 3.4 250, 3,000 and 40,000 steps
-    #[arg(long, default_value = "quick", value_parser = preset())]
-    preset: Preset,
+    /// Methods whose settings to search for, separated by commas [default: all that the section has]
+    #[arg(long, value_delimiter = ',')]
+    pub methods: Vec<String>,
 
-    /// Methods whose rate is searched for, separated by commas [default: all baselines of the section]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true, value_parser = [M_SGD, ADAM, SGD, RMS_PROP])]
-    methods: Vec<String>,
+    /// Size of the runs
+    #[arg(long, value_enum, default_value_t = Preset::Paper)]
+    pub preset: Preset,
 
-    /// Rates to try with each method, separated by commas [default: powers of two times Table 1's rate, or for RMSProp its repository's]
-    #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = rate)]
-    rates: Vec<f64>,
+    /// Runs of each setting
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub restarts: u64,
 
-    /// Runs for each rate, with seeds of their own [default: 3, or 1 for smoke and quick]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    restarts: Option<u64>,
-
+    /// How runs are computed.
     #[command(flatten)]
-    data: DataOptions,
+    pub execution: Execution,
 
+    /// Where the data are.
     #[command(flatten)]
-    execution: Execution,
+    pub data: DataOptions,
 }
 
-/// The presets of a search.
-fn preset() -> impl TypedValueParser<Value = Preset> {
-    let presets = [Preset::Smoke, Preset::Quick, Preset::Paper];
-    let names = PossibleValuesParser::new(presets.map(Preset::name));
-    names.try_map(|name| Preset::from_str(&name, false))
-}
-
-fn rate(word: &str) -> Result<f64, String> {
-    let rate: f64 = word.parse().map_err(|_| "expected a number".to_owned())?;
-    if rate > 0.0 && rate.is_finite() {
-        Ok(rate)
-    } else {
-        Err("expected a number above 0".to_owned())
-    }
-}
-
-type Plan<'d> = dyn Fn(&'static str, Method, u64) -> Planned<'d> + 'd;
-
-/// What rates are searched for on.
-struct Task<'d> {
-    baselines: &'static [Baseline],
-    /// The run of a method with a seed; its summary holds `final_loss`.
-    plan: Box<Plan<'d>>,
-    /// Steps, epochs, batch: what results say of a run's length.
-    protocol: Protocol,
-    deviations: Vec<String>,
-    data: DataSet,
-}
-
-/// Section 3.1: the regression task at the paper's size, for as long as the section runs it.
-fn regression(preset: Preset) -> anyhow::Result<Task<'static>> {
-    let size = section3_1::SECTION
-        .size(preset)
-        .context("section 3.1 has no such preset")?;
-    let steps = size.length;
-    Ok(Task {
-        baselines: section3_1::BASELINES,
-        plan: Box::new(move |name, method, seed| {
-            section3_1::plan_first_order(name, method, seed, steps, 100)
-        }),
-        protocol: Protocol {
-            steps: Some(steps),
-            ..Protocol::default()
-        },
-        deviations: Vec::new(),
-        data: DataSet::generated("badly conditioned regression, drawn anew for each seed"),
-    })
-}
-
-/// Section 3.2: MNIST.
-fn mnist<'d>(arguments: &Arguments, data: &'d ImageDataset) -> Task<'d> {
-    let epochs = match arguments.preset {
-        Preset::Smoke => 1,
-        Preset::Quick => 3,
-        Preset::Reduced | Preset::Paper => section3_2::EPOCHS,
-    };
-    let setting = Setting::new(data, Network::Mlp, section3_2::BATCH, epochs);
-    Task {
-        baselines: section3_2::BASELINES,
-        plan: Box::new(move |name, method, seed| {
-            setting.plan(section3_2::SECTION.number, name, method, seed)
-        }),
-        protocol: Protocol {
-            epochs: Some(epochs),
-            batch: Some(setting.batch as u64),
-            ..Protocol::default()
-        },
-        deviations: images::deviations(data, &arguments.data),
-        data: data::provenance(data),
-    }
-}
-
-/// Section 3.4: the DNC on repeat-copy.
-fn repeat_copy(preset: Preset) -> Task<'static> {
-    let setting = dnc::Setting {
-        batch: dnc::BATCH,
-        steps: match preset {
-            Preset::Smoke => 250,
-            Preset::Quick => 3_000,
-            Preset::Reduced | Preset::Paper => section3_4::STEPS,
-        },
-    };
-    Task {
-        baselines: section3_4::BASELINES,
-        plan: Box::new(move |name, method, seed| {
-            setting.plan(section3_4::SECTION.number, name, method, seed)
-        }),
-        protocol: Protocol {
-            steps: Some(setting.steps),
-            batch: Some(setting.batch as u64),
-            ..Protocol::default()
-        },
-        deviations: Vec::new(),
-        data: dnc::data(),
-    }
-}
-
-/// Searches as the command line says, writes `search.json` and prints it as a table.
+/// Searches as the command line says, and writes `numbers.json.gz`; prints the scores.
 ///
 /// # Errors
 /// If the section has no such method, the data cannot be had, a run fails or the file cannot be written.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    search(arguments)?.print()
-}
-
-fn search(arguments: &Arguments) -> anyhow::Result<Report> {
-    let preset = arguments.preset;
-    match arguments.section.as_str() {
-        "3.2" => {
-            let data = data::load(Dataset::Mnist, preset, &arguments.data)?;
-            search_on(mnist(arguments, &data), "3.2", arguments)
-        }
-        "3.4" => search_on(repeat_copy(preset), "3.4", arguments),
-        _ => search_on(regression(preset)?, "3.1", arguments),
-    }
-}
-
-fn search_on(task: Task<'_>, section: &str, arguments: &Arguments) -> anyhow::Result<Report> {
-    let restarts = arguments.restarts.unwrap_or(match arguments.preset {
-        Preset::Paper => 3,
-        _ => 1,
-    });
-    let baselines = selected(task.baselines, &arguments.methods)
-        .with_context(|| format!("section {section} has no such method"))?;
-    let directory = format!("tune/section{}", section.replace('.', "_"));
-    let runner = Runner::open(arguments.execution.runner_options(directory))?;
-    let mut searches: Searches = IndexMap::new();
-    for baseline in baselines {
-        let rates = match arguments.rates.as_slice() {
-            [] => baseline.rates(),
-            rates => rates.to_vec(),
-        };
-        let search = RateGrid::new(rates, restarts).search(&runner, |rate, seed| {
-            (task.plan)(baseline.name, (baseline.method)(rate), seed)
-        })?;
-        searches.insert(baseline.name, (baseline, search));
-    }
-    let protocol = Protocol {
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let section = section(&arguments.section)?;
+    let part = &section.parts[0];
+    let searches = selected(part, section, &arguments.methods)?;
+    let size = part.size(arguments.preset).with_context(|| {
+        let name = arguments.preset.name();
+        format!("section {} has no preset {name}", section.number)
+    })?;
+    let data = match part.task {
+        Task::Images { data, .. } => Some(data::load(data, arguments.preset, &arguments.data)?),
+        _ => None,
+    };
+    let options = arguments
+        .execution
+        .runner_options(Path::new("tune").join(folder(section.number)));
+    let threads = options.threads;
+    let plain = arm("", Kind::Sgd);
+    let workload = part.workload(&plain, size, size.length, data.as_ref(), threads)?;
+    let runner = Runner::open(options)?;
+    let mut numbers = Numbers {
+        section: section.number.to_owned(),
+        task: part.task.name().to_owned(),
         preset: arguments.preset.name().to_owned(),
-        seeds: (FIRST_SEED..FIRST_SEED + restarts).collect(),
-        hyperparameters: searches
-            .iter()
-            .map(|(name, searched)| ((*name).to_owned(), hyperparameters(searched)))
-            .collect(),
-        search: searches
-            .iter()
-            .map(|(name, (_, search))| ((*name).to_owned(), search.to_json()))
-            .collect(),
-        ..task.protocol
+        unit: part.unit.name().to_owned(),
+        length: size.length,
+        paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
+        stand_in: data.as_ref().is_some_and(data::is_synthetic),
+        other_data: data
+            .as_ref()
+            .and_then(|data| arguments.data.other_data(data)),
+        arms: earlier(section.number, size, &searches)?,
     };
-    let mut report = Report::new(&runner, section, protocol, task.deviations, task.data);
-    let title = format!("Grid search for constant rates, section {section}");
-    let header = Header {
-        paper: Some(json!({"best_rates": paper_rates(&searches)})),
-        ..report.header("search", &title)
-    };
-    report.table(&scores(header, &searches))?;
-    Ok(report)
-}
-
-/// The searches, by method.
-type Searches = IndexMap<&'static str, (&'static Baseline, Search)>;
-
-/// The baselines of these names, or all if none is named; none if the section lacks one.
-fn selected(baselines: &'static [Baseline], names: &[String]) -> Option<Vec<&'static Baseline>> {
-    let find = |name: &String| {
-        baselines
-            .iter()
-            .find(|baseline| baseline.name.eq_ignore_ascii_case(name))
-    };
-    match names {
-        [] => Some(baselines.iter().collect()),
-        names => names.iter().map(find).collect(),
+    let mut text = String::new();
+    for search in searches {
+        let found = Grid {
+            search,
+            workload,
+            restarts: arguments.restarts,
+            task: part.task.name(),
+        }
+        .search(&runner)?;
+        text += &render(search, &found, part.task.name());
+        numbers.arms.extend(found);
+        reference::write(runner.out(), vec![numbers.clone()])?;
     }
+    let out = runner.out().display();
+    Ok(crate::cli::print(&format!(
+        "{text}wrote {out}/{}\n",
+        reference::NUMBERS
+    ))?)
 }
 
-/// A method's settings, with all the rates that were tried.
-fn hyperparameters((baseline, search): &(&Baseline, Search)) -> Map<String, Value> {
-    let mut settings = (baseline.method)(baseline.rate).hyperparameters();
-    let rates: Vec<f64> = search.scores().map(|(rate, _)| rate).collect();
-    settings.insert("rate".to_owned(), json!(rates));
-    settings
-}
-
-fn paper_rates(searches: &Searches) -> Map<String, Value> {
-    let of_paper = |(baseline, _): &&(&Baseline, Search)| baseline.origin == Origin::Paper;
-    searches
-        .values()
-        .filter(of_paper)
-        .map(|(baseline, _)| (baseline.name.to_owned(), json!(baseline.rate)))
-        .collect()
-}
-
-/// A row for each method and rate.
-fn scores(header: Header, searches: &Searches) -> Table {
-    let columns = vec![
-        Column::new("method", "Method"),
-        Column::new("rate", "Rate"),
-        Column::new("final_loss", "Final training loss"),
-        Column::new("note", ""),
-    ];
-    let rows = searches.values().flat_map(|(baseline, search)| {
-        search.scores().map(|(rate, cell)| {
-            let mut notes = Vec::new();
-            if rate == search.best() {
-                notes.push(if search.at_edge() {
-                    "best, at the edge"
-                } else {
-                    "best"
-                });
-            }
-            if rate == baseline.rate {
-                notes.push(match baseline.origin {
-                    Origin::Paper => "the paper's",
-                    Origin::Repository => "the repository's",
-                });
-            }
-            IndexMap::from([
-                ("method".to_owned(), Entry::from(baseline.name)),
-                ("rate".to_owned(), rate.into()),
-                ("final_loss".to_owned(), cell.clone().into()),
-                ("note".to_owned(), notes.join("; ").as_str().into()),
-            ])
+fn section(number: &str) -> Result<&'static Section> {
+    let searched = ALL.iter().take(5);
+    let numbers: Vec<_> = searched.clone().map(|section| section.number).collect();
+    searched
+        .copied()
+        .find(|section| section.number == number)
+        .with_context(|| {
+            format!(
+                "no section {number} to search for: there are {}",
+                numbers.join(", ")
+            )
         })
-    });
-    Table {
-        rows: rows.collect(),
-        header,
-        columns,
+}
+
+/// The searches of these methods, or all if none is named.
+fn selected(part: &Part, section: &Section, names: &[String]) -> Result<Vec<Search>> {
+    let all = part.searches();
+    if names.is_empty() {
+        return Ok(all);
     }
+    let find = |name: &String| {
+        let mut searches = all.iter();
+        let found = searches.find(|search| search.kind.name().eq_ignore_ascii_case(name));
+        found.copied().with_context(|| {
+            let known: Vec<_> = all.iter().map(|search| search.kind.name()).collect();
+            format!(
+                "section {} has no method {name} to search for: there are {}",
+                section.number,
+                known.join(", ")
+            )
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// What is committed of other methods' searches at the same size: a search of one leaves the others as they are.
+fn earlier(number: &str, size: Size, searches: &[Search]) -> Result<Vec<ArmNumbers>> {
+    let searched = Searched::open(&reference_root(), number)?;
+    let same_size = searched.0.filter(|numbers| numbers.length == size.length);
+    let arms = same_size.map(|numbers| numbers.arms).unwrap_or_default();
+    let other = |arm: &ArmNumbers| searches.iter().all(|search| search.kind.name() != arm.name);
+    Ok(arms.into_iter().filter(other).collect())
+}
+
+/// The settings of one method on one task.
+struct Grid<'d> {
+    search: Search,
+    workload: Workload<'d>,
+    restarts: u64,
+    task: &'static str,
+}
+
+impl Grid<'_> {
+    /// Tries the grid, and extends a grid of rates until the best is inside.
+    fn search(&self, runner: &Runner) -> Result<Vec<ArmNumbers>> {
+        let Some(from) = self.search.from else {
+            return self.tried(runner, &ALPHAS);
+        };
+        ensure!(from > 0.0, "a search for a rate begins above 0");
+        let (mut low, mut high) = (*POWERS.start(), *POWERS.end());
+        loop {
+            let rates: Vec<f64> = (low..=high).map(|k| from * 2f64.powi(k)).collect();
+            let tried = self.tried(runner, &rates)?;
+            let scores: Vec<f64> = tried.iter().map(|arm| mean_score(arm, self.task)).collect();
+            match edge(&scores) {
+                Edge::None => return Ok(tried),
+                Edge::Low => low -= 1,
+                Edge::High => high += 1,
+            }
+            if low < -LIMIT || high > LIMIT {
+                bail!(
+                    "the best rate of {} is still at the edge of a grid from {} to {}",
+                    self.search.kind.name(),
+                    rates[0],
+                    rates[rates.len() - 1]
+                );
+            }
+        }
+    }
+
+    fn tried(&self, runner: &Runner, settings: &[f64]) -> Result<Vec<ArmNumbers>> {
+        let seeds = FIRST_SEED..FIRST_SEED + self.restarts;
+        let mut planned: Vec<Planned> = Vec::new();
+        for &setting in settings {
+            for seed in seeds.clone() {
+                planned.push(self.workload.plan(self.method(setting), seed)?);
+            }
+        }
+        let results = runner.run(&planned)?;
+        let by_setting = results.chunks(self.restarts as usize);
+        let arms = settings.iter().zip(by_setting);
+        arms.map(|(&setting, results)| self.arm(setting, results))
+            .collect()
+    }
+
+    fn method(&self, setting: f64) -> Method {
+        Method {
+            max_norm: self.search.max_norm,
+            ..Method::new(self.search.kind, setting)
+        }
+    }
+
+    fn arm(&self, setting: f64, results: &[RunResult]) -> Result<ArmNumbers> {
+        let kind = self.search.kind;
+        let base = kind.base();
+        let mut settings: Map<String, Value> = self.method(setting).settings()?;
+        settings.extend(self.workload.settings());
+        Ok(ArmNumbers {
+            name: kind.name().to_owned(),
+            role: match kind.knob() {
+                Knob::Alpha => Role::L4 {
+                    base,
+                    alpha: Alpha::Best,
+                },
+                Knob::Rate => Role::Constant {
+                    base,
+                    rate: Rate::Best,
+                },
+            },
+            settings,
+            steps_per_unit: 1,
+            runs: results.iter().map(losses_only).collect(),
+        })
+    }
+}
+
+/// What a search keeps of a run: what it is scored by.
+fn losses_only(result: &RunResult) -> RunNumbers {
+    let mut run = RunNumbers::of(result);
+    run.metrics.retain(|name, _| name == "loss");
+    run
+}
+
+/// Where the best of some scores lies.
+#[derive(Debug, PartialEq, Eq)]
+enum Edge {
+    None,
+    Low,
+    High,
+}
+
+/// Of scores in the order of their rates. If all are infinite, lower rates have to be tried.
+fn edge(scores: &[f64]) -> Edge {
+    let indices = 0..scores.len();
+    let best = indices.min_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+    match best {
+        Some(0) | None => Edge::Low,
+        Some(index) if index + 1 == scores.len() => Edge::High,
+        Some(_) => Edge::None,
+    }
+}
+
+fn render(search: Search, tried: &[ArmNumbers], task: &str) -> String {
+    let knob = search.kind.knob().name();
+    let scores = tried.iter().map(|arm| mean_score(arm, task));
+    let best = scores.clone().fold(f64::INFINITY, f64::min);
+    let mut text = format!("{}\n", search.kind.name());
+    for (arm, score) in tried.iter().zip(scores) {
+        let setting = arm.settings.get(knob).unwrap_or(&json!(null)).to_string();
+        let star = if score == best { "  best" } else { "" };
+        text += &format!("  {knob} {setting:<12} 10^{score:.3}{star}\n");
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
-    fn parse(words: &str) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(["tune"].into_iter().chain(words.split_whitespace()))
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(words: &str) -> Arguments {
+        let words = ["tune"].into_iter().chain(words.split_whitespace());
+        Words::try_parse_from(words).unwrap().arguments
     }
 
     #[test]
-    fn the_default_grid_holds_the_papers_rate_exactly() {
-        for baseline in [
-            section3_1::BASELINES,
-            section3_2::BASELINES,
-            section3_4::BASELINES,
-        ]
-        .concat()
-        {
-            let rates = baseline.rates();
-            assert!(rates.contains(&baseline.rate), "{}", baseline.name);
-        }
+    fn a_grid_is_extended_until_the_best_is_inside() {
+        assert_eq!(edge(&[-3.0, -2.0, -1.0]), Edge::Low);
+        assert_eq!(edge(&[-1.0, -2.0, -3.0]), Edge::High);
+        assert_eq!(edge(&[-1.0, -2.0, f64::INFINITY]), Edge::None);
+        assert_eq!(edge(&[f64::INFINITY, f64::INFINITY]), Edge::Low);
     }
 
     #[test]
-    fn wrong_usage_is_refused() {
-        for words in [
-            "",
-            "--section 9.9",
-            "--section 3.1 --rates 0.1,-1",
-            "--section 3.1 --rates inf",
-            "--section 3.1 --restarts 0",
-            "--section 3.2 --methods L4Adam",
-        ] {
-            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words}");
-        }
+    fn a_divergence_is_the_worst_score_and_a_floor_is_cut() {
+        let mut run = RunNumbers::default();
+        run.summary.insert("final_loss".to_owned(), json!(1e-3));
+        assert_eq!(score(&run, "MNIST"), -3.0);
+        let (steps, values) = (vec![1, 2], vec![1.0, 1e-12]);
+        let column = crate::engine::metrics::Column { steps, values };
+        run.metrics.insert("loss".to_owned(), column);
+        assert_eq!(score(&run, "DNC"), -3.5);
+        run.diverged_at = Some(5);
+        assert_eq!(score(&run, "DNC"), f64::INFINITY);
     }
 
     #[test]
-    fn a_search_is_written_with_every_score_and_is_not_computed_twice() {
-        let directory = tempfile::tempdir().unwrap();
-        let out = directory.path();
+    fn a_search_finds_a_rate_inside_its_grid_and_computes_nothing_twice() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path();
         let words = format!(
-            "--section 3.1 --preset smoke --methods msgd --rates 1e-4,1e3 --restarts 2 --out {}",
-            out.display()
+            "--section 3.1 --preset smoke --methods msgd --restarts 1 --reference {0} --out {0}",
+            path.display()
         );
-        let arguments = parse(&words).unwrap();
-        let read = || -> Table {
-            search(&arguments).unwrap();
-            serde_json::from_slice(&std::fs::read(out.join("search.json")).unwrap()).unwrap()
-        };
-        let first = read();
-        let search = &first.header.protocol.search[M_SGD];
-        assert_eq!(search["best"], 1e-4);
-        // At the second rate both restarts diverge, which is a score too.
-        let diverged = search["scores"][1]["final_loss"]["diverged"].as_array();
-        assert_eq!(diverged.map(Vec::len), Some(2));
-        assert_eq!(first.rows, read().rows);
-        let runs = out.join("runs").read_dir().unwrap().count();
-        assert_eq!(runs, 4);
+        run(&parse(&words)).unwrap();
+        let numbers = reference::read(path).unwrap().unwrap();
+        let found = Searched(numbers.into_iter().next());
+        let tried = found.tried(Kind::Momentum);
+        let best = found.best(Kind::Momentum).unwrap();
+        assert!(tried.len() >= 5 && tried[0].0 < best && best < tried[tried.len() - 1].0);
+        let runs = || path.join("runs").read_dir().unwrap().count();
+        let before = runs();
+        run(&parse(&words)).unwrap();
+        assert_eq!(runs(), before);
     }
 
     #[test]
-    fn a_method_that_the_section_lacks_is_an_error() {
-        let arguments = parse("--section 3.1 --methods SGD").unwrap();
-        let error = search(&arguments).err().unwrap();
-        assert!(error.to_string().contains("no such method"), "{error}");
+    fn what_a_section_lacks_is_said_with_what_it_has() {
+        let error = |words| format!("{:#}", run(&parse(words)).unwrap_err());
+        let method = error("--section 3.1 --methods RMSProp");
+        assert!(
+            method.contains("RMSProp") && method.contains("mSGD, Adam"),
+            "{method}"
+        );
+        assert!(error("--section 3.6").contains("3.1, 3.2"));
     }
 }

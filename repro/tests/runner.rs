@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use repro::conformance;
+use repro::engine::conformance;
+use repro::engine::run::{Outcome, RunResult, RunSpec};
+use repro::engine::runner::{Options, Planned, Runner, RunnerError};
 use repro::results::{Cell, CellOfRuns, Divergence};
-use repro::run::{Outcome, RunResult, RunSpec};
-use repro::runner::{Options, Planned, Runner, RunnerError};
 use support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
 use tempfile::{TempDir, tempdir};
 
@@ -117,7 +117,7 @@ fn a_changed_configuration_is_a_different_run() {
     let out = tempdir().unwrap();
     let planned = |alpha: f64| {
         let mut spec = spec(0, STEPS);
-        spec.hyperparameters["alpha"] = alpha.into();
+        spec.settings["alpha"] = alpha.into();
         [Planned::new(spec, |spec| Ok(Walk::new(spec, calm())))]
     };
     run(out.path(), &planned(0.25)).unwrap();
@@ -264,7 +264,7 @@ fn what_a_section_must_not_ask_for_is_refused_before_any_work() {
     .unwrap_err();
     assert!(matches!(error, RunnerError::Duplicate(_)));
     let mut infinite = spec(0, STEPS);
-    infinite.hyperparameters["alpha"] = f64::INFINITY.into();
+    infinite.settings["alpha"] = f64::INFINITY.into();
     let error = run(
         out.path(),
         &[Planned::new(infinite, |spec| Ok(Walk::new(spec, calm())))],
@@ -468,7 +468,7 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let config = path.join("config.json");
     let text = fs::read_to_string(&config)
         .unwrap()
-        .replace(repro::provenance::GIT_COMMIT, "0123abc");
+        .replace(repro::engine::provenance::GIT_COMMIT, "0123abc");
     fs::write(&config, text).unwrap();
     let runner = Runner::open(Options {
         jobs: 2,
@@ -489,7 +489,10 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let results = runner.run(&planned).unwrap();
     runner.run(&planned).unwrap();
 
-    let provenance = runner.provenance("avx2", repro::provenance::DataSet::generated("walk"));
+    let provenance = runner.provenance(
+        "avx2",
+        repro::engine::provenance::DataSet::generated("walk"),
+    );
     assert_eq!(provenance.other_commits, ["0123abc"]);
     let seconds: f64 = results
         .iter()

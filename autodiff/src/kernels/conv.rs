@@ -69,12 +69,12 @@ mod winograd;
 
 pub use winograd::Transform;
 
+use super::Term;
 use super::elementwise::dispatch;
-use super::gemm::Store;
 use super::lanes::{Kernel, Lanes, line, prefetch};
 use crate::Real;
+use crate::memory::{Buffer, zeros};
 use crate::parallel::{chunks_of, for_each};
-use crate::params::{Buffer, zeros};
 use std::ops::Range;
 
 /// Most pixels of a forward tile.
@@ -108,6 +108,11 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// Most positions that the passes pad an image to along this axis.
+    pub(crate) fn padded(self) -> usize {
+        self.padded_input().padded.max(self.padded_output().padded)
+    }
+
     /// The input with its zeros, as far as outputs read it.
     fn padded_input(self) -> Span {
         let last = self.output.saturating_sub(1) * self.stride;
@@ -458,7 +463,7 @@ impl<T: Real> Convolution<T> {
                         rows: conv.rows.output,
                         columns: conv.columns.output,
                         channels: conv.co,
-                        into: Store::Overwrite,
+                        term: Term::First,
                         bias_relu,
                         ahead: image(x, x_image, chunk * per + n + 1),
                     });
@@ -478,14 +483,14 @@ impl<T: Real> Convolution<T> {
         kernel: &[T],
         y: Option<&[T]>,
         dy: &[T],
-        dx: Option<(&mut [T], Store)>,
+        dx: Option<(&mut [T], Term)>,
         wanted: Wanted,
     ) {
         let conv = self.conv;
         let (x_image, y_image) = (conv.x_image(), conv.y_image());
-        let (wants_dx, into) = dx
+        let (wants_dx, term) = dx
             .as_ref()
-            .map_or((false, Store::Add), |(_, into)| (true, *into));
+            .map_or((false, Term::Further), |(_, term)| (true, *term));
         let dx = dx.map_or(&mut [][..], |(dx, _)| dx);
         assert_eq!(x.len(), conv.batch * x_image, "conv: length of x");
         assert_eq!(kernel.len(), conv.kernel(), "conv: length of the kernel");
@@ -493,8 +498,8 @@ impl<T: Real> Convolution<T> {
         assert!(y.is_none_or(|y| y.len() == dy.len()), "conv: length of y");
         assert!(!wants_dx || dx.len() == x.len(), "conv: length of dx");
         if let Some(m) = conv.tile() {
-            let into = wants_dx.then_some(into);
-            return self.backward_in_tiles(m, x, kernel, y, dy, dx, into, wanted);
+            let term = wants_dx.then_some(term);
+            return self.backward_in_tiles(m, x, kernel, y, dy, dx, term, wanted);
         }
         if wants_dx {
             self.pack_transposed(kernel);
@@ -533,7 +538,7 @@ impl<T: Real> Convolution<T> {
                     if wants_dx {
                         let ahead = if wanted.kernel { x } else { next_dy };
                         let dx = &mut dx[i * x_image..][..x_image];
-                        input_gradient(&conv, panels, dy_image, (dx, into), ahead);
+                        input_gradient(&conv, panels, dy_image, (dx, term), ahead);
                     }
                     if wanted.kernel && y_image > 0 {
                         let x = pad(x, &x_frame, x_scratch);
@@ -607,7 +612,7 @@ fn input_gradient<T: Real>(
     conv: &Conv,
     panels: &[T],
     dy: Image<T>,
-    (dx, into): (&mut [T], Store),
+    (dx, term): (&mut [T], Term),
     mut ahead: &[T],
 ) {
     let (ci, co) = (conv.ci, conv.co);
@@ -637,7 +642,7 @@ fn input_gradient<T: Real>(
             rows: rows.inputs,
             columns: columns.inputs,
             channels: ci,
-            into,
+            term,
             bias_relu: None,
             ahead: std::mem::take(&mut ahead),
         });
@@ -719,7 +724,7 @@ pub struct Correlation<'a, T> {
     rows: usize,
     columns: usize,
     channels: usize,
-    into: Store,
+    term: Term,
     /// A bias, to which the sums are added before what is negative becomes 0.
     bias_relu: Option<&'a [T]>,
     /// What is read next.
@@ -779,7 +784,7 @@ impl<T: Real> Kernel<T> for Correlation<'_, T> {
                     columns: columns.len(),
                     channel,
                     channels,
-                    into: self.into,
+                    term: self.term,
                     bias: self.bias_relu.map(|bias| bias[channel..].as_ptr()),
                     ahead: if channel == 0 && columns.start == 0 {
                         ahead
@@ -825,7 +830,7 @@ struct Tiles<T> {
     columns: usize,
     channel: usize,
     channels: usize,
-    into: Store,
+    term: Term,
     bias: Option<*const T>,
     /// Fetched once a tile.
     ahead: Ahead<T>,
@@ -917,7 +922,7 @@ impl<T: Real, const P: usize, const V: usize> Kernel<T> for Pixels<T, P, V> {
                         // SAFETY: the channels of the mask of pixel (i, j + p) of y.
                         unsafe {
                             let y = y.add(p * job.y_pixel + v * L::WIDTH);
-                            if job.into == Store::Add {
+                            if job.term == Term::Further {
                                 sum = lanes.add(lanes.load_masked(mask(v), y), sum);
                             }
                             if job.bias.is_some() {
@@ -1172,10 +1177,10 @@ mod tests {
                 );
                 let y_pixel = 2 * channels + 1;
                 let y_row = columns * y_pixel;
-                for (into, relu) in [
-                    (Store::Overwrite, false),
-                    (Store::Add, false),
-                    (Store::Overwrite, true),
+                for (term, relu) in [
+                    (Term::First, false),
+                    (Term::Further, false),
+                    (Term::First, true),
                 ] {
                     let mut y: Vec<T> = integers(rows * y_row, 4);
                     let mut expected = y.clone();
@@ -1190,10 +1195,10 @@ mod tests {
                                     }
                                 }
                                 let y = &mut expected[i * y_row + j * y_pixel + c];
-                                *y = match into {
-                                    Store::Add => *y + sum,
-                                    Store::Overwrite if relu => sum.max(T::zero()),
-                                    Store::Overwrite => sum,
+                                *y = match term {
+                                    Term::Further => *y + sum,
+                                    Term::First if relu => sum.max(T::zero()),
+                                    Term::First => sum,
                                 };
                             }
                         }
@@ -1212,13 +1217,13 @@ mod tests {
                         rows,
                         columns,
                         channels,
-                        into,
+                        term,
                         bias_relu: relu.then_some(&bias),
                         ahead: &x,
                     });
                     assert!(
                         y == expected,
-                        "{name}, {rows}×{columns}, {channels}, {into:?}"
+                        "{name}, {rows}×{columns}, {channels}, {term:?}"
                     );
                 }
             }
@@ -1294,7 +1299,7 @@ mod tests {
             rows: 2,
             columns: 3,
             channels: 1,
-            into: Store::Overwrite,
+            term: Term::First,
             bias_relu: None,
             ahead: &[],
         });
@@ -1316,8 +1321,8 @@ mod tests {
             kernel: true,
             bias: true,
         };
-        let into = Some((&mut dx[..], Store::Overwrite));
-        convolution.backward(&x, &kernel, Some(&y), &dy, into, wanted);
+        let term = Some((&mut dx[..], Term::First));
+        convolution.backward(&x, &kernel, Some(&y), &dy, term, wanted);
         for (k, b) in convolution.sums() {
             dkernel.iter_mut().zip(k).for_each(|(sum, &x)| *sum += x);
             dbias.iter_mut().zip(b).for_each(|(sum, &x)| *sum += x);

@@ -32,9 +32,10 @@
 
 mod sparse;
 
+use super::Term;
 use super::lanes::{Kernel, Lanes};
 use crate::Real;
-use crate::params::Buffer;
+use crate::memory::Buffer;
 use std::ops::Range;
 
 /// Most rows of a block of B: a packed panel of KC × 3 registers, 30 KiB, is of the
@@ -90,15 +91,6 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// What happens to the destination's old content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// `C = A·B`
-    Overwrite,
-    /// `C += A·B`
-    Add,
-}
-
 /// `c = a·b` or `c += a·b`, with a: m×k, b: k×n, c: m×n row-major.
 ///
 /// # Panics
@@ -110,9 +102,9 @@ pub fn gemm<T: Real>(
     a: Matrix<T>,
     b: Matrix<T>,
     c: &mut [T],
-    into: Store,
+    term: Term,
 ) {
-    let product = Gemm::new(m, k, n, a, b, c, into);
+    let product = Gemm::new(m, k, n, a, b, c, term);
     if m > 0 && n > 0 {
         T::run_gemm(product);
     }
@@ -130,9 +122,9 @@ pub fn gemm_by_matrixmultiply<T: Real>(
     a: Matrix<T>,
     b: Matrix<T>,
     c: &mut [T],
-    into: Store,
+    term: Term,
 ) {
-    Gemm::new(m, k, n, a, b, c, into).portable();
+    Gemm::new(m, k, n, a, b, c, term).portable();
 }
 
 /// A product with its operands, checked.
@@ -143,7 +135,7 @@ pub struct Gemm<'a, T> {
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
     c: &'a mut [T],
-    into: Store,
+    term: Term,
 }
 
 impl<T: Real> Kernel<T> for Gemm<'_, T> {
@@ -175,7 +167,7 @@ impl<'a, T: Real> Gemm<'a, T> {
         a: Matrix<'a, T>,
         b: Matrix<'a, T>,
         c: &'a mut [T],
-        into: Store,
+        term: Term,
     ) -> Self {
         assert_eq!(a.data.len(), m * k, "gemm: length of a ({m}×{k})");
         assert_eq!(b.data.len(), k * n, "gemm: length of b ({k}×{n})");
@@ -187,14 +179,14 @@ impl<'a, T: Real> Gemm<'a, T> {
             a,
             b,
             c,
-            into,
+            term,
         }
     }
 
     fn portable(self) {
         let (rsa, csa) = self.a.strides(self.m, self.k);
         let (rsb, csb) = self.b.strides(self.k, self.n);
-        let beta = if self.into == Store::Add {
+        let beta = if self.term == Term::Further {
             T::one()
         } else {
             T::zero()
@@ -293,7 +285,7 @@ impl<'a, T: Real> Gemm<'a, T> {
                     }
                 }
             }
-            self.into = Store::Add;
+            self.term = Term::Further;
         }
     }
 
@@ -326,7 +318,7 @@ impl<'a, T: Real> Gemm<'a, T> {
             c: self.c[i * self.n + panel.columns.start..].as_mut_ptr(),
             row_stride_c: self.n,
             columns: panel.columns.len(),
-            into: self.into,
+            term: self.term,
         }
     }
 
@@ -342,7 +334,7 @@ impl<'a, T: Real> Gemm<'a, T> {
             a,
             b,
             c,
-            into,
+            term,
         } = self;
         for i in (0..m).step_by(ROWS) {
             for j in (0..n).step_by(COLUMNS) {
@@ -352,7 +344,7 @@ impl<'a, T: Real> Gemm<'a, T> {
                     b: b.data[j * k..].as_ptr(),
                     c: c[i * n + j..].as_mut_ptr(),
                     row_stride_c: n,
-                    into,
+                    term,
                 };
                 // SAFETY: rows i.. of a and j.. of b (stored as n×k) exist, each of
                 // length k: `new` checked both lengths.
@@ -427,7 +419,7 @@ struct Tile<T> {
     c: *mut T,
     row_stride_c: usize,
     columns: usize,
-    into: Store,
+    term: Term,
 }
 
 impl<T: Real> Tile<T> {
@@ -453,7 +445,7 @@ impl<T: Real> Tile<T> {
         pick!(1 2 3 4 5 6 7 8)
     }
 
-    /// Stores the registers of a tile, or adds them to what is there.
+    /// Terms the registers of a tile, or adds them to what is there.
     ///
     /// # Safety
     /// `c` is writable at `i·row_stride_c + j` for i < M and j < columns, which are more than
@@ -472,7 +464,7 @@ impl<T: Real> Tile<T> {
                 // SAFETY: row i of the tile of c, masked to its columns.
                 unsafe {
                     let p = self.c.add(i * self.row_stride_c + v * L::WIDTH);
-                    if self.into == Store::Add {
+                    if self.term == Term::Further {
                         sum = lanes.add(lanes.load_masked(mask, p), sum);
                     }
                     lanes.store_masked(mask, p, sum);
@@ -532,7 +524,7 @@ struct Dots<T> {
     b: *const T,
     c: *mut T,
     row_stride_c: usize,
-    into: Store,
+    term: Term,
 }
 
 impl<T: Real> Dots<T> {
@@ -574,7 +566,7 @@ impl<T: Real, const M: usize, const N: usize> Kernel<T> for DotProducts<T, M, N>
             b,
             c,
             row_stride_c,
-            into,
+            term,
         } = self.0;
         let mut sums = [[lanes.splat(T::zero()); N]; M];
         for p in (0..k).step_by(L::WIDTH) {
@@ -596,7 +588,7 @@ impl<T: Real, const M: usize, const N: usize> Kernel<T> for DotProducts<T, M, N>
             for (j, sum) in row.into_iter().enumerate() {
                 // SAFETY: element (i, j) of the tile of c.
                 let c = unsafe { &mut *c.add(i * row_stride_c + j) };
-                *c = if into == Store::Add {
+                *c = if term == Term::Further {
                     *c + lanes.sum(sum)
                 } else {
                     lanes.sum(sum)
@@ -659,9 +651,9 @@ mod tests {
                 let (a, b): (Vec<T>, Vec<T>) = (integers(m * k, 1), integers(k * n, 2));
                 for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
                     let (a, b) = (Matrix::new(&a, ta), Matrix::new(&b, tb));
-                    for into in [Store::Overwrite, Store::Add] {
+                    for term in [Term::First, Term::Further] {
                         let old: Vec<T> = integers(m * n, 3);
-                        let mut expected = if into == Store::Add {
+                        let mut expected = if term == Term::Further {
                             old.clone()
                         } else {
                             vec![T::zero(); m * n]
@@ -676,10 +668,10 @@ mod tests {
                                 a,
                                 b,
                                 c: &mut c,
-                                into,
+                                term,
                             });
                         }
-                        assert!(c == expected, "{name}, {m}×{k}×{n}, {ta} {tb} {into:?}");
+                        assert!(c == expected, "{name}, {m}×{k}×{n}, {ta} {tb} {term:?}");
                     }
                 }
             }
@@ -710,7 +702,7 @@ mod tests {
                 a: Matrix::plain(&a),
                 b: Matrix::plain(&b),
                 c,
-                into: Store::Overwrite,
+                term: Term::First,
             });
             let untouched = guarded.iter().filter(|x| x.is_nan()).count();
             assert_eq!(untouched, 64, "{name}");
@@ -728,7 +720,7 @@ mod tests {
             Matrix::plain(&[0.0; 3]),
             Matrix::plain(&[0.0; 4]),
             &mut c,
-            Store::Overwrite,
+            Term::First,
         );
     }
 }

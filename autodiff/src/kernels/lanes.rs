@@ -9,7 +9,9 @@ use crate::Real;
 use pulp::Arch;
 
 /// An instruction set seen through registers of `WIDTH` elements of `T`.
-pub trait Lanes<T>: Copy {
+///
+/// Sealed: kernels rely on what it says of widths and masks.
+pub trait Lanes<T>: Copy + sealed::Sealed {
     /// One vector register.
     type Register: Copy;
     /// Which lanes of a register a partial load or store touches.
@@ -54,7 +56,7 @@ pub trait Lanes<T>: Copy {
     fn sum(self, a: Self::Register) -> T;
     /// A bit for each lane, the first lowest: whether it is not 0.
     fn nonzeros(self, a: Self::Register) -> u64;
-    /// Mask of the first `n <= WIDTH` lanes.
+    /// Mask of the first `n` lanes; of all if there are fewer.
     fn first(self, n: usize) -> Self::Mask;
     /// Runs `kernel` as a function of its own, compiled for this instruction set.
     fn call<K: Kernel<T>>(self, kernel: K) -> K::Output;
@@ -79,6 +81,10 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// `p` is valid for writing the elements of `mask`.
     unsafe fn store_masked(self, mask: Self::Mask, p: *mut T, x: Self::Register);
+}
+
+mod sealed {
+    pub trait Sealed {}
 }
 
 /// A computation to compile for every instruction set.
@@ -137,6 +143,8 @@ pub fn prefetch<T>(p: *const T) {
 /// Plain scalars, for any machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
+
+impl sealed::Sealed for Portable {}
 
 impl<T: Real> Lanes<T> for Portable {
     type Register = T;
@@ -229,6 +237,9 @@ mod x86 {
     #[derive(Clone, Copy, Debug)]
     pub struct Avx2(pub(super) ());
 
+    impl super::sealed::Sealed for Avx512 {}
+    impl super::sealed::Sealed for Avx2 {}
+
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
     fn call_avx512<T, K: Kernel<T>>(lanes: Avx512, kernel: K) -> K::Output
     where
@@ -318,7 +329,8 @@ mod x86 {
                 }
                 #[inline(always)]
                 fn first(self, $n: usize) -> $mask {
-                    debug_assert!($n <= $width);
+                    // `load_masked` reads what the mask says, so no mask may say more.
+                    let $n = if $n < $width { $n } else { $width };
                     $first
                 }
                 #[inline(always)]
@@ -442,6 +454,60 @@ mod x86 {
         _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(biased)))
     },
     scale: |lanes, x, n| scale_in_two_steps::<f64, Self>(lanes, x, n));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::on_every_level;
+    use super::*;
+
+    /// Stores ones under the mask of n lanes to an array that is longer than a register.
+    struct Ones<'a, T>(usize, &'a mut [T; 128]);
+
+    impl<T: Real> Kernel<T> for Ones<'_, T> {
+        type Output = usize;
+
+        #[inline(always)]
+        fn run<L: Lanes<T>>(self, lanes: L) -> usize {
+            let mask = lanes.first(self.0);
+            // SAFETY: a register has less than 128 elements.
+            unsafe { lanes.store_masked(mask, self.1.as_mut_ptr(), lanes.splat(T::one())) };
+            L::WIDTH
+        }
+    }
+
+    fn masks<T: Real>() {
+        on_every_level(|name, level| {
+            for n in [
+                0,
+                1,
+                3,
+                4,
+                8,
+                15,
+                16,
+                17,
+                31,
+                32,
+                33,
+                64,
+                65,
+                1 << 20,
+                usize::MAX,
+            ] {
+                let mut to = [T::zero(); 128];
+                let width = level.run(Ones(n, &mut to));
+                let ones = to.iter().filter(|x| **x == T::one()).count();
+                assert_eq!(ones, n.min(width), "{name}, {n}");
+            }
+        });
+    }
+
+    #[test]
+    fn no_mask_is_longer_than_a_register() {
+        masks::<f32>();
+        masks::<f64>();
+    }
 }
 
 #[cfg(test)]

@@ -21,11 +21,11 @@ mod transcendental;
 pub use conv::{Axis, Conv, Convolution, Wanted};
 #[doc(hidden)]
 pub use conv::{Correlation, Transform, WeightGradient};
-pub(crate) use elementwise::dispatch_once;
-pub use elementwise::{dispatch, squared_distance, squared_norm, sum};
+pub(crate) use elementwise::fill;
+pub use elementwise::{Term, dispatch, squared_distance, squared_norm, sum};
 #[doc(hidden)]
 pub use gemm::Gemm;
-pub use gemm::{Matrix, Store, gemm, gemm_by_matrixmultiply};
+pub use gemm::{Matrix, gemm, gemm_by_matrixmultiply};
 pub use lanes::{Kernel, Lanes, run};
 #[doc(hidden)]
 pub use map::Map;

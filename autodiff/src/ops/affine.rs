@@ -2,7 +2,7 @@
 //! to, so y is written once.
 
 use super::axes;
-use crate::kernels::{Matrix, Store, dispatch, gemm};
+use crate::kernels::{Matrix, Term, dispatch, gemm};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl<T: Real> Op<T> for Affine {
             input,
             w,
             y,
-            Store::Add,
+            Term::Further,
         );
     }
 
@@ -54,26 +54,12 @@ impl<T: Real> Op<T> for Affine {
         } = *self;
         let dy_matrix = Matrix::plain(dy);
         if let Some(dx) = dx.of(0) {
-            gemm(
-                batch,
-                outputs,
-                inputs,
-                dy_matrix,
-                Matrix::transposed(&x[1]),
-                dx.values,
-                dx.into,
-            );
+            let w = Matrix::transposed(&x[1]);
+            dx.add_product([batch, outputs, inputs], dy_matrix, w);
         }
         if let Some(dw) = dx.of(1) {
-            gemm(
-                inputs,
-                batch,
-                outputs,
-                Matrix::transposed(&x[0]),
-                dy_matrix,
-                dw.values,
-                dw.into,
-            );
+            let x = Matrix::transposed(&x[0]);
+            dw.add_product([inputs, batch, outputs], x, dy_matrix);
         }
         if let Some(db) = dx.of(2) {
             let db = db.zeroed();

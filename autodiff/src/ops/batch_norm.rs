@@ -15,7 +15,7 @@
 //! goes through x: twice forward (statistics, y) and twice backward (the two sums, dx).
 //! It never reads y back: y > 0 is decided again from x, by the same arithmetic.
 
-use crate::kernels::{Store, dispatch};
+use crate::kernels::{Term, dispatch};
 use crate::parallel::{chunks_of, for_each};
 use crate::{Error, Gradients, Inputs, Op, Real, Shape, Var};
 
@@ -38,6 +38,22 @@ pub struct BatchNormConfig {
     pub decay: f64,
     /// ε, added to the variance.
     pub epsilon: f64,
+}
+
+impl BatchNormConfig {
+    /// What is wrong with the constants.
+    fn check(self) -> Result<(), String> {
+        let Self { decay, epsilon, .. } = self;
+        if !(0.0..=1.0).contains(&decay) {
+            return Err(format!("the decay must be in [0, 1], found {decay}"));
+        }
+        if !(epsilon >= 0.0 && epsilon.is_finite()) {
+            return Err(format!(
+                "ε must be finite and not negative, found {epsilon}"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The operation that [`Var::batch_norm`] and [`Var::batch_norm_relu`] record.
@@ -211,6 +227,7 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         if x.elements() == 0 {
             return Err("the mean of nothing is undefined".to_owned());
         }
+        self.config.check()?;
         self.layout = Layout::new(x.elements() / channels, channels);
         self.running_mean = vec![T::zero(); channels];
         self.running_variance = vec![T::one(); channels];
@@ -253,7 +270,8 @@ impl<T: Real> Op<T> for BatchNorm<T> {
             BatchNormMode::Inference => 0.0,
         };
         let (x, scale, shift) = (&x[0], &x[1], &x[2]);
-        let chunks = chunks_of(dx.values, layout.chunk());
+        let (values, term) = dx.parts();
+        let chunks = chunks_of(values, layout.chunk());
         for_each(layout.chunks(), chunks, |chunk, values| {
             let range = layout.range(chunk);
             let (x, dy) = (&x[range.clone()], &dy[range]);
@@ -265,7 +283,7 @@ impl<T: Real> Op<T> for BatchNorm<T> {
                     let inverse = self.inverse_deviation[c].in_f64();
                     T::of(by_slope[c] * counted * inverse * inverse)
                 });
-                panel.gradient(x, dy, &lines, [&mean_dy, &tilt], relu, values, dx.into);
+                panel.gradient(x, dy, &lines, [&mean_dy, &tilt], relu, values, term);
             }
         });
     }
@@ -582,7 +600,7 @@ impl Panel {
         [mean_dy, tilt]: [&[T; LANES]; 2],
         relu: bool,
         dx: &mut [T],
-        into: Store,
+        term: Term,
     ) {
         self.with_width(
             #[inline(always)]
@@ -599,8 +617,12 @@ impl Panel {
                             dx.zip(lines.lanes()).zip(means)
                         {
                             let dy = line.passed(x, dy, relu);
-                            let term = line.slope * (dy - (mean_dy + (x - line.mean) * tilt));
-                            *dx = if into == Store::Add { *dx + term } else { term };
+                            let share = line.slope * (dy - (mean_dy + (x - line.mean) * tilt));
+                            *dx = if term == Term::Further {
+                                *dx + share
+                            } else {
+                                share
+                            };
                         }
                     },
                 );
@@ -630,8 +652,8 @@ impl<T: Real> Var<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
-    use crate::{Graph, Slot, Tape};
+    use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
+    use crate::{Params, Slot, Tape};
 
     const TRAINING: BatchNormConfig = BatchNormConfig {
         mode: BatchNormMode::Training,
@@ -679,7 +701,7 @@ mod tests {
             }
             let fused = evaluate(&operands, |v| v[0].batch_norm(v[1], v[2], TRAINING));
             let composed = evaluate(&operands, |v| {
-                let x = v[0].reshape([v[0].shape().elements() / channels, channels]);
+                let x = v[0].reshape([v[0].recorded_shape().elements() / channels, channels]);
                 let deviations = x - x.mean_keep(&[0]);
                 let variance = deviations.square().mean_keep(&[0]);
                 deviations / (variance + 0.25).sqrt() * v[1] + v[2]
@@ -699,23 +721,25 @@ mod tests {
 
     /// Batch normalisation of data, with its slot and that of the data.
     fn record(shape: [usize; 2], config: BatchNormConfig) -> (Tape<f32>, Slot, Slot) {
-        let graph = Graph::new();
-        let x = graph.input(shape);
-        let channels = shape[1];
-        let scale = graph.constant([channels], &vec![1.0; channels]);
-        let shift = graph.constant([channels], &vec![0.0; channels]);
-        let y = x.batch_norm(scale, shift, config).slot();
-        let x = x.slot();
-        (graph.finish(y).unwrap(), x, y)
+        let (tape, [x, y]) = crate::record(|g| {
+            let x = g.input(shape);
+            let channels = shape[1];
+            let scale = g.constant([channels], &vec![1.0; channels]);
+            let shift = g.constant([channels], &vec![0.0; channels]);
+            Ok([x, x.batch_norm(scale, shift, config)])
+        })
+        .unwrap();
+        (tape, x, y)
     }
 
     #[test]
     fn running_statistics_follow_the_batches() {
+        let none = Params::new();
         let (mut tape, x, y) = record([4, 1], TRAINING);
         // Mean 3, and a variance of 20/3 after Bessel.
         tape.set(x, &[0.0, 2.0, 4.0, 6.0]).unwrap();
-        tape.forward(&[]).unwrap();
-        tape.forward(&[]).unwrap();
+        tape.forward(&none).unwrap();
+        tape.forward(&none).unwrap();
         let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
         let mean = 0.9 * 0.3 + 0.3;
         let variance = 0.9 * (0.9 + 0.1 * 20.0 / 3.0) + 0.1 * 20.0 / 3.0;
@@ -728,9 +752,9 @@ mod tests {
         op.set_running(&mean, &variance).unwrap();
         assert!(op.set_running(&mean, &[]).is_err(), "no variance");
         tape.set(x, &[2.0]).unwrap();
-        tape.forward(&[]).unwrap();
+        let pass = tape.forward(&none).unwrap();
         let expected = (2.0 - mean[0]) / (variance[0] + 0.25).sqrt();
-        assert!((tape.value(y)[0] - expected).abs() < 1e-6);
+        assert!((pass.value(y).unwrap()[0] - expected).abs() < 1e-6);
     }
 
     /// 70,001 rows around 1000 with a deviation of 1: squares summed in f32 around any
@@ -738,13 +762,14 @@ mod tests {
     #[test]
     fn statistics_are_accurate_in_f32() {
         for channels in [1, 3, 16, 70] {
+            let none = Params::new();
             let (mut tape, x, y) = record([70_001, channels], TRAINING);
             let data: Vec<f32> = numbers(70_001 * channels)
                 .iter()
                 .map(|x| (1000.0 + x) as f32)
                 .collect();
             tape.set(x, &data).unwrap();
-            tape.forward(&[]).unwrap();
+            tape.forward(&none).unwrap();
             let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
             for c in 0..channels {
                 let column = || data[c..].iter().step_by(channels).map(|&x| f64::from(x));
@@ -767,18 +792,34 @@ mod tests {
     #[test]
     fn wrong_shapes_are_errors() {
         for (x, scale, shift) in [([0, 2], 2, 2), ([4, 2], 3, 2), ([4, 2], 2, 1)] {
-            let graph = Graph::<f64>::new();
-            let y = graph
-                .input(x)
-                .batch_norm(graph.input([scale]), graph.input([shift]), TRAINING);
-            let y = y.slot();
-            assert!(matches!(
-                graph.finish(y),
-                Err(Error::Shape {
-                    op: "batch_norm",
-                    ..
-                })
-            ));
+            let error = error_of(|g| {
+                g.input(x)
+                    .batch_norm(g.input([scale]), g.input([shift]), TRAINING)
+            });
+            assert!(error.starts_with("batch_norm of ["), "{error}");
+        }
+    }
+
+    #[test]
+    fn constants_that_are_none_are_errors() {
+        let message = |decay, epsilon| {
+            let config = BatchNormConfig {
+                decay,
+                epsilon,
+                ..TRAINING
+            };
+            error_of(|g| {
+                g.input([4, 2])
+                    .batch_norm(g.input([2]), g.input([2]), config)
+            })
+        };
+        for epsilon in [-1.0, f64::NAN, f64::INFINITY] {
+            let message = message(0.9, epsilon);
+            assert!(message.contains("ε must be finite"), "{message}");
+        }
+        for decay in [-0.1, 1.1, f64::NAN] {
+            let message = message(decay, 1e-5);
+            assert!(message.contains("the decay must be"), "{message}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! y = f(a, b), so da += dy · ∂f/∂a, summed over the axes that `a` was stretched
 //! along, and likewise for b.
 
-use crate::kernels::{Store, dispatch, sum};
+use crate::kernels::{Term, dispatch, sum};
 use crate::op::Gradient;
 use crate::shape::{Walk, broadcast, stretched_strides};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
@@ -113,12 +113,11 @@ fn accumulate<T: Real>(
 ) {
     let (len, strides @ [_, by_a, by_b]) = walk.row();
     // An operand that is not stretched gets one term for each element.
-    let overwrite = gradient.values.len() == dy.len() && gradient.into == Store::Overwrite;
-    let g = if overwrite {
-        gradient.values
-    } else {
-        gradient.zeroed()
-    };
+    let (g, term) = gradient.parts();
+    let overwrite = g.len() == dy.len() && term == Term::First;
+    if term == Term::First && !overwrite {
+        g.fill(T::zero());
+    }
     dispatch(
         #[inline(always)]
         || {

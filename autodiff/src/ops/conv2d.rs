@@ -18,7 +18,7 @@
 //! contiguous, and so are the output channels of a weight.
 
 use super::axes;
-use crate::kernels::{Axis, Conv, Convolution, Store, Wanted};
+use crate::kernels::{Axis, Conv, Convolution, Term, Wanted};
 use crate::{Gradient, Gradients, Inputs, Op, Real, Shape, Var};
 
 /// The zeros around an image that is convolved.
@@ -131,6 +131,14 @@ impl<T: Real> Op<T> for Conv2d<T> {
             ));
         }
         let [rows, columns] = self.padding.axes([height, width], [kh, kw], self.stride)?;
+        let y = Shape::from([batch, rows.output, columns.output, co]);
+        let padded = Shape::from([rows.padded(), columns.padded(), ci.max(co)]);
+        if [y, padded]
+            .iter()
+            .any(|s| s.elements_in_memory::<T>().is_none())
+        {
+            return Err("the padded image has more elements than memory can hold".to_owned());
+        }
         self.convolution = Convolution::new(Conv {
             batch,
             rows,
@@ -138,7 +146,7 @@ impl<T: Real> Op<T> for Conv2d<T> {
             ci,
             co,
         });
-        Ok(Shape::from([batch, rows.output, columns.output, co]))
+        Ok(y)
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
@@ -155,9 +163,9 @@ impl<T: Real> Op<T> for Conv2d<T> {
             bias: fused && dx.wants(2),
         };
         let y = fused.then_some(y);
-        let into_x = dx.of(0).map(|dx| (dx.values, dx.into));
+        let dx_and_term = dx.of(0).map(Gradient::parts);
         self.convolution
-            .backward(&x[0], &x[1], y, dy, into_x, wanted);
+            .backward(&x[0], &x[1], y, dy, dx_and_term, wanted);
         let sums = || self.convolution.sums();
         if wanted.kernel {
             add_up(dx.of(1), sums().map(|(kernel, _)| kernel));
@@ -170,17 +178,16 @@ impl<T: Real> Op<T> for Conv2d<T> {
 
 /// gradient += Σ shares, in their order.
 fn add_up<'a, T: Real>(gradient: Option<Gradient<T>>, shares: impl Iterator<Item = &'a [T]>) {
-    let Some(Gradient { values, mut into }) = gradient else {
+    let Some(gradient) = gradient else { return };
+    let mut shares = shares.peekable();
+    if shares.peek().is_none() {
+        gradient.zeroed();
         return;
-    };
+    }
+    let (values, mut term) = gradient.parts();
     for share in shares {
-        let share = share.iter().copied();
-        Gradient {
-            values: &mut *values,
-            into,
-        }
-        .add(share);
-        into = Store::Add;
+        term.write(values, share.iter().copied());
+        term = Term::Further;
     }
 }
 
@@ -222,8 +229,8 @@ impl<T: Real> Var<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::Padding;
-    use crate::testing::{Operand, assert_close, assert_gradients, evaluate, numbers};
-    use crate::{Graph, Var};
+    use crate::testing::{Operand, assert_close, assert_gradients, error_of, evaluate, numbers};
+    use crate::{Var, record};
 
     const EXPLICIT: Padding = Padding::Explicit {
         top: 2,
@@ -253,13 +260,10 @@ mod tests {
         stride: usize,
         padding: Padding,
     ) -> Result<Vec<usize>, String> {
-        let graph = Graph::<f64>::new();
-        let y = graph.input(x).conv2d(graph.input(kernel), stride, padding);
-        let (shape, y) = (y.shape(), y.slot());
-        match graph.finish(y) {
-            Ok(_) => Ok(shape.to_vec()),
-            Err(error) => Err(error.to_string()),
-        }
+        let (tape, [y]) =
+            record::<f64, 1>(|g| Ok([g.input(x).conv2d(g.input(kernel), stride, padding)]))
+                .map_err(|error| error.to_string())?;
+        Ok(tape.shape(y).unwrap().to_vec())
     }
 
     #[test]
@@ -292,6 +296,12 @@ mod tests {
             left: 0,
             right: 0,
         };
+        let square = Padding::Explicit {
+            top: 1 << 40,
+            bottom: 0,
+            left: 1 << 40,
+            right: 0,
+        };
         let cases = [
             (
                 [1, 4, 4, 2],
@@ -322,17 +332,23 @@ mod tests {
                 "extent 5 does not fit an image that has 4",
             ),
             ([1, 4, 4, 2], [3, 3, 2, 5], 1, huge, "larger than memory"),
+            (
+                [1, 4, 4, 2],
+                [3, 3, 2, 5],
+                1,
+                square,
+                "more elements than memory",
+            ),
         ];
         for (x, kernel, stride, padding, expected) in cases {
             let error = shape(x, kernel, stride, padding).unwrap_err();
             assert!(error.starts_with("conv2d of ["), "{error}");
             assert!(error.contains(expected), "{error}");
         }
-        let graph = Graph::<f64>::new();
-        let x = graph.input([1, 4, 4, 2]);
-        let y = x.conv2d_bias_relu(graph.input([3, 3, 2, 5]), graph.input([4]), 1, Same);
-        let y = y.slot();
-        let error = graph.finish(y).err().expect("4 is not 5").to_string();
+        let error = error_of(|g| {
+            let (x, kernel) = (g.input([1, 4, 4, 2]), g.input([3, 3, 2, 5]));
+            x.conv2d_bias_relu(kernel, g.input([4]), 1, Same)
+        });
         assert!(error.contains("a bias of shape [5]"), "{error}");
     }
 
@@ -381,8 +397,8 @@ mod tests {
         padding: Padding,
     ) -> Var<'g, f64> {
         let g = x.graph();
-        let [n, h, w, ci] = (*x.shape()).try_into().unwrap();
-        let [kh, kw, _, co] = (*kernel.shape()).try_into().unwrap();
+        let [n, h, w, ci] = (*x.recorded_shape()).try_into().unwrap();
+        let [kh, kw, _, co] = (*kernel.recorded_shape()).try_into().unwrap();
         let [rows, columns] = padding.axes([h, w], [kh, kw], stride).unwrap();
         let zeros =
             |shape: [usize; 4]| g.constant(shape, &vec![0.0; shape.iter().product::<usize>()]);

@@ -10,7 +10,7 @@
 
 use super::axes;
 use super::softmax::softmax;
-use crate::params::{Buffer, zeros};
+use crate::memory::{Buffer, zeros};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct SoftmaxCrossEntropy<T> {
@@ -50,7 +50,9 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
         let rows = x[0].chunks_exact(classes).zip(x[1].chunks_exact(classes));
         for ((x, t), &(max, rest)) in rows.zip(self.log_sums.iter()) {
             for (&x, &t) in x.iter().zip(t) {
-                loss += (t * (rest - (x - max))).into();
+                if !t.is_zero() {
+                    loss += (t * (rest - (x - max))).into();
+                }
             }
         }
         y[0] = T::of(loss / self.log_sums.len() as f64);
@@ -101,7 +103,7 @@ impl<T: Real> Var<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+    use crate::testing::{assert_close, assert_gradients, evaluate, numbers, value_and_gradient};
 
     #[test]
     fn value() {
@@ -138,6 +140,15 @@ mod tests {
             v[0].softmax_cross_entropy(v[1])
         });
         assert_eq!(loss, [2e300]);
+    }
+
+    #[test]
+    fn what_is_impossible_and_not_asked_for_costs_nothing() {
+        let x: (&[usize], &[f64]) = (&[1, 3], &[0.0, f64::NEG_INFINITY, 0.0]);
+        let t: (&[usize], &[f64]) = (&[1, 3], &[1.0, 0.0, 0.0]);
+        let (loss, gradient) = value_and_gradient(&[x, t], |v| v[0].softmax_cross_entropy(v[1]));
+        assert_close(&[loss], &[2f64.ln()], 1e-15, "-ln 1/2");
+        assert_close(&gradient[..3], &[-0.5, 0.0, 0.5], 1e-15, "softmax(x) - t");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! dx += m·dy.
 
-use crate::op::fill;
-use crate::params::{Buffer, empty, zeros};
+use crate::kernels::fill;
+use crate::memory::{Buffer, empty, zeros};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -119,26 +119,28 @@ impl<T: Real> Var<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, numbers};
-    use crate::{Graph, Params, Slot, Tape};
+    use crate::testing::{assert_close, error_of, numbers};
+    use crate::{Params, Slot, Tape};
 
     /// Dropout of n parameters, and Σ k·y_k on top.
     fn record(n: usize, rate: f64) -> (Params<f64>, Tape<f64>, Slot) {
         let mut params = Params::new();
         let mut data = numbers(n).into_iter();
         let x = params.add("x", [n], || data.next().unwrap()).unwrap();
-        let graph = Graph::new();
-        let y = graph.param(x).dropout(rate, [7; 32]);
         let weights: Vec<f64> = (1..=n).map(|k| k as f64).collect();
-        let (y, root) = (y.slot(), (y * graph.constant([n], &weights)).sum().slot());
-        (params, graph.finish(root).unwrap(), y)
+        let (tape, [y, _]) = crate::record(|g| {
+            let y = g.param(x).dropout(rate, [7; 32]);
+            Ok([y, (y * g.constant([n], &weights)).sum()])
+        })
+        .unwrap();
+        (params, tape, y)
     }
 
     #[test]
     fn elements_are_dropped_or_scaled() {
         let (params, mut tape, y) = record(20_000, 0.4);
-        tape.forward(params.values()).unwrap();
-        let kept = tape.value(y).iter().zip(params.values());
+        let pass = tape.forward(&params).unwrap();
+        let kept = pass.value(y).unwrap().iter().zip(params.values());
         let kept = kept.filter(|&(&y, &x)| {
             assert!(y == 0.0 || (y * 0.6 - x).abs() < 1e-15, "{y} of {x}");
             y != 0.0
@@ -152,15 +154,13 @@ mod tests {
     fn gradient() {
         let (mut params, mut tape, y) = record(35, 0.3);
         let mut grads = params.zeros_like();
-        tape.forward(params.values()).unwrap();
-        tape.backward(params.values(), &mut grads).unwrap();
+        tape.forward(&params).unwrap().backward(&mut grads).unwrap();
         for i in 0..35 {
             let x = params.values()[i];
             let mut at = |x| {
                 params.values_mut()[i] = x;
                 tape.op_mut::<Dropout<f64>>(y).unwrap().set_position(0);
-                tape.forward(params.values()).unwrap();
-                tape.root_value()
+                tape.forward(&params).unwrap().loss().unwrap()
             };
             let difference = (at(x + 1e-5) - at(x - 1e-5)) / 2e-5;
             at(x);
@@ -172,34 +172,33 @@ mod tests {
     #[test]
     fn backward_twice_uses_the_mask_of_the_forward_pass() {
         let (params, mut tape, _) = record(50, 0.5);
-        tape.forward(params.values()).unwrap();
-        let gradient = |tape: &mut Tape<f64>| {
-            let mut grads = params.zeros_like();
-            tape.backward(params.values(), &mut grads).unwrap();
-            grads
-        };
-        let first = gradient(&mut tape);
-        assert_eq!(gradient(&mut tape), first);
-        tape.forward(params.values()).unwrap();
-        assert_ne!(gradient(&mut tape), first, "another pass, another mask");
+        let mut pass = tape.forward(&params).unwrap();
+        let [mut first, mut second] = [params.zeros_like(), params.zeros_like()];
+        pass.backward(&mut first).unwrap();
+        pass.backward(&mut second).unwrap();
+        assert_eq!(first, second);
+        let mut pass = tape.forward(&params).unwrap();
+        pass.backward(&mut second).unwrap();
+        assert_ne!(first, second, "another pass, another mask");
     }
 
     #[test]
     fn a_restored_position_continues_the_stream() {
         let (params, mut tape, y) = record(50, 0.5);
-        let pass = |tape: &mut Tape<f64>| {
-            tape.forward(params.values()).unwrap();
-            tape.value(y).to_vec()
+        let pass = |tape: &mut Tape<f64>, y| {
+            let pass = tape.forward(&params).unwrap();
+            pass.value(y).unwrap().to_vec()
         };
-        (0..3).for_each(|_| drop(pass(&mut tape)));
-        let position = tape.op_mut::<Dropout<f64>>(y).unwrap().position();
-        let expected = [pass(&mut tape), pass(&mut tape)];
-        let (_, mut resumed, at) = record(50, 0.5);
+        (0..3).for_each(|_| drop(pass(&mut tape, y)));
+        let position = tape.op::<Dropout<f64>>(y).unwrap().position();
+        let expected = [pass(&mut tape, y), pass(&mut tape, y)];
+        // The tape belongs to other parameters, of which it needs its own.
+        let (others, mut resumed, at) = record(50, 0.5);
         let op = resumed.op_mut::<Dropout<f64>>(at).unwrap();
         op.set_position(position);
         let mut pass = |_| {
-            resumed.forward(params.values()).unwrap();
-            resumed.value(at).to_vec()
+            let pass = resumed.forward(&others).unwrap();
+            pass.value(at).unwrap().to_vec()
         };
         assert_eq!([0, 1].map(&mut pass), expected);
     }
@@ -207,9 +206,7 @@ mod tests {
     #[test]
     fn rates_that_are_no_probability_or_drop_all_are_errors() {
         for rate in [-0.1, 1.0, f64::NAN] {
-            let graph = Graph::<f64>::new();
-            let y = graph.input([2]).dropout(rate, [0; 32]).slot();
-            let error = graph.finish(y).err().expect("a wrong rate").to_string();
+            let error = error_of(|g| g.input([2]).dropout(rate, [0; 32]));
             assert!(error.contains("the rate must be at least 0"), "{error}");
         }
     }

@@ -9,7 +9,7 @@
 //! and where an operand was taken transposed, the transpose of its line.
 
 use super::axes;
-use crate::kernels::{Matrix, Store, gemm};
+use crate::kernels::{Matrix, Term, gemm};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct MatMul {
@@ -46,7 +46,7 @@ impl<T: Real> Op<T> for MatMul {
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let a = Matrix::new(&x[0], self.transposed[0]);
         let b = Matrix::new(&x[1], self.transposed[1]);
-        gemm(self.m, self.k, self.n, a, b, y, Store::Overwrite);
+        gemm(self.m, self.k, self.n, a, b, y, Term::First);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dc: &[T], dx: &mut Gradients<T>) {
@@ -61,15 +61,15 @@ impl<T: Real> Op<T> for MatMul {
         if let Some(da) = dx.of(0) {
             let b = |transposed| Matrix::new(&x[1], transposed);
             match ta {
-                false => gemm(m, n, k, dc(false), b(!tb), da.values, da.into),
-                true => gemm(k, n, m, b(tb), dc(true), da.values, da.into),
+                false => da.add_product([m, n, k], dc(false), b(!tb)),
+                true => da.add_product([k, n, m], b(tb), dc(true)),
             }
         }
         if let Some(db) = dx.of(1) {
             let a = |transposed| Matrix::new(&x[0], transposed);
             match tb {
-                false => gemm(k, m, n, a(!ta), dc(false), db.values, db.into),
-                true => gemm(n, m, k, dc(true), a(ta), db.values, db.into),
+                false => db.add_product([k, m, n], a(!ta), dc(false)),
+                true => db.add_product([n, m, k], dc(true), a(ta)),
             }
         }
     }
@@ -115,8 +115,8 @@ impl<T: Real> Var<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
-    use crate::{Graph, Var};
+    use crate::Var;
+    use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
 
     #[test]
     fn values() {
@@ -154,14 +154,10 @@ mod tests {
 
     #[test]
     fn wrong_shapes_name_the_operation_and_both_shapes() {
-        let graph = Graph::<f32>::new();
-        let y = graph
-            .input([64, 784])
-            .matmul(graph.input([300, 100]))
-            .relu()
-            .sum()
-            .slot();
-        let message = graph.finish(y).err().expect("784 is not 300").to_string();
+        let message = error_of(|g| {
+            let y = g.input([64, 784]).matmul(g.input([300, 100]));
+            y.relu().sum()
+        });
         assert!(
             message.starts_with("matmul of [64, 784] and [300, 100]"),
             "{message}"

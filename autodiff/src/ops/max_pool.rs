@@ -4,20 +4,26 @@
 //! dx += dy at the first of the window's largest elements, in row-major order.
 
 use super::axes;
-use crate::kernels::{Store, dispatch};
+use crate::kernels::{Term, dispatch};
+use crate::memory::{Buffer, empty, zeros};
 use crate::parallel::{chunks_of, for_each};
-use crate::params::{Buffer, empty, zeros};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct MaxPool<T> {
+    windows: Windows,
+    /// By element of y: which of the window's elements it is, for the derivative. A
+    /// number of the type of y, so that both are compared and moved in step.
+    argmax: Buffer<T>,
+}
+
+/// Where the windows of a batch of images lie.
+#[derive(Clone, Copy, Default)]
+struct Windows {
     window: usize,
     stride: usize,
     batch: usize,
     input: Image,
     output: Image,
-    /// By element of y: which of the window's elements it is, for the derivative. A
-    /// number of the type of y, so that both are compared and moved in step.
-    argmax: Buffer<T>,
 }
 
 /// The extents of one image, channels innermost.
@@ -34,7 +40,7 @@ impl Image {
     }
 }
 
-impl<T: Real> MaxPool<T> {
+impl Windows {
     /// Calls `f` with the start of every pixel of y, and of its window in x.
     #[inline(always)]
     fn pixels(&self, mut f: impl FnMut(usize, usize)) {
@@ -69,7 +75,7 @@ impl<T: Real> MaxPool<T> {
     }
 
     #[inline(always)]
-    fn pool(&self, x: &[T], y: &mut [T], argmax: &mut [T]) {
+    fn pool<T: Real>(&self, x: &[T], y: &mut [T], argmax: &mut [T]) {
         let channels = self.input.channels;
         self.pixels(
             #[inline(always)]
@@ -82,8 +88,8 @@ impl<T: Real> MaxPool<T> {
                     let number = T::of(k as f64);
                     let x = &x[corner + self.offset(k)..][..channels];
                     for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
-                        // The first NaN wins: nothing is larger.
-                        let larger = (x > *y) | x.is_nan();
+                        // The first NaN wins: nothing is larger than it.
+                        let larger = (x > *y) | (x.is_nan() & !y.is_nan());
                         *y = if larger { x } else { *y };
                         *argmax = if larger { number } else { *argmax };
                     }
@@ -93,10 +99,10 @@ impl<T: Real> MaxPool<T> {
     }
 
     #[inline(always)]
-    fn unpool(&self, argmax: &[T], dy: &[T], dx: &mut [T], into: Store) {
+    fn unpool<T: Real>(&self, argmax: &[T], dy: &[T], dx: &mut [T], term: Term) {
         let channels = self.input.channels;
-        let overwrite = into == Store::Overwrite && self.tiles();
-        if into == Store::Overwrite && !overwrite {
+        let overwrite = term == Term::First && self.tiles();
+        if term == Term::First && !overwrite {
             dx.fill(T::zero());
         }
         self.pixels(
@@ -123,7 +129,7 @@ impl<T: Real> Op<T> for MaxPool<T> {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let [batch, height, width, channels] = axes(inputs[0])?;
-        let Self { window, stride, .. } = *self;
+        let Windows { window, stride, .. } = self.windows;
         if window == 0 || stride == 0 {
             return Err(format!(
                 "expected a window and a stride of at least 1, found {window} and {stride}"
@@ -135,48 +141,49 @@ impl<T: Real> Op<T> for MaxPool<T> {
             ));
         }
         let outputs = |extent: usize| (extent - window) / stride + 1;
-        self.batch = batch;
-        self.input = Image {
+        let input = Image {
             height,
             width,
             channels,
         };
-        self.output = Image {
+        let output = Image {
             height: outputs(height),
             width: outputs(width),
             channels,
         };
-        self.argmax = zeros(batch * self.output.elements());
-        let Image {
-            height,
-            width,
-            channels,
-        } = self.output;
-        Ok(Shape::from([batch, height, width, channels]))
+        self.windows = Windows {
+            batch,
+            input,
+            output,
+            ..self.windows
+        };
+        self.argmax = zeros(batch * output.elements());
+        Ok(Shape::from([batch, output.height, output.width, channels]))
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (from, to) = (self.input.elements(), self.output.elements());
-        let (x, mut argmax) = (&x[0], std::mem::replace(&mut self.argmax, empty()));
-        let images = (chunks_of(y, to), chunks_of(&mut argmax, to));
-        for_each(self.batch, images, |image, (y, argmax)| {
+        let (x, windows) = (&x[0], self.windows);
+        let (from, to) = (windows.input.elements(), windows.output.elements());
+        let images = (chunks_of(y, to), chunks_of(&mut self.argmax, to));
+        for_each(windows.batch, images, |image, (y, argmax)| {
             dispatch(
                 #[inline(always)]
-                || self.pool(&x[image * from..][..from], y, argmax),
+                || windows.pool(&x[image * from..][..from], y, argmax),
             );
         });
-        self.argmax = argmax;
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
-        let (from, to) = (self.input.elements(), self.output.elements());
-        for_each(self.batch, chunks_of(dx.values, from), |image, values| {
+        let windows = self.windows;
+        let (from, to) = (windows.input.elements(), windows.output.elements());
+        let (values, term) = dx.parts();
+        for_each(windows.batch, chunks_of(values, from), |image, values| {
             let of_image = image * to..(image + 1) * to;
             let (argmax, dy) = (&self.argmax[of_image.clone()], &dy[of_image]);
             dispatch(
                 #[inline(always)]
-                || self.unpool(argmax, dy, values, dx.into),
+                || windows.unpool(argmax, dy, values, term),
             );
         });
     }
@@ -185,18 +192,17 @@ impl<T: Real> Op<T> for MaxPool<T> {
 impl<T: Real> Var<'_, T> {
     /// The largest element of each `window` × `window` patch of the images x:
     /// \[batch, height, width, channels\], for patches `stride` apart. There is no
-    /// padding: rows and columns that fill no window are left out.
+    /// padding: rows and columns that fill no window are left out. A patch with a NaN
+    /// in it gives NaN, and the first of them gets the gradient.
     #[track_caller]
     pub fn max_pool2d(self, window: usize, stride: usize) -> Self {
-        let op = MaxPool {
+        let windows = Windows {
             window,
             stride,
-            batch: 0,
-            input: Image::default(),
-            output: Image::default(),
-            argmax: empty(),
+            ..Windows::default()
         };
-        self.graph().apply(op, &[self])
+        let argmax = empty();
+        self.graph().apply(MaxPool { windows, argmax }, &[self])
     }
 
     /// The mean of each channel over the whole image: \[batch, height, width,
@@ -209,8 +215,9 @@ impl<T: Real> Var<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
-    use crate::{Graph, Params};
+    use crate::testing::{
+        assert_close, assert_gradients, error_of, evaluate, numbers, value_and_gradient,
+    };
 
     #[test]
     fn value() {
@@ -250,15 +257,7 @@ mod tests {
 
     /// The gradients of a sum of maxima.
     fn gradient(shape: [usize; 4], x: &[f64], window: usize) -> Vec<f64> {
-        let (mut params, mut x) = (Params::new(), x.iter().copied());
-        let x = params.add("x", shape, || x.next().unwrap()).unwrap();
-        let graph = Graph::new();
-        let root = graph.param(x).max_pool2d(window, window).sum().slot();
-        let mut tape = graph.finish(root).unwrap();
-        let mut grads = vec![f64::NAN; params.len()];
-        tape.forward(params.values()).unwrap();
-        tape.backward(params.values(), &mut grads).unwrap();
-        grads
+        value_and_gradient(&[(&shape, x)], |v| v[0].max_pool2d(window, window).sum()).1
     }
 
     #[test]
@@ -276,11 +275,15 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_several_nans_gets_the_gradient() {
+        let x = [1.0, f64::NAN, f64::NAN, f64::INFINITY];
+        assert_eq!(gradient([1, 2, 2, 1], &x, 2), [0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
     fn windows_that_do_not_fit_are_errors() {
         for (window, stride) in [(0, 1), (2, 0), (4, 1)] {
-            let graph = Graph::<f64>::new();
-            let y = graph.input([1, 3, 20, 2]).max_pool2d(window, stride).slot();
-            let error = graph.finish(y).err().expect("no such window").to_string();
+            let error = error_of(|g| g.input([1, 3, 20, 2]).max_pool2d(window, stride));
             assert!(error.starts_with("max_pool2d of [1, 3, 20, 2]"), "{error}");
         }
     }

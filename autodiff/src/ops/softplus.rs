@@ -3,7 +3,7 @@
 //! dx += dy · 1/(1 + e⁻ˣ).
 
 use crate::kernels;
-use crate::params::{Buffer, zeros};
+use crate::memory::{Buffer, zeros};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct Softplus<T> {

@@ -1,7 +1,7 @@
 //! Maps of single elements: y = f(x), so dx += dy · f′(x).
 
 use crate::kernels;
-use crate::op::fill;
+use crate::kernels::fill;
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use std::ops::Neg;
 
@@ -16,6 +16,14 @@ trait Function<T>: Send + 'static {
     fn values(&self, x: &[T], y: &mut [T]);
     /// f′(x), given also y = f(x), through which it is often cheaper.
     fn derivative(&self, x: T, y: T) -> T;
+    /// dy · f′(x).
+    #[inline(always)]
+    fn chain(&self, x: T, y: T, dy: T) -> T
+    where
+        T: Real,
+    {
+        dy * self.derivative(x, y)
+    }
 }
 
 struct Map<F>(F);
@@ -39,7 +47,7 @@ impl<T: Real, F: Function<T>> Op<T> for Map<F> {
         let terms = x[0].iter().zip(y).zip(dy);
         dx.add(terms.map(
             #[inline(always)]
-            |((&x, &y), &dy)| dy * self.0.derivative(x, y),
+            |((&x, &y), &dy)| self.0.chain(x, y, dy),
         ));
     }
 }
@@ -174,39 +182,70 @@ impl<T: Real> Var<'_, T> {
     }
 }
 
-/// y = a·x + b with constants a and b; y′ = a.
-struct Line<T> {
-    slope: T,
-    intercept: T,
-}
+/// Functions of x and a constant c.
+macro_rules! function_with_constant {
+    ($(#[$doc:meta])* $name:ident, $text:literal, |$x:ident, $c:ident| $value:expr, $derivative:expr $(, chain |$dy:ident| $chain:expr)?) => {
+        $(#[$doc])*
+        struct $name<T>(T);
 
-impl<T: Real> Function<T> for Line<T> {
-    const NAME: &'static str = "scale and shift";
+        impl<T: Real> Function<T> for $name<T> {
+            const NAME: &'static str = $text;
 
-    fn values(&self, x: &[T], y: &mut [T]) {
-        let Self { slope, intercept } = *self;
-        each(
-            x,
-            y,
+            fn values(&self, x: &[T], y: &mut [T]) {
+                let $c = self.0;
+                each(
+                    x,
+                    y,
+                    #[inline(always)]
+                    move |$x| $value,
+                );
+            }
+
             #[inline(always)]
-            move |x| slope * x + intercept,
-        );
-    }
+            #[allow(unused_variables)]
+            fn derivative(&self, $x: T, _: T) -> T {
+                let $c = self.0;
+                $derivative
+            }
 
-    #[inline(always)]
-    fn derivative(&self, _: T, _: T) -> T {
-        self.slope
-    }
+            $(
+                #[inline(always)]
+                fn chain(&self, _: T, _: T, $dy: T) -> T {
+                    let $c = self.0;
+                    $chain
+                }
+            )?
+        }
+    };
 }
 
-impl<'g, T: Real> Var<'g, T> {
-    #[track_caller]
-    fn line(self, slope: T, intercept: T) -> Self {
-        self.graph().apply(Map(Line { slope, intercept }), &[self])
-    }
+function_with_constant! {
+    /// y = x + c; y′ = 1.
+    AddConstant, "x + c", |x, c| x + c, T::one()
+}
+function_with_constant! {
+    /// y = x − c; y′ = 1.
+    SubConstant, "x - c", |x, c| x - c, T::one()
+}
+function_with_constant! {
+    /// y = c − x; y′ = −1.
+    FromConstant, "c - x", |x, c| c - x, -T::one()
+}
+function_with_constant! {
+    /// y = c·x; y′ = c.
+    MulConstant, "c * x", |x, c| c * x, c
+}
+function_with_constant! {
+    /// y = x/c; y′ = 1/c. A division both ways: 1/c may be infinite where x/c is not.
+    DivConstant, "x / c", |x, c| x / c, c.recip(), chain |dy| dy / c
 }
 
-/// `x ∘ c` and `c ∘ x`, for a constant c, as the line that it is. The second has to
+function! {
+    /// −x.
+    negated, Negated, each |x| -x, |x, y| -T::one()
+}
+
+/// `x ∘ c` and `c ∘ x`, for a constant c, as one operation. The second has to
 /// name the type: only its own crate may implement an operator for every `T`.
 macro_rules! with_constant {
     ($trait:ident, $method:ident, |$x:ident, $c:ident| $right:expr $(, $left:expr)?) => {
@@ -233,24 +272,30 @@ macro_rules! with_constant {
     };
 }
 
-with_constant! { Add, add, |x, c| x.line(T::one(), c), x + c }
-with_constant! { Sub, sub, |x, c| x.line(T::one(), -c), x.line(-1.0, c) }
-with_constant! { Mul, mul, |x, c| x.line(c, T::zero()), x * c }
-with_constant! { Div, div, |x, c| x.line(c.recip(), T::zero()) }
+with_constant! { Add, add, |x, c| x.map(AddConstant(c)), x + c }
+with_constant! { Sub, sub, |x, c| x.map(SubConstant(c)), x.map(FromConstant(c)) }
+with_constant! { Mul, mul, |x, c| x.map(MulConstant(c)), x * c }
+with_constant! { Div, div, |x, c| x.map(DivConstant(c)) }
+
+impl<T: Real> Var<'_, T> {
+    #[track_caller]
+    fn map(self, f: impl Function<T>) -> Self {
+        self.graph().apply(Map(f), &[self])
+    }
+}
 
 impl<T: Real> Neg for Var<'_, T> {
     type Output = Self;
     #[track_caller]
     fn neg(self) -> Self {
-        self.line(-T::one(), T::zero())
+        self.map(Negated)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_gradients, evaluate};
-    use crate::{Graph, Params};
+    use crate::testing::{assert_close, assert_gradients, error_of, evaluate, value_and_gradient};
 
     const X: [f64; 5] = [-1.5, -0.25, 0.5, 1.0, 2.0];
 
@@ -318,24 +363,40 @@ mod tests {
 
     #[test]
     fn a_clamp_passes_the_gradient_at_its_bounds() {
-        let mut params = Params::new();
-        let mut x = [-1.25, -1.0, 0.0, 1.5, 1.75].into_iter();
-        let x = params.add("x", [5], || x.next().unwrap()).unwrap();
-        let graph = Graph::<f64>::new();
-        let root = graph.param(x).clamp(-1.0, 1.5).sum().slot();
-        let mut tape = graph.finish(root).unwrap();
-        let mut grads = params.zeros_like();
-        tape.forward(params.values()).unwrap();
-        tape.backward(params.values(), &mut grads).unwrap();
-        assert_eq!(grads[..], [0.0, 1.0, 1.0, 1.0, 0.0]);
+        let x: (&[usize], &[f64]) = (&[5], &[-1.25, -1.0, 0.0, 1.5, 1.75]);
+        let (_, gradient) = value_and_gradient(&[x], |v| v[0].clamp(-1.0, 1.5).sum());
+        assert_eq!(gradient, [0.0, 1.0, 1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn constants_are_divided_by_and_not_multiplied_by_their_reciprocal() {
+        let x: (&[usize], &[f64]) = (&[2], &[49.0, 0.0]);
+        assert_eq!(evaluate(&[x], |v| v[0] / 49.0), [1.0, 0.0]);
+        assert_eq!(evaluate(&[x], |v| v[0] / 1e-310)[1], 0.0);
+        let (_, gradient) =
+            value_and_gradient(&[x], |v| (v[0] / 1e-310 * 0.0).slice(0, 1..2).sum());
+        assert_eq!(gradient, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_sign_of_zero_is_kept() {
+        let x: (&[usize], &[f64]) = (&[2], &[0.0, -0.0]);
+        let signs = |f: F| {
+            evaluate(&[x], |v| f(v[0]))
+                .iter()
+                .map(|y| y.is_sign_negative())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(signs(|x| -x), [true, false]);
+        assert_eq!(signs(|x| x * 2.0), [false, true]);
+        assert_eq!(signs(|x| x / -2.0), [true, false]);
+        assert_eq!(signs(|x| 0.0 - x), [false, false]);
     }
 
     #[test]
     fn a_clamp_needs_an_interval() {
         for (low, high) in [(1.0, 0.0), (f64::NAN, 0.0)] {
-            let graph = Graph::new();
-            let y = graph.input([2]).clamp(low, high).slot();
-            let message = graph.finish(y).err().expect("no interval").to_string();
+            let message = error_of(|g| g.input([2]).clamp(low, high));
             assert!(message.contains("is no interval"), "{message}");
         }
     }

@@ -6,10 +6,10 @@ use super::pack::{
     LANES, Pack, Packs, add_rows, at, at_mut, dot, pack_rows, packs, packs_mut, unpack_rows, zeros,
 };
 use autodiff::kernels::{
-    Matrix, Store, dispatch, exp_in_place, gemm, sigmoid, sigmoid_in_place, softplus_in_place,
-    tanh, tanh_in_place,
+    Matrix, Term, dispatch, exp_in_place, gemm, sigmoid, sigmoid_in_place, softplus_in_place, tanh,
+    tanh_in_place,
 };
-use autodiff::{Gradient, Gradients, Inputs, Op, Real, Shape};
+use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The LSTM controller at step t; operands: the observations of all steps, the words
 /// read at t − 1, the state at t − 1, kernel, bias, kernelᵀ. The last is the kernel again:
@@ -192,15 +192,7 @@ impl<T: Real> Op<T> for Lstm<T> {
         let [channels, read, _] = self.widths;
         let (rows, d_rows) = (channels + read + hidden, &mut self.d_rows);
         let (dz, transposed) = (Matrix::plain(&self.d_gates), Matrix::plain(&x[5]));
-        gemm(
-            batch,
-            4 * hidden,
-            rows,
-            dz,
-            transposed,
-            d_rows,
-            Store::Overwrite,
-        );
+        gemm(batch, 4 * hidden, rows, dz, transposed, d_rows, Term::First);
         if let Some(d) = dx.of(0) {
             let d = at_mut(d.zeroed(), self.step, batch * channels);
             add_columns(d, d_rows, rows, 0);
@@ -333,20 +325,18 @@ impl<T: Real> Op<T> for Emission<T> {
             &mut self.d_rows,
             (interface.len, 0),
         );
-        if let Some(Gradient { values, into }) = dx.of(0) {
-            let (values, cell) = values.split_at_mut(batch * self.hidden);
-            if into == Store::Overwrite {
-                cell.fill(T::zero());
-            }
+        if let Some(d) = dx.of(0) {
+            // Of h and c, which lie one after the other, only h has a part in ξ.
             let (d_rows, transposed) = (Matrix::plain(&self.d_rows), Matrix::plain(&x[3]));
+            let state = &mut d.zeroed()[..batch * self.hidden];
             gemm(
                 batch,
                 interface.len,
                 self.hidden,
                 d_rows,
                 transposed,
-                values,
-                into,
+                state,
+                Term::Further,
             );
         }
         weight_gradients(
@@ -460,7 +450,7 @@ impl<T: Real> Op<T> for Outputs<T> {
             d_outputs,
             kernel,
             &mut self.d_rows,
-            Store::Overwrite,
+            Term::First,
         );
         let d_rows = self.d_rows.chunks_exact(self.batch * (hidden + read));
         for (t, d_rows) in d_rows.enumerate() {
@@ -485,7 +475,7 @@ fn affine<T: Real>(x: &[T], kernel: &[T], bias: &[T], y: &mut [T]) {
     }
     let (rows, inputs) = (y.len() / outputs, kernel.len() / outputs);
     let (x, kernel) = (Matrix::plain(x), Matrix::plain(kernel));
-    gemm(rows, inputs, outputs, x, kernel, y, Store::Add);
+    gemm(rows, inputs, outputs, x, kernel, y, Term::Further);
 }
 
 /// dkernel += xᵀ · dy and dbias += Σ rows of dy, for the operands `kernel` and the next.
@@ -499,15 +489,7 @@ fn weight_gradients<T: Real>(
     let rows = dy.len() / outputs;
     if let Some(d) = dx.of(kernel) {
         let (x_matrix, dy) = (Matrix::transposed(x), Matrix::plain(dy));
-        gemm(
-            x.len() / rows,
-            rows,
-            outputs,
-            x_matrix,
-            dy,
-            d.values,
-            d.into,
-        );
+        d.add_product([x.len() / rows, rows, outputs], x_matrix, dy);
     }
     if let Some(d) = dx.of(kernel + 1) {
         let d = d.zeroed();
@@ -583,7 +565,7 @@ mod tests {
     use super::super::layout::Segment;
     use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate};
     use super::*;
-    use autodiff::{Graph, Var};
+    use autodiff::{Params, Var, record};
 
     const HIDDEN: usize = 3;
 
@@ -674,16 +656,18 @@ mod tests {
         for modes in interface.read_modes.of_mut(&mut bias).chunks_exact_mut(5) {
             modes[4] = 0.0;
         }
-        let graph = Graph::new();
-        let state = graph.constant([2, SIZES.batch, HIDDEN], &[0.0; 2 * 17 * HIDDEN]);
-        let kernel = graph.constant([HIDDEN, bias.len()], &vec![0.0; HIDDEN * bias.len()]);
-        let bias = graph.constant([bias.len()], &bias);
-        let operands = [state, kernel, bias, kernel.transpose()];
-        let xi = graph.apply(Emission::new(SIZES), &operands).slot();
-        let mut tape = graph.finish(xi).unwrap();
-        tape.forward(&[]).unwrap();
+        let (mut tape, [xi]) = record(|g| {
+            let state = g.constant([2, SIZES.batch, HIDDEN], &[0.0; 2 * 17 * HIDDEN]);
+            let kernel = g.constant([HIDDEN, bias.len()], &vec![0.0; HIDDEN * bias.len()]);
+            let bias = g.constant([bias.len()], &bias);
+            let operands = [state, kernel, bias, kernel.transpose()];
+            Ok([g.apply(Emission::new(SIZES), &operands)])
+        })
+        .unwrap();
+        let none = Params::new();
+        let pass = tape.forward(&none).unwrap();
         // The last of the sequences: the first lane of the second block.
-        let packs = packs(tape.value(xi))[interface.len..].iter();
+        let packs = packs(pass.value(xi).unwrap())[interface.len..].iter();
         let row: Vec<f64> = packs.map(|pack| pack[0]).collect();
         let all = |segment: Segment, value: f64| {
             assert_close(segment.of(&row), &vec![value; segment.len], 1e-15);

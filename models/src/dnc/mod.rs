@@ -211,7 +211,8 @@ impl<'g, T: Real> Cell<'g, T> {
     #[track_caller]
     fn new(dnc: &Dnc, observations: Var<'g, T>) -> Self {
         let graph = observations.graph();
-        let (steps, batch) = match *observations.shape() {
+        let shape = observations.shape().unwrap_or_default();
+        let (steps, batch) = match *shape {
             [steps, batch, _] => (steps, batch),
             // No step can be recorded on it: the first fails with its shape.
             _ => (1, 1),
@@ -309,7 +310,7 @@ impl<'g, T: Real> Cell<'g, T> {
 mod tests {
     use super::testing::numbers;
     use super::*;
-    use autodiff::{Graph, Slot, gradcheck};
+    use autodiff::{Graph, Slot, gradcheck, record};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
@@ -353,7 +354,8 @@ mod tests {
         let mut state = cell.start();
         let (mut controllers, mut words) = (Vec::new(), Vec::new());
         for (step, writes) in writes.iter().enumerate() {
-            state.write_weights = graph.constant(state.write_weights.shape(), writes);
+            let shape = state.write_weights.shape().unwrap();
+            state.write_weights = graph.constant(shape, writes);
             state = cell.step(step, state);
             controllers.push(state.controller);
             words.push(state.words);
@@ -363,30 +365,29 @@ mod tests {
 
     /// The write weightings that the steps begin with.
     fn writes(dnc: &Dnc, params: &Params<f64>) -> Vec<Vec<f64>> {
-        let graph = Graph::new();
-        let cell = Cell::new(dnc, observations(&graph, dnc.config));
-        let mut state = cell.start();
         let mut slots: Vec<Slot> = Vec::new();
-        for step in 0..STEPS {
-            slots.push(state.write_weights.slot());
-            state = cell.step(step, state);
-        }
-        let last = state.words.slot();
-        let mut tape = graph.finish(last).unwrap();
-        tape.forward(params.values()).unwrap();
-        slots.iter().map(|&s| tape.value(s).to_vec()).collect()
+        let (mut tape, _) = record(|g| {
+            let cell = Cell::new(dnc, observations(g, dnc.config));
+            let mut state = cell.start();
+            for step in 0..STEPS {
+                slots.push(state.write_weights.slot());
+                state = cell.step(step, state);
+            }
+            Ok([state.words])
+        })
+        .unwrap();
+        let pass = tape.forward(params).unwrap();
+        let value = |&slot| pass.value(slot).unwrap().to_vec();
+        slots.iter().map(value).collect()
     }
 
     fn gradient(
         params: &Params<f64>,
         build: impl for<'g> Fn(&'g Graph<f64>) -> Var<'g, f64>,
     ) -> Vec<f64> {
-        let graph = Graph::new();
-        let root = build(&graph).square().sum().slot();
-        let mut tape = graph.finish(root).unwrap();
-        tape.forward(params.values()).unwrap();
+        let (mut tape, _) = record(|g| Ok([build(g).square().sum()])).unwrap();
         let mut grads = params.zeros_like();
-        tape.backward(params.values(), &mut grads).unwrap();
+        tape.forward(params).unwrap().backward(&mut grads).unwrap();
         grads.to_vec()
     }
 
@@ -479,9 +480,9 @@ mod tests {
             let mut params = Params::<f64>::new();
             let rng = &mut ChaCha8Rng::seed_from_u64(0);
             let dnc = Dnc::new(&mut params, config, rng).unwrap();
-            let graph = Graph::<f64>::new();
-            let root = dnc.logits(graph.input([2, 1, config.inputs])).sum().slot();
-            assert!(graph.finish(root).is_err(), "size {k}");
+            let recorded =
+                record::<f64, 1>(|g| Ok([dnc.logits(g.input([2, 1, config.inputs])).sum()]));
+            assert!(recorded.is_err(), "size {k}");
         }
     }
 
@@ -489,10 +490,9 @@ mod tests {
     fn observations_of_another_shape_are_an_error() {
         let (dnc, _) = dnc(SMALL);
         for shape in [&[2][..], &[2, 1, 3], &[0, 1, 2], &[2, 0, 2]] {
-            let graph = Graph::<f64>::new();
-            let observations = graph.input(Shape::new(shape).unwrap());
-            let root = dnc.logits(observations).sum().slot();
-            assert!(graph.finish(root).is_err(), "{shape:?}");
+            let observed = Shape::new(shape).unwrap();
+            let recorded = record::<f64, 1>(|g| Ok([dnc.logits(g.input(observed)).sum()]));
+            assert!(recorded.is_err(), "{shape:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Training and evaluating a [`Dnc`] on sequences of any length.
 
 use super::Dnc;
-use autodiff::{Error, Graph, Params, Real, Slot, Tape};
+use autodiff::{Error, Params, Pass, Real, Slot, Tape, record};
 
 /// A batch of sequences side by side, time the outermost axis.
 #[derive(Clone, Copy, Debug)]
@@ -84,9 +84,9 @@ impl<T: Real> DncTrainer<T> {
         sequences: &Sequences<T>,
         grads: &mut [T],
     ) -> Result<T, Error> {
-        let Unrolled { tape, .. } = self.forward(params, sequences)?;
-        tape.backward(params.values(), grads)?;
-        Ok(tape.root_value())
+        let (mut pass, _) = self.forward(params, sequences)?;
+        pass.backward(grads)?;
+        pass.loss()
     }
 
     /// The loss of a batch.
@@ -94,23 +94,28 @@ impl<T: Real> DncTrainer<T> {
     /// # Errors
     /// As for [`loss_and_gradient`](Self::loss_and_gradient).
     pub fn loss(&mut self, params: &Params<T>, sequences: &Sequences<T>) -> Result<T, Error> {
-        Ok(self.forward(params, sequences)?.tape.root_value())
+        self.forward(params, sequences)?.0.loss()
     }
 
     /// The logits for a batch: [steps, batch, outputs].
     ///
     /// # Errors
     /// As for [`loss_and_gradient`](Self::loss_and_gradient).
-    pub fn outputs(&mut self, params: &Params<T>, sequences: &Sequences<T>) -> Result<&[T], Error> {
-        let Unrolled { tape, logits, .. } = self.forward(params, sequences)?;
-        Ok(tape.value(*logits))
+    pub fn outputs<'a>(
+        &'a mut self,
+        params: &'a Params<T>,
+        sequences: &Sequences<T>,
+    ) -> Result<&'a [T], Error> {
+        let (pass, logits) = self.forward(params, sequences)?;
+        pass.into_value(logits)
     }
 
-    fn forward(
-        &mut self,
-        params: &Params<T>,
+    /// The forward pass, and where its logits are.
+    fn forward<'a>(
+        &'a mut self,
+        params: &'a Params<T>,
         sequences: &Sequences<T>,
-    ) -> Result<&mut Unrolled<T>, Error> {
+    ) -> Result<(Pass<'a, T>, Slot), Error> {
         let steps = sequences.mask.len() / self.batch.max(1);
         let known = self.unrolled.iter().position(|u| u.steps == steps);
         let index = match known {
@@ -126,24 +131,23 @@ impl<T: Real> DncTrainer<T> {
         tape.set(unrolled.observations, sequences.observations)?;
         tape.set(unrolled.targets, sequences.targets)?;
         tape.set(unrolled.mask, sequences.mask)?;
-        tape.forward(params.values())?;
-        Ok(unrolled)
+        Ok((tape.forward(params)?, unrolled.logits))
     }
 }
 
 impl<T: Real> Unrolled<T> {
     fn new(dnc: &Dnc, steps: usize, batch: usize) -> Result<Self, Error> {
-        let graph = Graph::new();
         let config = dnc.config();
-        let observations = graph.input([steps, batch, config.inputs]);
-        let targets = graph.input([steps, batch, config.outputs]);
-        let mask = graph.input([steps, batch]);
-        let logits = dnc.logits(observations);
-        let cross_entropy = logits.sigmoid_cross_entropy(targets);
-        let loss = (cross_entropy.sum_over(&[2]) * mask).sum() / T::of(batch as f64);
-        let [observations, targets, mask, logits, loss] =
-            [observations, targets, mask, logits, loss].map(|v| v.slot());
-        let mut tape = graph.finish(loss)?;
+        let (mut tape, [observations, targets, mask, logits, _]) = record(|g| {
+            let observations = g.input([steps, batch, config.inputs]);
+            let targets = g.input([steps, batch, config.outputs]);
+            let mask = g.input([steps, batch]);
+            let logits = dnc.logits(observations);
+            let cross_entropy = logits.sigmoid_cross_entropy(targets);
+            let total = (cross_entropy.sum_over(&[2]) * mask).sum();
+            let loss = total / T::of(batch as f64);
+            Ok([observations, targets, mask, logits, loss])
+        })?;
         tape.share_gradients();
         Ok(Self {
             steps,

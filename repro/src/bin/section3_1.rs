@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use repro::cli::{self, NoMore};
-use repro::experiments::section3_1;
+use repro::sections::{self, section3_1};
 
 fn main() -> ExitCode {
-    cli::main(|| {
-        let (common, NoMore {}) = cli::parse(&section3_1::SECTION)?;
-        section3_1::run(&common)
-    })
+    sections::main(&section3_1::SECTION)
 }

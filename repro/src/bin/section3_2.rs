@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use repro::cli;
-use repro::experiments::section3_2;
+use repro::sections::{self, section3_2};
 
 fn main() -> ExitCode {
-    cli::main(|| {
-        let (common, options) = cli::parse(&section3_2::SECTION)?;
-        section3_2::run(&common, &options)
-    })
+    sections::main(&section3_2::SECTION)
 }

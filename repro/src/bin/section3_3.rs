@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use repro::cli;
-use repro::experiments::section3_3;
+use repro::sections::{self, section3_3};
 
 fn main() -> ExitCode {
-    cli::main(|| {
-        let (common, options) = cli::parse(&section3_3::SECTION)?;
-        section3_3::run(&common, &options)
-    })
+    sections::main(&section3_3::SECTION)
 }

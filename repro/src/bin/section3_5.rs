@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use repro::cli;
-use repro::experiments::section3_5;
+use repro::sections::{self, section3_5};
 
 fn main() -> ExitCode {
-    cli::main(|| {
-        let (common, options) = cli::parse(&section3_5::SECTION)?;
-        section3_5::run(&common, &options)
-    })
+    sections::main(&section3_5::SECTION)
 }

@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use repro::cli;
-use repro::experiments::section3_6;
+use repro::sections::{self, section3_6};
 
 fn main() -> ExitCode {
-    cli::main(|| {
-        let (common, options) = cli::parse(&section3_6::SECTION)?;
-        section3_6::run(&common, &options)
-    })
+    sections::main(&section3_6::SECTION)
 }

@@ -4,10 +4,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::metrics::{Column, Milestone};
+use crate::engine::metrics::{Column, Milestone};
 
 /// All that a section measured and its claims are judged by.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Numbers {
     /// The section of the paper, as `"3.2"`.
@@ -112,7 +112,7 @@ pub enum Rate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunNumbers {
-    /// The run's identity: see [`RunSpec::hash`](crate::run::RunSpec::hash).
+    /// The run's identity: see [`RunSpec::hash`](crate::engine::run::RunSpec::hash).
     pub id: String,
     /// Runs of one seed see the same data in the same order from the same first weights.
     pub seed: u64,

@@ -1,6 +1,6 @@
 //! Values and gradients of autodiff's operations in float64, composed so that each gradient passes through several.
 
-use autodiff::{BatchNormConfig, BatchNormMode, Graph, Params, Shape, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Params, Shape, Var, record};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -30,22 +30,22 @@ fn agrees(
     let numbers: Numbers = serde_json::from_str(include_str!("ops.json")).unwrap();
     let expected = &numbers.cases[name];
     let (mut lcg, mut params) = (Lcg(11), Params::new());
-    let graph = Graph::new();
     let inputs: Vec<_> = shapes
         .iter()
         .enumerate()
-        .map(|(k, &shape)| {
-            let param = params.add(k.to_string(), shape, || 2.0 * lcg.signed(12));
-            graph.param(param.unwrap())
-        })
-        .collect();
-    let root = function(&inputs).slot();
-    let mut tape = graph.finish(root).unwrap();
+        .map(|(k, &shape)| params.add(k.to_string(), shape, || 2.0 * lcg.signed(12)))
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let (mut tape, _) = record(|g| {
+        let inputs: Vec<_> = inputs.iter().map(|&param| g.param(param)).collect();
+        Ok([function(&inputs)])
+    })
+    .unwrap();
     let mut gradient = params.zeros_like();
-    tape.forward(params.values()).unwrap();
-    tape.backward(params.values(), &mut gradient).unwrap();
+    let mut pass = tape.forward(&params).unwrap();
+    pass.backward(&mut gradient).unwrap();
 
-    assert_near(name, tape.root_value(), expected.value, TOLERANCE);
+    assert_near(name, pass.loss().unwrap(), expected.value, TOLERANCE);
     assert_eq!(gradient.len(), expected.gradient.len());
     // Elements near zero are differences of large terms: the error is relative to the largest.
     let scale = expected.gradient.iter().fold(0.0f64, |m, x| m.max(x.abs()));
@@ -59,8 +59,9 @@ fn agrees(
 
 /// Σ k·y_k over the elements in row-major order, so that no two elements count alike.
 fn weighted_sum(y: Var<'_, f64>) -> Var<'_, f64> {
-    let weights: Vec<f64> = (1..=y.shape().elements()).map(|k| k as f64).collect();
-    (y * y.graph().constant(y.shape(), &weights)).sum()
+    let shape = y.shape().unwrap();
+    let weights: Vec<f64> = (1..=shape.elements()).map(|k| k as f64).collect();
+    (y * y.graph().constant(shape, &weights)).sum()
 }
 
 #[test]

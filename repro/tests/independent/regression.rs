@@ -89,9 +89,7 @@ fn agrees(name: &str, mut optimizer: impl Optimizer<f64>) {
     let mut grads = params.zeros_like();
     let (mut losses, mut rates) = (Vec::new(), Vec::new());
     for _ in 0..STEPS {
-        let loss = regression
-            .loss_and_gradient(params.values(), &mut grads)
-            .unwrap();
+        let loss = regression.loss_and_gradient(&params, &mut grads).unwrap();
         let step = optimizer
             .step(loss, params.values_mut(), &mut grads)
             .unwrap();

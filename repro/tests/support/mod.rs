@@ -7,13 +7,13 @@ use std::{env, thread};
 use anyhow::bail;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use repro::checkpoint::Checkpoint;
 use repro::cli::{self, Preset, Section, Size};
-use repro::experiment::{Advance, Experiment, Stop};
-use repro::metrics::MetricLog;
-use repro::run::RunSpec;
-use repro::runner::{Options, Planned, Runner};
-use repro::streams::{self, Purpose};
+use repro::engine::checkpoint::Checkpoint;
+use repro::engine::experiment::{Advance, Experiment, Stop};
+use repro::engine::metrics::MetricLog;
+use repro::engine::run::RunSpec;
+use repro::engine::runner::{Options, Planned, Runner};
+use repro::engine::streams::{self, Purpose};
 use serde_json::{Map, Value, json};
 
 /// A random walk in f64 with a running mean in f32: each of its arrays changes the metrics if it is lost.
@@ -183,17 +183,12 @@ impl Experiment for Flawed {
 }
 
 pub fn spec(seed: u64, steps: u64) -> RunSpec {
-    let hyperparameters = Map::from_iter([
-        ("alpha".to_owned(), json!(0.25)),
-        ("batch".to_owned(), json!(64)),
-    ]);
-    RunSpec {
-        section: "3.1".to_owned(),
-        method: "walk*".to_owned(),
-        hyperparameters,
+    let settings = json!({"optimizer": "walk*", "alpha": 0.25, "batch": 64});
+    RunSpec::new(
+        settings.as_object().cloned().unwrap_or_default(),
         seed,
         steps,
-    }
+    )
 }
 
 pub fn walk(seed: u64, steps: u64, fate: Fate) -> Planned<'static> {

@@ -44,8 +44,8 @@ use super::{
     add_pixels, image, pad, pad_masked, strip, with_scratch,
 };
 use crate::Real;
+use crate::kernels::Term;
 use crate::kernels::elementwise::dispatch;
-use crate::kernels::gemm::Store;
 use crate::kernels::lanes::{Kernel, Lanes, line};
 use crate::parallel::{chunks_of, for_each};
 use std::ops::Range;
@@ -281,7 +281,7 @@ impl<T: Real> Points<'_, T> {
                 rows: 1,
                 columns: tiles,
                 channels,
-                into: Store::Overwrite,
+                term: Term::First,
                 bias_relu: None,
                 ahead,
             });
@@ -352,7 +352,7 @@ impl<T: Real> Convolution<T> {
                     for (n, y) in y.chunks_exact_mut(y_image).enumerate() {
                         let then = match bias_relu {
                             Some(bias) => Then::BiasRelu(bias),
-                            None => Then::Store(Store::Overwrite),
+                            None => Then::Write(Term::First),
                         };
                         p.put_pixels(&tiled, y, n * tiles, then);
                     }
@@ -371,14 +371,14 @@ impl<T: Real> Convolution<T> {
         y: Option<&[T]>,
         dy: &[T],
         dx: &mut [T],
-        dx_into: Option<Store>,
+        dx_term: Option<Term>,
         wanted: Wanted,
     ) {
         let conv = self.conv;
         let (ci, co) = (conv.ci, conv.co);
         let (x_image, y_image) = (conv.x_image(), conv.y_image());
         let taps = conv.rows.kernel;
-        if dx_into.is_some() {
+        if dx_term.is_some() {
             let last = taps - 1;
             let panels = &mut self.panels[..];
             transform_kernel(panels, kernel, taps, [co, ci], |[a, b], k, c| {
@@ -425,7 +425,7 @@ impl<T: Real> Convolution<T> {
                         if y.is_none() && wanted.bias {
                             add_pixels(plain, dbias);
                         }
-                        if dx_into.is_some() {
+                        if dx_term.is_some() {
                             u.take_patches(&tiled_dy, padded, i * tiles);
                         }
                         if wanted.kernel {
@@ -437,7 +437,7 @@ impl<T: Real> Convolution<T> {
                             z.take_tiles(m, extents, origin, i * tiled_x.tiles());
                         }
                     }
-                    if let Some(into) = dx_into {
+                    if let Some(term) = dx_term {
                         let mut p = Points::new(&mut *p, images.len() * tiles, ci);
                         let ahead = match wanted.kernel {
                             true => images_of(x, x_image, images.clone()),
@@ -446,7 +446,7 @@ impl<T: Real> Convolution<T> {
                         p.multiply(&u, panels, ahead);
                         for (i, n) in images.clone().enumerate() {
                             let dx = &mut dx[(n - chunk * per) * x_image..][..x_image];
-                            p.put_pixels(&tiled_dy, dx, i * tiles, Then::Store(into));
+                            p.put_pixels(&tiled_dy, dx, i * tiles, Then::Write(term));
                         }
                     }
                     if wanted.kernel {
@@ -567,7 +567,7 @@ fn add_kernel_gradient<T: Real>(
 /// What is done with a pixel that has been computed.
 #[derive(Clone, Copy)]
 enum Then<'a, T> {
-    Store(Store),
+    Write(Term),
     /// Bias added, then what is negative becomes 0.
     BiasRelu(&'a [T]),
 }
@@ -796,7 +796,7 @@ impl<T: Real, const M: usize> Kernel<T> for PixelsOf<'_, T, M> {
                 Then::BiasRelu(bias) => unsafe {
                     lanes.load_masked(mask, bias.as_ptr().add(channel))
                 },
-                Then::Store(_) => zero,
+                Then::Write(_) => zero,
             };
             for a in 0..M.min(grid.extents[0] - i * M) {
                 let mut row = [zero; EDGE];
@@ -811,8 +811,8 @@ impl<T: Real, const M: usize> Kernel<T> for PixelsOf<'_, T, M> {
                     unsafe {
                         let to = pixels.add(pixel + a * grid.row + b * grid.channels);
                         let y = match then {
-                            Then::Store(Store::Overwrite) => y,
-                            Then::Store(Store::Add) => lanes.add(lanes.load_masked(mask, to), y),
+                            Then::Write(Term::First) => y,
+                            Then::Write(Term::Further) => lanes.add(lanes.load_masked(mask, to), y),
                             Then::BiasRelu(_) => lanes.max(zero, lanes.add(y, bias)),
                         };
                         lanes.store_masked(mask, to, y);
@@ -1014,7 +1014,7 @@ mod tests {
                     &kernel,
                     relu.then_some(&actual),
                     &dy,
-                    Some((&mut actual_dx, Store::Add)),
+                    Some((&mut actual_dx, Term::Further)),
                     wanted,
                 );
                 assert_near(&actual_dx, &dx, tolerance, &what("dx"));
@@ -1074,13 +1074,13 @@ mod tests {
         let dy: Vec<f64> = numbers(conv.batch * conv.y_image(), 4);
         let gradients = |wants_x: bool, kernel_too: bool| {
             let mut dx = vec![0.0; x.len()];
-            let into = wants_x.then_some((&mut dx[..], Store::Overwrite));
+            let term = wants_x.then_some((&mut dx[..], Term::First));
             let wanted = Wanted {
                 kernel: kernel_too,
                 bias: false,
             };
             let mut convolution = Convolution::new(conv);
-            convolution.backward(&x, &kernel, None, &dy, into, wanted);
+            convolution.backward(&x, &kernel, None, &dy, term, wanted);
             let sums: Vec<f64> = convolution.sums().flat_map(|(k, _)| k.to_vec()).collect();
             (dx, sums)
         };
@@ -1167,7 +1167,7 @@ mod tests {
                     ..grid
                 };
                 let mut pixels = image.clone();
-                let then = Then::Store(Store::Add);
+                let then = Then::Write(Term::Further);
                 let work = Work::Pixels(&numbers, &mut pixels, then);
                 level.run(Transform { grid: cut, work });
 

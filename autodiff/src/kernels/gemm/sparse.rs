@@ -230,7 +230,7 @@ impl<T: Real, const M: usize, const V: usize> Kernel<T> for SparseProduct<T, M, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Store;
+    use crate::kernels::Term;
     use crate::kernels::lanes::testing::on_every_level;
 
     /// The product without skipping.
@@ -278,16 +278,16 @@ mod tests {
                     let (a, b) = (numbers::<T>(m * k, percent), numbers::<T>(k * n, 100));
                     for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
                         let (a, b) = (Matrix::new(&a, ta), Matrix::new(&b, tb));
-                        for into in [Store::Overwrite, Store::Add] {
+                        for term in [Term::First, Term::Further] {
                             let mut dense = numbers::<T>(m * n, 100);
                             let mut sparse = dense.clone();
-                            level.run(Dense(Gemm::new(m, k, n, a, b, &mut dense, into)));
-                            let product = Gemm::new(m, k, n, a, b, &mut sparse, into);
+                            level.run(Dense(Gemm::new(m, k, n, a, b, &mut dense, term)));
+                            let product = Gemm::new(m, k, n, a, b, &mut sparse, term);
                             assert!(product.mostly_zeros(), "{percent} %");
                             level.run(product);
                             assert!(
                                 dense == sparse,
-                                "{name}, {m}×{k}×{n}, {percent} %, {ta} {tb} {into:?}"
+                                "{name}, {m}×{k}×{n}, {percent} %, {ta} {tb} {term:?}"
                             );
                         }
                     }
@@ -312,7 +312,7 @@ mod tests {
             let (a, b) = (numbers::<f32>(m * 40, percent), numbers(40 * n, 100));
             let mut c = vec![0.0; m * n];
             let (a, b) = (Matrix::plain(&a), Matrix::plain(&b));
-            Gemm::new(m, 40, n, a, b, &mut c, Store::Overwrite).mostly_zeros()
+            Gemm::new(m, 40, n, a, b, &mut c, Term::First).mostly_zeros()
         };
         assert!(zeros(60, 80, 45) && !zeros(60, 80, 55));
         assert!(!zeros(16, 80, 10) && !zeros(60, 40, 10));
@@ -326,7 +326,7 @@ mod tests {
         let mut c = vec![0.0; 64 * 64];
         on_every_level(|name, level| {
             let (a, b) = (Matrix::plain(&a), Matrix::plain(&b));
-            level.run(Gemm::new(64, 100, 64, a, b, &mut c, Store::Overwrite));
+            level.run(Gemm::new(64, 100, 64, a, b, &mut c, Term::First));
             let finite = c.iter().all(|x| x.is_finite());
             assert_eq!(finite, name != "portable", "{name}");
         });

@@ -1,0 +1,88 @@
+//! The passive data that recording and running share: what is kept, and where.
+//!
+//! The words, here and everywhere in the crate:
+//!
+//! | word | meaning |
+//! |---|---|
+//! | graph | a computation while it is recorded; gone once it is a tape |
+//! | tape | a recorded computation, to be run any number of times |
+//! | var | a value while it is recorded: a shape over a storage |
+//! | slot | the handle of a var on the finished tape |
+//! | storage | the elements of a value: data, a result, or a view of the parameters |
+//! | param | a named view of the flat vector of parameters |
+//! | buffer | memory: each storage but a parameter has one for its value |
+//! | place | which part of which buffer holds a storage's gradient |
+
+use crate::{Real, Shape};
+use aligned_vec::{AVec, ConstAlign};
+
+/// A buffer whose start lies on a cache line, so that full vectors never
+/// straddle two.
+pub(crate) type Buffer<T> = AVec<T, ConstAlign<64>>;
+
+/// No elements; allocates nothing.
+pub(crate) fn empty<T: Real>() -> Buffer<T> {
+    Buffer::new(64)
+}
+
+pub(crate) fn zeros<T: Real>(len: usize) -> Buffer<T> {
+    AVec::from_iter(64, std::iter::repeat_n(T::zero(), len))
+}
+
+/// Zeros in a tensor of this shape, or `None` if memory cannot hold them.
+pub(crate) fn zeros_of<T: Real>(shape: Shape) -> Option<Buffer<T>> {
+    let len = shape.elements_in_memory::<T>()?;
+    let mut buffer = empty();
+    buffer.try_reserve_exact(len).ok()?;
+    buffer.resize(len, T::zero());
+    Some(buffer)
+}
+
+/// Where the elements of a variable are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Storage {
+    /// A buffer of the tape's own: an input (`settable`) or a constant.
+    Data { settable: bool },
+    /// A buffer of the tape's own, written by one operation.
+    Result { differentiable: bool },
+    /// A view of the flat parameter vector, which begins with the parameter `first`.
+    Param {
+        first: u64,
+        offset: usize,
+        len: usize,
+    },
+}
+
+impl Storage {
+    /// Whether it has a gradient: whether it depends on a parameter.
+    pub(crate) fn differentiable(&self) -> bool {
+        match *self {
+            Storage::Data { .. } => false,
+            Storage::Result { differentiable } => differentiable,
+            Storage::Param { .. } => true,
+        }
+    }
+}
+
+/// A shape over a storage; a reshaped variable shares its storage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variable {
+    pub(crate) shape: Shape,
+    pub(crate) storage: usize,
+}
+
+/// Where a gradient is kept: the first `len` elements of a buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) buffer: usize,
+    pub(crate) len: usize,
+}
+
+/// The handle of a value on a [`Tape`](crate::Tape): to write data to it or to read
+/// results from it. [`record`](crate::record) gives it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    pub(crate) recording: u64,
+    /// `None` for a variable that could not be recorded: its graph has no tape.
+    pub(crate) index: Option<usize>,
+}

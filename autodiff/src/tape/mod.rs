@@ -1,0 +1,345 @@
+//! The tape: a list of operations over buffers, run forward and backward.
+//!
+//! Invariants:
+//! * nodes are in the order of recording, so every operand of a node is an input,
+//!   a parameter or the result of an earlier node;
+//! * each node owns its result's buffer: forward never reads what it writes;
+//! * after the first backward pass nothing is allocated;
+//! * gradients that share a buffer are never live at the same time: that of a result
+//!   lives from the backward step of its last user to that of its own operation;
+//! * an operation that panics leaves the buffers where they are, for the next pass to
+//!   write.
+
+mod pass;
+mod plan;
+
+pub use pass::Pass;
+
+use crate::memory::{Buffer, Place, Slot, Storage, Variable, empty, zeros};
+use crate::op::{Gradients, Inputs, Op};
+use crate::parallel::with_threads;
+use crate::params::{Param, Params};
+use crate::{Error, Real, Shape};
+use plan::{ParamUse, Plan};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::any::Any;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+/// One operation, the storages it reads and the storage it writes.
+pub(crate) struct Node<T> {
+    pub(crate) op: Box<dyn Op<T>>,
+    pub(crate) operands: Box<[usize]>,
+    pub(crate) output: usize,
+}
+
+impl<T> Node<T> {
+    pub(crate) fn name(&self) -> &'static str
+    where
+        T: Real,
+    {
+        self.op.name()
+    }
+}
+
+/// A recorded computation that runs as often as you like.
+///
+/// Reverse-mode differentiation in two sweeps over one list: [`forward`] runs the
+/// operations in order and keeps every intermediate value; [`Pass::backward`] runs their
+/// derivatives in reverse, carrying ∂root/∂(value) for each value.
+///
+/// [`forward`]: Tape::forward
+pub struct Tape<T> {
+    nodes: Vec<Node<T>>,
+    vars: Vec<Variable>,
+    storages: Vec<Storage>,
+    /// By storage: its elements; empty for parameters.
+    buffers: Vec<Buffer<T>>,
+    /// The gradients of results; empty until the first backward pass.
+    gradients: Vec<Buffer<T>>,
+    /// By storage: where its gradient is among `gradients`.
+    places: Vec<Place>,
+    /// Whether gradients share buffers.
+    sharing: bool,
+    /// The threads that operations share their work out among, if more than one.
+    threads: Option<Arc<ThreadPool>>,
+    /// By storage: whether the last backward pass has written its gradient.
+    written: Vec<bool>,
+    root: Slot,
+    /// The parameters that it was recorded with.
+    params: Vec<Param>,
+    views: ParamUse,
+}
+
+impl<T: Real> fmt::Debug for Tape<T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let operations: Vec<_> = self.nodes.iter().map(Node::name).collect();
+        f.debug_struct("Tape")
+            .field("operations", &operations)
+            .field("parameters", &self.params.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Real> Tape<T> {
+    pub(crate) fn new(
+        nodes: Vec<Node<T>>,
+        vars: Vec<Variable>,
+        storages: Vec<Storage>,
+        buffers: Vec<Buffer<T>>,
+        params: Vec<Param>,
+        root: Slot,
+    ) -> Self {
+        Self {
+            written: vec![false; storages.len()],
+            views: ParamUse::of(&storages),
+            gradients: Vec::new(),
+            places: Vec::new(),
+            sharing: false,
+            threads: None,
+            nodes,
+            vars,
+            storages,
+            buffers,
+            root,
+            params,
+        }
+    }
+
+    /// Lets gradients of results share memory, as soon as one is no longer needed for
+    /// another. [`Pass::gradient`] then has none to show. A deep network needs about half
+    /// the memory.
+    pub fn share_gradients(&mut self) {
+        self.sharing = true;
+        self.gradients.clear();
+    }
+
+    /// Shares the work of convolutions, pooling and batch normalisation out among
+    /// `threads`; the bits of the results stay the same. A new tape works on the thread
+    /// that calls it.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system does not start them.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
+        self.threads = None;
+        if threads > 1 {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            self.threads = Some(Arc::new(
+                pool.map_err(|why| Error::Threads(why.to_string()))?,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Shape of a value.
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`].
+    pub fn shape(&self, slot: Slot) -> Result<Shape, Error> {
+        Ok(self.variable(slot)?.shape)
+    }
+
+    /// The elements of an input, to be written.
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`]; [`Error::NotAnInput`] if `slot` is anything else.
+    pub fn input_mut(&mut self, slot: Slot) -> Result<&mut [T], Error> {
+        let storage = self.variable(slot)?.storage;
+        match self.storages[storage] {
+            Storage::Data { settable: true } => Ok(&mut self.buffers[storage]),
+            Storage::Data { settable: false } => Err(Error::NotAnInput("a constant")),
+            Storage::Result { .. } => Err(Error::NotAnInput("a result")),
+            Storage::Param { .. } => Err(Error::NotAnInput("a parameter")),
+        }
+    }
+
+    /// Copies data into an input.
+    ///
+    /// # Errors
+    /// As [`input_mut`](Tape::input_mut); [`Error::Length`] if `data` is not as long as
+    /// the input.
+    pub fn set(&mut self, slot: Slot, data: &[T]) -> Result<(), Error> {
+        let input = self.input_mut(slot)?;
+        check("input", input.len(), data.len())?;
+        input.copy_from_slice(data);
+        Ok(())
+    }
+
+    /// The operation that computes `slot`, if it is an `O`: the way to what an
+    /// operation keeps from step to step (see [`Op`]).
+    pub fn op_mut<O: Op<T>>(&mut self, slot: Slot) -> Option<&mut O> {
+        let node = self.node(slot)?;
+        let op: &mut dyn Any = &mut *self.nodes[node].op;
+        op.downcast_mut()
+    }
+
+    /// The operation that [`op_mut`](Tape::op_mut) gives, to be read.
+    pub fn op<O: Op<T>>(&self, slot: Slot) -> Option<&O> {
+        let op: &dyn Any = &*self.nodes[self.node(slot)?].op;
+        op.downcast_ref()
+    }
+
+    fn node(&self, slot: Slot) -> Option<usize> {
+        let storage = self.variable(slot).ok()?.storage;
+        let node = self.nodes.binary_search_by_key(&storage, |n| n.output);
+        node.ok()
+    }
+
+    fn variable(&self, slot: Slot) -> Result<Variable, Error> {
+        match slot.index {
+            Some(index) if slot.recording == self.root.recording => Ok(self.vars[index]),
+            _ => Err(Error::OtherTape),
+        }
+    }
+
+    fn elements<'a>(&'a self, storage: usize, params: &'a [T]) -> &'a [T] {
+        match self.storages[storage] {
+            Storage::Param { offset, len, .. } => &params[offset..offset + len],
+            _ => &self.buffers[storage],
+        }
+    }
+
+    /// Computes every value from the inputs and `params`.
+    ///
+    /// # Errors
+    /// [`Error::OtherParams`] if a parameter that was recorded is not among them.
+    pub fn forward<'a>(&'a mut self, params: &'a Params<T>) -> Result<Pass<'a, T>, Error> {
+        if let Some(param) = self.params.iter().find(|p| !params.contains(**p)) {
+            return Err(Error::OtherParams(param.shape));
+        }
+        self.on_threads(|tape| tape.run_forward(params.values()));
+        Ok(Pass {
+            tape: self,
+            params,
+            differentiated: false,
+        })
+    }
+
+    fn on_threads(&mut self, run: impl FnOnce(&mut Self) + Send) {
+        match self.threads.clone() {
+            Some(pool) => {
+                let threads = pool.current_num_threads();
+                pool.install(|| with_threads(threads, || run(self)));
+            }
+            None => with_threads(1, || run(self)),
+        }
+    }
+
+    fn run_forward(&mut self, params: &[T]) {
+        for node in &mut self.nodes {
+            let (earlier, later) = self.buffers.split_at_mut(node.output);
+            let x = Inputs {
+                operands: &node.operands,
+                storages: &self.storages,
+                buffers: earlier,
+                params,
+            };
+            node.op.forward(&x, &mut later[0]);
+        }
+    }
+
+    fn backward(&mut self, params: &[T], grads: &mut [T]) -> Result<(), Error> {
+        let root = self.root_storage()?;
+        self.allocate_gradients(root);
+        self.written.fill(false);
+        if self.views.overlap {
+            grads.fill(T::zero());
+            for (written, storage) in self.written.iter_mut().zip(&self.storages) {
+                *written = matches!(storage, Storage::Param { .. });
+            }
+        }
+        self.gradients[self.places[root].buffer][0] = T::one();
+        self.written[root] = true;
+        self.on_threads(|tape| tape.run_backward(params, grads));
+        self.zero_unwritten(grads);
+        Ok(())
+    }
+
+    fn run_backward(&mut self, params: &[T], grads: &mut [T]) {
+        // Not on the tape while an operation has one of them: one that panics loses them
+        // all, and the next pass allocates anew.
+        let mut gradients = mem::take(&mut self.gradients);
+        for node in self.nodes.iter_mut().rev() {
+            if !self.written[node.output] {
+                continue;
+            }
+            let Place { buffer, len } = self.places[node.output];
+            let dy = mem::replace(&mut gradients[buffer], empty());
+            let x = Inputs {
+                operands: &node.operands,
+                storages: &self.storages,
+                buffers: &self.buffers,
+                params,
+            };
+            let mut dx = Gradients {
+                operands: &node.operands,
+                storages: &self.storages,
+                buffers: &mut gradients,
+                places: &self.places,
+                params: grads,
+                written: &mut self.written,
+            };
+            let y = &self.buffers[node.output];
+            node.op.backward(&x, y, &dy[..len], &mut dx);
+            gradients[buffer] = dy;
+        }
+        self.gradients = gradients;
+    }
+
+    fn root_storage(&self) -> Result<usize, Error> {
+        let Variable { shape, storage } = self.variable(self.root)?;
+        if shape.elements() != 1 {
+            return Err(Error::Root(format!("shape {shape}")));
+        }
+        if !self.storages[storage].differentiable() {
+            return Err(Error::Root(
+                "a value that depends on no parameter".to_owned(),
+            ));
+        }
+        Ok(storage)
+    }
+
+    fn allocate_gradients(&mut self, root: usize) {
+        if self.gradients.is_empty() {
+            let Plan { places, lens } = Plan::new(
+                &self.nodes,
+                &self.storages,
+                &self.buffers,
+                root,
+                self.sharing,
+            );
+            self.gradients = lens.into_iter().map(zeros).collect();
+            self.places = places;
+        }
+    }
+
+    /// Gradients of parameters that the root does not depend on.
+    fn zero_unwritten(&self, grads: &mut [T]) {
+        if self.views.overlap {
+            return;
+        }
+        let mut end = 0;
+        for (range, storage) in &self.views.views {
+            if self.written[*storage] {
+                grads[end..range.start].fill(T::zero());
+                end = range.end;
+            }
+        }
+        grads[end..].fill(T::zero());
+    }
+}
+
+fn check(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Length {
+        what,
+        expected,
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! One forward pass, and the backward passes that follow it.
+
+use super::{Tape, check};
+use crate::memory::{Place, Slot, Storage};
+use crate::{Error, Op, Params, Real, Shape};
+use std::fmt;
+
+/// A forward pass: the values that a tape has for its inputs and these parameters.
+///
+/// It borrows both, so that its values are always theirs: neither can change while it
+/// lives, and no other parameters can take part in its backward pass.
+///
+/// ```compile_fail
+/// # use autodiff::{Params, record};
+/// let mut params = Params::new();
+/// let w = params.add("w", [2], || 1.0)?;
+/// let (mut tape, [y]) = record(|g| Ok([g.param(w).square().sum()]))?;
+/// let pass = tape.forward(&params)?;
+/// params.values_mut()[0] = 2.0;
+/// println!("of which parameters? {:?}", pass.value(y)?);
+/// # Ok::<(), autodiff::Error>(())
+/// ```
+pub struct Pass<'a, T> {
+    pub(super) tape: &'a mut Tape<T>,
+    pub(super) params: &'a Params<T>,
+    /// Whether the gradients on the tape are those of this pass.
+    pub(super) differentiated: bool,
+}
+
+impl<T: Real> fmt::Debug for Pass<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("Pass").field(&self.tape).finish()
+    }
+}
+
+impl<'a, T: Real> Pass<'a, T> {
+    /// The elements of a value, row-major.
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`].
+    pub fn value(&self, slot: Slot) -> Result<&[T], Error> {
+        let storage = self.tape.variable(slot)?.storage;
+        Ok(self.tape.elements(storage, self.params.values()))
+    }
+
+    /// As [`value`](Pass::value), for as long as the tape and the parameters are
+    /// borrowed.
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`].
+    pub fn into_value(self, slot: Slot) -> Result<&'a [T], Error> {
+        let Self { tape, params, .. } = self;
+        let storage = tape.variable(slot)?.storage;
+        Ok(tape.elements(storage, params.values()))
+    }
+
+    /// Shape of a value.
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`].
+    pub fn shape(&self, slot: Slot) -> Result<Shape, Error> {
+        self.tape.shape(slot)
+    }
+
+    /// The operation that computes `slot`, if it is an `O`.
+    pub fn op<O: Op<T>>(&self, slot: Slot) -> Option<&O> {
+        self.tape.op(slot)
+    }
+
+    /// The value of the root.
+    ///
+    /// # Errors
+    /// [`Error::Root`] if it has more than one element, or none.
+    pub fn loss(&self) -> Result<T, Error> {
+        match self.value(self.tape.root)? {
+            [loss] => Ok(*loss),
+            _ => {
+                let shape = self.tape.shape(self.tape.root)?;
+                Err(Error::Root(format!("shape {shape}")))
+            }
+        }
+    }
+
+    /// Writes the gradient of the root by the parameters to `grads`, in their layout.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `grads` is not as long as the parameters, [`Error::Root`] if
+    /// the root is no scalar that depends on a parameter.
+    pub fn backward(&mut self, grads: &mut [T]) -> Result<(), Error> {
+        check("gradients", self.params.len(), grads.len())?;
+        self.tape.backward(self.params.values(), grads)?;
+        self.differentiated = true;
+        Ok(())
+    }
+
+    /// The gradient of the root by a result, as [`backward`](Pass::backward) left it, in
+    /// the result's shape. `None` where it wrote none: before it ran, for values that the
+    /// root does not depend on or that depend on no parameter, for parameters, whose
+    /// gradients are in the flat vector, and where gradients
+    /// [share memory](Tape::share_gradients).
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`].
+    pub fn gradient(&self, slot: Slot) -> Result<Option<&[T]>, Error> {
+        let tape = &*self.tape;
+        let storage = tape.variable(slot)?.storage;
+        let is_result = matches!(tape.storages[storage], Storage::Result { .. });
+        let kept = self.differentiated && !tape.sharing;
+        if !is_result || !kept || !tape.written[storage] {
+            return Ok(None);
+        }
+        let Place { buffer, len } = tape.places[storage];
+        Ok(Some(&tape.gradients[buffer][..len]))
+    }
+}

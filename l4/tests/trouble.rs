@@ -1,0 +1,144 @@
+//! The README's table of reported trouble, one test a row.
+
+use l4::{
+    AdamDirection, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, MovingAverage, Optimizer,
+    StepError,
+};
+
+/// ½·‖θ‖² + `offset`, minimised in `steps` steps; the largest of the last ten losses, without the
+/// offset.
+fn late_loss(mut optimizer: impl Optimizer<f64>, offset: f64, passed_on: f64) -> f64 {
+    let mut theta = [3.0, -2.0];
+    let mut losses = Vec::new();
+    for _ in 0..3000 {
+        let loss = 0.5 * theta.iter().map(|x| x * x).sum::<f64>() + offset;
+        losses.push(loss - offset);
+        let mut gradient = theta;
+        let step = optimizer.step(loss - passed_on, &mut theta, &mut gradient);
+        if step.is_err() {
+            return f64::INFINITY;
+        }
+    }
+    losses[2990..].iter().copied().fold(0.0, f64::max)
+}
+
+#[test]
+fn a_constant_offset_keeps_the_loss_away_from_its_minimum_until_it_is_subtracted() {
+    for (with, without) in [
+        (
+            late_loss(L4Adam::new(), 10.0, 0.0),
+            late_loss(L4Adam::new(), 10.0, 10.0),
+        ),
+        (
+            late_loss(L4Mom::new(), 10.0, 0.0),
+            late_loss(L4Mom::new(), 10.0, 10.0),
+        ),
+    ] {
+        assert!(with > 1e-2 && without < 1e-6, "{with} {without}");
+    }
+}
+
+/// How far one step from (0, 0) goes.
+fn moved(mut optimizer: impl Optimizer<f64>, gradient: [f64; 2]) -> f64 {
+    let mut theta = [0.0; 2];
+    optimizer
+        .step(1.0, &mut theta, &mut gradient.clone())
+        .unwrap();
+    theta[0].hypot(theta[1])
+}
+
+#[test]
+fn a_lower_alpha_shortens_the_step_and_clipping_lengthens_it() {
+    let gradient = [30.0, -40.0];
+    let plain = moved(L4Mom::new(), gradient);
+    let lower = moved(L4Mom::new().alpha(0.1).unwrap(), gradient);
+    assert!((lower / plain - 0.1 / 0.15).abs() < 1e-12);
+    // ‖∇L‖ = 50, clipped to 5.
+    let clipped = moved(ClipByGlobalNorm::new(L4Mom::new(), 5.0).unwrap(), gradient);
+    assert!((clipped / plain - 10.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_batch_with_nan_can_be_skipped() {
+    let run = |with_nan: bool| {
+        let (mut optimizer, mut theta) = (L4Adam::<f64>::new(), [1.0, 2.0]);
+        for k in 0..20 {
+            let loss = theta[0] * theta[0] + theta[1] * theta[1];
+            let mut gradient = theta.map(|x| 2.0 * x);
+            if with_nan && k % 5 == 3 {
+                let refused = optimizer.step(f64::NAN, &mut theta, &mut gradient);
+                assert!(matches!(refused, Err(StepError::NonFiniteLoss { .. })));
+                let refused = optimizer.step(loss, &mut theta, &mut [f64::NAN, 1.0]);
+                assert!(matches!(refused, Err(StepError::UnusableGradient { .. })));
+            }
+            optimizer.step(loss, &mut theta, &mut gradient).unwrap();
+        }
+        theta
+    };
+    assert_eq!(run(false), run(true));
+}
+
+/// η of a step with loss 1 and gradient 1, after a first batch of loss `first`.
+fn eta_after(first: f64, rests: usize) -> f64 {
+    let mut optimizer = L4Mom::<f64>::new();
+    optimizer.step(first, &mut [0.0], &mut [1.0]).unwrap();
+    let mut eta = 0.0;
+    for _ in 0..=rests {
+        eta = optimizer
+            .step(1.0, &mut [0.0], &mut [1.0])
+            .unwrap()
+            .learning_rate;
+    }
+    eta
+}
+
+#[test]
+fn a_high_first_loss_is_mended_at_once_and_a_low_one_forgotten_slowly() {
+    assert_eq!(eta_after(100.0, 0), eta_after(1e6, 0));
+    let usual = eta_after(100.0, 0);
+    assert!(eta_after(0.1, 0) > 9.0 * usual);
+    assert!(eta_after(0.1, 1000) > 7.0 * usual);
+    assert!(eta_after(0.1, 3000) < 1.5 * usual);
+
+    let mut from_a_mean = L4Mom::<f64>::new();
+    from_a_mean.rule_mut().set_l_min(0.75).unwrap();
+    let step = from_a_mean.step(0.9, &mut [0.0], &mut [1.0]).unwrap();
+    assert_eq!(step.l_min, Some(0.75));
+}
+
+#[test]
+fn lmin_does_not_leave_0_by_itself() {
+    let mut optimizer = L4Mom::<f64>::new();
+    optimizer.step(0.0, &mut [0.0], &mut [1.0]).unwrap();
+    for _ in 0..5000 {
+        let step = optimizer.step(1.0, &mut [0.0], &mut [1.0]).unwrap();
+        assert_eq!(step.l_min, Some(0.0));
+    }
+    optimizer.rule_mut().set_l_min(0.5).unwrap();
+    let step = optimizer.step(1.0, &mut [0.0], &mut [1.0]).unwrap();
+    assert_eq!(step.l_min, Some(0.5));
+}
+
+/// |v| of a parameter whose gradient is 1 for the first time after 10,000 steps, beside one whose
+/// gradient is always 1. L4 leaves v in the gradient's place.
+fn direction_after_a_rest(mut optimizer: impl Optimizer<f64>) -> f64 {
+    for _ in 0..10_000 {
+        let (mut theta, mut gradient) = ([0.0; 2], [1.0, 0.0]);
+        optimizer.step(1.0, &mut theta, &mut gradient).unwrap();
+    }
+    let mut gradient = [1.0, 1.0];
+    optimizer.step(1.0, &mut [0.0; 2], &mut gradient).unwrap();
+    gradient[1] / gradient[0]
+}
+
+#[test]
+fn a_rare_gradient_moves_its_parameter_further_under_l4adam_alone() {
+    let adam = direction_after_a_rest(L4Adam::new());
+    assert!((adam - 0.1 / 0.001f64.sqrt()).abs() < 0.02, "{adam}");
+    let momentum = direction_after_a_rest(L4Mom::new());
+    assert!((momentum - 0.1).abs() < 1e-12);
+    let direction = AdamDirection::over(MovingAverage::new(100.0).unwrap(), 1e-4).unwrap();
+    let shorter = L4::compose("shorter", AveragedGradient::default(), direction);
+    let shorter = direction_after_a_rest(shorter);
+    assert!((shorter - 1.0).abs() < 0.01, "{shorter}");
+}

@@ -1,0 +1,25 @@
+//! How runs are computed and kept, whatever they train.
+//!
+//! A run is an [`Experiment`](experiment::Experiment) with a [specification](run::RunSpec); the [`runner`] computes many in
+//! parallel, keeps them, and goes on after any interruption. What is on disk after a crash, and what makes results
+//! reproducible to the bit, is said there; what is committed of them, in [`reference`](mod@reference).
+
+pub mod checkpoint;
+pub mod conformance;
+pub mod experiment;
+pub mod files;
+pub mod interrupt;
+pub(crate) mod json;
+mod lock;
+pub mod metrics;
+mod progress;
+pub mod provenance;
+pub mod reference;
+pub mod run;
+pub mod runner;
+mod store;
+pub mod streams;
+mod tensorboard;
+
+pub use lock::LockError;
+pub use store::RunDirectoryError;

@@ -1,0 +1,305 @@
+//! The numbers that are committed: `numbers.json.gz` in the folders of `repro/reference`. A run that is finished there need
+//! not be computed again, on this machine or any other.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::engine::checkpoint::hex;
+use crate::engine::files::{self, Durability, FileError};
+use crate::engine::metrics::{Metrics, Timing};
+use crate::engine::run::{Outcome, RunResult, RunSpec};
+use crate::judge::numbers::{Numbers, RunNumbers};
+
+/// The file of a section, or of a part of one.
+pub const NUMBERS: &str = "numbers.json.gz";
+
+/// Why numbers cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum NumbersError {
+    /// The system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is there but does not hold what it should.
+    #[error("{} is damaged: {reason}. Restore it from version control, or make it again with its section's binary", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What the file holds: the numbers, and the digest of their JSON, so that a changed digit is found.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    sha256: String,
+    parts: Vec<Numbers>,
+}
+
+fn seal(parts: &[Numbers]) -> serde_json::Result<String> {
+    Ok(hex(&Sha256::digest(serde_json::to_string(parts)?)))
+}
+
+/// Writes a section's numbers into its directory.
+///
+/// # Errors
+/// If the system refuses, or a number is not finite.
+pub fn write(directory: &Path, parts: Vec<Numbers>) -> Result<PathBuf, NumbersError> {
+    let file = directory.join(NUMBERS);
+    let damaged = |reason: String| NumbersError::Damaged {
+        file: file.clone(),
+        reason,
+    };
+    let sha256 = seal(&parts).map_err(|error| damaged(error.to_string()))?;
+    let json = serde_json::to_vec(&Sealed { sha256, parts })
+        .map_err(|error| damaged(error.to_string()))?;
+    let compressed = compress(&json).map_err(|error| damaged(error.to_string()))?;
+    files::write(&file, &compressed, Durability::Power)?;
+    Ok(file)
+}
+
+fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+/// The numbers in a section's directory; `None` if there are none.
+///
+/// # Errors
+/// If the file cannot be read or is damaged.
+pub fn read(directory: &Path) -> Result<Option<Vec<Numbers>>, NumbersError> {
+    let file = directory.join(NUMBERS);
+    let Some(compressed) = files::read(&file)? else {
+        return Ok(None);
+    };
+    let damaged = |reason: String| NumbersError::Damaged {
+        file: file.clone(),
+        reason,
+    };
+    let mut json = Vec::new();
+    GzDecoder::new(&compressed[..])
+        .read_to_end(&mut json)
+        .map_err(|error| damaged(error.to_string()))?;
+    let sealed: Sealed =
+        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+    let sha256 = seal(&sealed.parts).map_err(|error| damaged(error.to_string()))?;
+    if sha256 != sealed.sha256 {
+        return Err(damaged(format!(
+            "its numbers have the SHA-256 {sha256}, expected {}",
+            sealed.sha256
+        )));
+    }
+    Ok(Some(sealed.parts))
+}
+
+/// The folders at or below `root` that hold numbers, in order of name.
+///
+/// # Errors
+/// If a folder cannot be read. One that is not there holds none.
+pub fn folders(root: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(FileError::on("read", root)(error)),
+    };
+    if root.join(NUMBERS).is_file() {
+        found.push(root.to_owned());
+    }
+    for entry in entries {
+        let path = entry.map_err(FileError::on("read", root))?.path();
+        if path.is_dir() {
+            found.extend(folders(&path)?);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Finished runs of a committed store, by identity.
+#[derive(Debug, Default)]
+pub struct Reference {
+    runs: HashMap<String, RunNumbers>,
+    /// Identities of the runs of a task and setting, whatever the code.
+    by_task: HashMap<String, Vec<String>>,
+    accept_other_code: bool,
+}
+
+impl Reference {
+    /// The runs in all folders below `root`.
+    ///
+    /// # Errors
+    /// If a file is damaged or cannot be read.
+    pub fn open(root: &Path, accept_other_code: bool) -> Result<Self, NumbersError> {
+        let mut reference = Self {
+            accept_other_code,
+            ..Self::default()
+        };
+        for folder in folders(root)? {
+            let parts = read(&folder)?.into_iter().flatten();
+            let arms = parts.flat_map(|numbers| numbers.arms);
+            arms.flat_map(|arm| arm.runs)
+                .for_each(|run| reference.add(run));
+        }
+        Ok(reference)
+    }
+
+    fn add(&mut self, run: RunNumbers) {
+        if let Some((task, _)) = run.id.split_once('-') {
+            let ids = self.by_task.entry(task.to_owned()).or_default();
+            ids.push(run.id.clone());
+        }
+        self.runs.insert(run.id.clone(), run);
+    }
+
+    /// The run of this specification, if it is there; by other code only if that was asked for.
+    #[must_use]
+    pub fn find(&self, spec: &RunSpec) -> Option<RunResult> {
+        let same = self.runs.get(&spec.id());
+        let other = || {
+            let ids = self.by_task.get(&spec.task_id())?;
+            self.runs.get(ids.last()?)
+        };
+        let run = match self.accept_other_code {
+            true => same.or_else(other),
+            false => same,
+        };
+        Some(result(run?, spec))
+    }
+}
+
+fn result(run: &RunNumbers, spec: &RunSpec) -> RunResult {
+    let (_, code) = run.id.split_once('-').unwrap_or_default();
+    RunResult {
+        spec: RunSpec {
+            code: code.to_owned(),
+            ..spec.clone()
+        },
+        outcome: match run.diverged_at {
+            Some(step) => Outcome::Diverged {
+                step,
+                reason: "it is in the reference as a run that diverged".to_owned(),
+            },
+            None => Outcome::Finished,
+        },
+        summary: run.summary.clone(),
+        metrics: Metrics::from_columns(run.metrics.clone()),
+        timing: Timing {
+            wall_seconds: run.seconds,
+            milestones: run.milestones.clone(),
+        },
+        git_commit: run.git_commit.clone(),
+    }
+}
+
+impl RunNumbers {
+    /// What a finished run contributes.
+    #[must_use]
+    pub fn of(result: &RunResult) -> Self {
+        Self {
+            id: result.spec.id(),
+            seed: result.spec.seed,
+            diverged_at: result.diverged_at(),
+            metrics: result.metrics.columns().clone(),
+            summary: result.summary.clone(),
+            seconds: result.timing.wall_seconds,
+            milestones: result.timing.milestones.clone(),
+            git_commit: result.git_commit.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::numbers::{ArmNumbers, Role};
+    use serde_json::{Map, json};
+
+    fn spec(code: &str) -> RunSpec {
+        RunSpec {
+            settings: Map::from_iter([("alpha".to_owned(), json!(0.15))]),
+            seed: 1,
+            steps: 10,
+            code: code.to_owned(),
+        }
+    }
+
+    fn numbers(code: &str) -> Vec<Numbers> {
+        let mut run = RunNumbers {
+            id: spec(code).id(),
+            seed: 1,
+            seconds: 2.5,
+            ..RunNumbers::default()
+        };
+        let values = vec![0.1 + 0.2, 1e-300];
+        let steps = vec![5, 10];
+        run.metrics.insert(
+            "loss".to_owned(),
+            crate::engine::metrics::Column { steps, values },
+        );
+        let arm = ArmNumbers {
+            name: "L4Adam".to_owned(),
+            role: Role::Measurement,
+            settings: Map::new(),
+            steps_per_unit: 1,
+            runs: vec![run],
+        };
+        vec![Numbers {
+            section: "3.2".to_owned(),
+            arms: vec![arm],
+            ..Numbers::default()
+        }]
+    }
+
+    #[test]
+    fn a_committed_run_is_found_bit_by_bit_and_by_its_code() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("section3_2");
+        fs::create_dir(&folder).unwrap();
+        write(&folder, numbers("aaaaaaaaaaaa")).unwrap();
+        let reference = |accept| Reference::open(root.path(), accept).unwrap();
+        let found = reference(false).find(&spec("aaaaaaaaaaaa")).unwrap();
+        assert_eq!(
+            found.metrics.get("loss").unwrap().values,
+            [0.1 + 0.2, 1e-300]
+        );
+        assert_eq!(
+            RunNumbers::of(&found),
+            numbers("aaaaaaaaaaaa")[0].arms[0].runs[0]
+        );
+        assert!(reference(false).find(&spec("bbbbbbbbbbbb")).is_none());
+        let other = reference(true).find(&spec("bbbbbbbbbbbb")).unwrap();
+        assert_eq!(other.spec.code, "aaaaaaaaaaaa", "it says whose it is");
+    }
+
+    #[test]
+    fn a_changed_digit_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write(folder.path(), numbers("aaaaaaaaaaaa")).unwrap();
+        let mut json = String::new();
+        let bytes = fs::read(&file).unwrap();
+        GzDecoder::new(&bytes[..])
+            .read_to_string(&mut json)
+            .unwrap();
+        let changed = json.replace("\"seconds\":2.5", "\"seconds\":2.6");
+        assert_ne!(json, changed);
+        fs::write(&file, compress(changed.as_bytes()).unwrap()).unwrap();
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("is damaged") && error.contains("SHA-256"),
+            "{error}"
+        );
+        fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(read(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! C1, a verdict a task: "Across the experiments, it outperforms even the best constant learning rates for the respective
+//! gradient-based update rules" (section 3).
+//!
+//! Two parts, one for each variant of L4 at its default α: its final training loss, the mean of the last tenth, is lower than
+//! that of its base method at the best constant rate of our own search. On the DNC, where all methods end on the floor of
+//! clipped logits, the steps are compared in which the loss gets below [`THRESHOLD`] for good.
+
+use super::case::{Case, VARIANTS, best, l4, name};
+use super::comparison::{Comparison, Measure};
+use super::numbers::{Numbers, Rate, Role};
+use super::{Claim, Finding};
+
+pub use super::comparison::THRESHOLD;
+
+const SECTIONS: [&str; 5] = ["3.1", "3.2", "3.3", "3.4", "3.5"];
+
+/// What decides on a task, and what is reported beside.
+fn measures(task: &str) -> (Measure, &'static [Measure]) {
+    match task {
+        "DNC" => (Measure::StepsToThreshold, &[Measure::MeanLoss]),
+        "MNIST" => (
+            Measure::FinalLoss,
+            &[Measure::StepsToThreshold, Measure::MeanLoss],
+        ),
+        _ => (Measure::FinalLoss, &[]),
+    }
+}
+
+/// The verdict on one task; `None` if it is no task of this claim.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    if !SECTIONS.contains(&numbers.section.as_str()) {
+        return None;
+    }
+    let (decides, beside) = measures(&numbers.task);
+    let mut case = Case::new(Claim::C1, numbers);
+    for base in VARIANTS {
+        let what = format!("{} is lower than {}", name(l4(base)), name(best(base)));
+        let ours = case.side(l4(base));
+        let published = case.optional_side(Role::Constant {
+            base,
+            rate: Rate::Published,
+        });
+        if let (Some(ours), Some(mut published)) = (&ours, published) {
+            published.name += " at its published rate";
+            let comparison = Comparison::of(&mut case, decides, ours, &published);
+            case.remark(format!("For comparison, {}", comparison.words));
+        }
+        let (Some(ours), Some(theirs)) = (ours, case.side(best(base))) else {
+            case.part_without_arms(what);
+            continue;
+        };
+        let comparison = Comparison::of(&mut case, decides, &ours, &theirs);
+        case.part(what, comparison.is_lower(), &comparison.words);
+        for measure in beside {
+            let comparison = Comparison::of(&mut case, *measure, &ours, &theirs);
+            case.remark(format!("Beside it, {}", comparison.words));
+        }
+    }
+    Some(case.finding(&format!(
+        "lower {} of both L4 variants at the default α than of their base methods at the best constant rates (the 95 % interval \
+         of the ratio below 1)",
+        decides.words()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::*;
+
+    const LOW: [f64; 3] = [1.0e-2, 1.1e-2, 1.2e-2];
+    const HIGH: [f64; 3] = [1.3e-2, 1.5e-2, 1.6e-2];
+
+    fn of(
+        task: &str,
+        section: &str,
+        l4_adam: Arm,
+        l4_mom: Arm,
+        adam: Arm,
+        momentum: Arm,
+    ) -> Option<Finding> {
+        judge(&numbers(section, task, [l4_adam, l4_mom, adam, momentum]))
+    }
+
+    fn losses(l4_adam: [f64; 3], l4_mom: [f64; 3], adam: [f64; 3], momentum: [f64; 3]) -> String {
+        let l4 = [Arm::l4_adam().losing(l4_adam), Arm::l4_mom().losing(l4_mom)];
+        let [l4_adam, l4_mom] = l4;
+        judged(of(
+            "MNIST",
+            "3.2",
+            l4_adam,
+            l4_mom,
+            Arm::adam().losing(adam),
+            Arm::momentum().losing(momentum),
+        ))
+    }
+
+    #[test]
+    fn each_variant_is_compared_with_its_base() {
+        assert_eq!(losses(LOW, LOW, HIGH, HIGH), "++");
+        assert_eq!(losses(LOW, LOW, HIGH, LOW), "+-", "equal is not lower");
+        assert_eq!(losses(HIGH, LOW, LOW, HIGH), "-+");
+        let noisy = [1.0e-2, 1.1e-2, 1.7e-2];
+        assert_eq!(
+            losses(noisy, LOW, HIGH, HIGH),
+            "-+",
+            "lower on average only"
+        );
+    }
+
+    #[test]
+    fn what_is_on_the_floor_is_not_ranked() {
+        assert_eq!(losses([1e-9; 3], [1e-8; 3], [1e-8; 3], [1e-6; 3]), "-+");
+    }
+
+    #[test]
+    fn on_the_dnc_steps_to_the_threshold_are_compared() {
+        let reaching = |arm: Arm, windows: [usize; 3]| {
+            let run = |windows| {
+                let loss = move |window| if window < windows { 1.0 } else { 1e-4 };
+                Run::losses(1.., (0..20).map(loss))
+            };
+            arm.runs(windows.map(run))
+        };
+        let finding = |ours: [usize; 3]| {
+            of(
+                "DNC",
+                "3.4",
+                reaching(Arm::l4_adam(), ours),
+                reaching(Arm::l4_mom(), [5, 6, 7]),
+                reaching(Arm::adam(), [8, 10, 12]),
+                reaching(Arm::momentum(), [8, 10, 12]),
+            )
+        };
+        assert_eq!(judged(finding([6, 8, 9])), "++");
+        assert_eq!(judged(finding([8, 10, 12])), "-+");
+        assert_eq!(
+            judged(finding([6, 8, 20])),
+            "-+",
+            "one run never gets there"
+        );
+    }
+
+    #[test]
+    fn a_diverged_run_has_infinite_loss() {
+        let diverged = |arm: Arm| {
+            let mut arm = arm.losing(LOW);
+            arm.0.runs[1].diverged_at = Some(4);
+            arm
+        };
+        let verdict = |l4_adam, adam| {
+            let [l4_mom, momentum] = [Arm::l4_mom().losing(LOW), Arm::momentum().losing(HIGH)];
+            judged(of("MNIST", "3.2", l4_adam, l4_mom, adam, momentum))
+        };
+        assert_eq!(
+            verdict(diverged(Arm::l4_adam()), Arm::adam().losing(HIGH)),
+            "-+"
+        );
+        assert_eq!(
+            verdict(
+                Arm::l4_adam().losing(LOW.map(|x| x / 2.0)),
+                diverged(Arm::adam())
+            ),
+            "++"
+        );
+    }
+
+    #[test]
+    fn one_seed_is_reported_only_and_table_1_is_no_substitute_for_a_search() {
+        let one = |arm: Arm, loss| arm.losing([loss]);
+        let arms = [
+            one(Arm::l4_adam(), 1e-3),
+            one(Arm::l4_mom(), 1e-3),
+            one(Arm::adam(), 1e-2),
+            one(Arm::momentum(), 1e-2),
+        ];
+        let single = judge(&numbers("3.3", "CIFAR-10", arms.clone())).unwrap();
+        assert_eq!(single.verdict, Verdict::Untested);
+        assert!(
+            single
+                .evidence
+                .contains("ratio by seed 0.1000 (n = 1: no interval"),
+            "{}",
+            single.evidence
+        );
+        let published = arms.map(|mut arm| {
+            if let Role::Constant { rate, .. } = &mut arm.0.role {
+                *rate = Rate::Published;
+            }
+            arm
+        });
+        let published = judge(&numbers("3.3", "CIFAR-10", published)).unwrap();
+        assert_eq!(published.verdict, Verdict::Untested);
+        assert!(
+            published.evidence.contains("there is no Adam*, no mSGD*"),
+            "{}",
+            published.evidence
+        );
+        assert!(
+            published
+                .evidence
+                .contains("Adam at its published rate 0.01000"),
+            "{}",
+            published.evidence
+        );
+    }
+}

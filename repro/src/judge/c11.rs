@@ -1,0 +1,306 @@
+//! C11, a verdict each for MNIST and the DNC: "the performance increases with decreasing the batch size"; on the DNC "batch size 8
+//! is probably the limit of what L4 can tolerate […] one of the runs of L4Mom diverged. In all other cases, good level of
+//! convergence was reached" (section 3.6).
+//!
+//! - MNIST, a part for each variant: the trend of the log of the final loss, after equally many examples for all batches, over
+//!   log2 of the batch is positive.
+//! - DNC, a part for each variant: the same for the log of the number of examples after which the loss is below [`THRESHOLD`] for
+//!   good; and a part for the limit: runs diverge with batch 8 and none with a larger one.
+//!
+//! A trend is one slope a seed, over all [`BATCHES`], with the 95 % interval over seeds above 0.
+
+use super::case::{Case, VARIANTS, l4, main_arms, name};
+use super::comparison::Measure;
+use super::course::{Course, courses, floor, whole_courses};
+use super::numbers::{ArmNumbers, Base, Numbers};
+use super::statistics::{mean, rising, slope};
+use super::{Claim, Finding, words};
+
+pub use super::comparison::THRESHOLD;
+
+const SECTION: &str = "3.6";
+/// The paper's sizes.
+pub const BATCHES: [u32; 4] = [8, 16, 32, 64];
+/// The limit of what the DNC tolerates.
+pub const LIMIT: u32 = 8;
+
+/// The verdict on one task; `None` but of section 3.6.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    if numbers.section != SECTION {
+        return None;
+    }
+    let mut case = Case::new(Claim::C11, numbers);
+    let of_dnc = numbers.task == "DNC";
+    let sweeps = VARIANTS.map(|base| sweep(&mut case, base, of_dnc));
+    for (base, sweep) in VARIANTS.into_iter().zip(&sweeps) {
+        trend(&mut case, base, sweep.as_deref(), of_dnc);
+    }
+    let batches = words::list(&BATCHES.map(|batch| batch.to_string()));
+    if !of_dnc {
+        return Some(case.finding(&format!(
+            "for each L4 variant a trend of the log of the final loss over log2 of the batch, {batches}, that is positive (95 % \
+             interval over seeds above 0)"
+        )));
+    }
+    limit(&mut case, &sweeps);
+    Some(case.finding(&format!(
+        "for each L4 variant a trend of the log of the examples until the loss is below {THRESHOLD:e} for good over log2 of the batch, \
+         {batches}, that is positive (95 % interval over seeds above 0), and runs that diverge with batch {LIMIT} and none with a \
+         larger one"
+    )))
+}
+
+/// The runs of a variant with a batch.
+struct Batch<'n> {
+    size: u32,
+    runs: Vec<Course<'n>>,
+}
+
+impl Batch<'_> {
+    /// The logarithm of what should rise with the batch.
+    fn height(&self, run: &Course<'_>, of_dnc: bool, floor: f64) -> Option<f64> {
+        match of_dnc {
+            true => {
+                Some(Measure::StepsToThreshold.log10(run, floor)? + f64::from(self.size).log10())
+            }
+            false => Measure::FinalLoss.log10(run, floor),
+        }
+    }
+}
+
+/// All batches of a variant. On the DNC a run is taken as far as it goes, as its length in steps depends on the batch.
+fn sweep<'n>(case: &mut Case<'n>, base: Base, of_dnc: bool) -> Option<Vec<Batch<'n>>> {
+    let numbers = case.numbers;
+    let batches = BATCHES.map(|size| {
+        let of = |arm: &&ArmNumbers| {
+            arm.role == l4(base) && arm.setting("batch") == Some(f64::from(size))
+        };
+        let arm = case.compares(main_arms(numbers).find(of), || {
+            format!("{} with batch {size}", name(l4(base)))
+        })?;
+        let runs = if of_dnc {
+            whole_courses(arm)
+        } else {
+            courses(numbers, arm)
+        };
+        Some(Batch { size, runs })
+    });
+    batches.into_iter().collect()
+}
+
+fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: bool) {
+    let variant = name(l4(base));
+    let what = format!("smaller batches help {variant}");
+    let floor = floor(case.numbers);
+    let Some([first, ..]) = sweep else {
+        case.part_without_arms(what);
+        return;
+    };
+    let sweep = sweep.unwrap_or_default();
+    let of_seed = |seed: u64| {
+        let point = |batch: &Batch<'_>| {
+            let run = batch.runs.iter().find(|run| run.seed() == seed)?;
+            Some((
+                f64::from(batch.size).log2(),
+                batch.height(run, of_dnc, floor)?,
+            ))
+        };
+        slope(&sweep.iter().map(point).collect::<Option<Vec<_>>>()?)
+    };
+    let slopes: Vec<f64> = first
+        .runs
+        .iter()
+        .filter_map(|run| of_seed(run.seed()))
+        .collect();
+    let Some(slope) = rising(&slopes) else {
+        case.part(what, None, "no seed was run with all batches");
+        return;
+    };
+    let heights = sweep.iter().map(|batch| {
+        let logs: Vec<f64> = batch
+            .runs
+            .iter()
+            .filter_map(|run| batch.height(run, of_dnc, floor))
+            .collect();
+        mean(&logs).map_or(f64::NAN, |mean| 10_f64.powf(mean))
+    });
+    let heights: Vec<f64> = heights.collect();
+    let factor = slope.map(|slope| 10_f64.powf(slope));
+    case.measure(format!("growth_a_doubling_{variant}"), &factor);
+    case.measured.insert(
+        format!("geometric_means_{variant}"),
+        words::values(heights.iter().copied()),
+    );
+    let named: Vec<String> = sweep
+        .iter()
+        .zip(&heights)
+        .map(|(batch, height)| format!("{} with batch {}", words::number(*height), batch.size))
+        .collect();
+    let evidence = format!(
+        "geometric means of {}: {}; a doubling of the batch multiplies it by {}",
+        match of_dnc {
+            true => "the examples to the threshold".to_owned(),
+            false => format!("the {}", Measure::FinalLoss.words()),
+        },
+        named.join(", "),
+        words::estimate(&factor)
+    );
+    case.part(what, slope.is_above(0.0), evidence);
+}
+
+fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
+    let what = format!("batch {LIMIT} is the limit");
+    let counts = BATCHES.map(|size| {
+        let batches = sweeps
+            .iter()
+            .flatten()
+            .flatten()
+            .filter(|batch| batch.size == size);
+        let runs: Vec<&Course<'_>> = batches.flat_map(|batch| &batch.runs).collect();
+        (
+            size,
+            runs.iter().filter(|run| run.diverged()).count(),
+            runs.len(),
+        )
+    });
+    let at_limit = |size| size == LIMIT;
+    let holds = counts
+        .iter()
+        .all(|(size, diverged, _)| at_limit(*size) == (*diverged > 0));
+    let named: Vec<String> = counts
+        .iter()
+        .map(|(size, diverged, runs)| format!("{diverged} of {runs} with batch {size}"))
+        .collect();
+    case.measured.insert(
+        "diverged".to_owned(),
+        words::values(counts.iter().map(|(_, diverged, _)| *diverged as f64)),
+    );
+    let decided = sweeps.iter().all(Option::is_some);
+    case.part(
+        what,
+        decided.then_some(holds),
+        format!("runs of both variants that diverged: {}", named.join(", ")),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::*;
+
+    /// Three seeds of each batch, whose losses end at `of(batch, seed)`.
+    fn mnist(l4_adam: fn(u32, u64) -> f64) -> Numbers {
+        let arm = |arm: fn() -> Arm, of: fn(u32, u64) -> f64| {
+            BATCHES.map(|batch| {
+                let run = |seed| Run::losses(1.., [of(batch, seed); 30]);
+                arm().set("batch", batch).runs((0..3).map(run))
+            })
+        };
+        let rising = |batch, seed| f64::from(batch) * (1.0 + seed as f64 / 10.0);
+        numbers(
+            "3.6",
+            "MNIST",
+            [arm(Arm::l4_adam, l4_adam), arm(Arm::l4_mom, rising)]
+                .into_iter()
+                .flatten(),
+        )
+    }
+
+    #[test]
+    fn on_mnist_the_loss_rises_with_the_batch() {
+        let parts = |of| judged(judge(&mnist(of)));
+        assert_eq!(parts(|batch, _| f64::from(batch).sqrt()), "++");
+        assert_eq!(parts(|_, _| 1.0), "-+");
+        assert_eq!(parts(|batch, _| 1.0 / f64::from(batch)), "-+");
+        assert_eq!(
+            parts(|batch, seed| if seed == 0 {
+                1.0 / f64::from(batch)
+            } else {
+                f64::from(batch)
+            }),
+            "-+",
+            "not in every seed"
+        );
+        assert_eq!(
+            parts(|batch, seed| if batch == 16 {
+                1.2
+            } else {
+                f64::from(batch) + seed as f64 / 10.0
+            }),
+            "++",
+            "a trend only"
+        );
+        assert_eq!(
+            parts(|batch, _| f64::from(batch) * 1e-10),
+            "-+",
+            "all on the floor"
+        );
+    }
+
+    #[test]
+    fn all_batches_are_compared() {
+        let mut numbers = mnist(|batch, _| f64::from(batch));
+        numbers.arms.remove(2);
+        let finding = judge(&numbers).unwrap();
+        assert_eq!(finding.verdict, Verdict::Untested);
+        assert!(
+            finding.evidence.contains("no L4Adam with batch 32"),
+            "{}",
+            finding.evidence
+        );
+    }
+
+    /// Below the threshold after so many examples for each batch; the runs with `diverging` batches do diverge.
+    fn dnc(examples: [u32; 4], diverging: &[u32]) -> Numbers {
+        let arm = |arm: fn() -> Arm| {
+            BATCHES
+                .into_iter()
+                .zip(examples)
+                .map(move |(batch, examples)| {
+                    let loss = move |step: u32| if step * batch < examples { 1.0 } else { 1e-4 };
+                    let run = Run::losses(1.., (1..=12_800 / batch).map(loss));
+                    let run = |seed| match (diverging.contains(&batch), seed) {
+                        (true, 2) => run.clone().diverged(3),
+                        _ => run.clone(),
+                    };
+                    arm().set("batch", batch).runs((0..3).map(run))
+                })
+        };
+        let arms: Vec<Arm> = arm(Arm::l4_mom).chain(arm(Arm::l4_adam)).collect();
+        let mut numbers = numbers("3.6", "DNC", arms);
+        (numbers.length, numbers.paper_length) = (800, 800);
+        numbers
+    }
+
+    #[test]
+    fn on_the_dnc_examples_count_and_not_steps() {
+        let parts = |examples| judged(judge(&dnc(examples, &[])));
+        assert_eq!(parts([640, 1280, 2560, 5120]), "++-");
+        assert_eq!(
+            parts([640, 640, 640, 640]),
+            "---",
+            "fewer steps and as many examples"
+        );
+        assert_eq!(
+            parts([640, 1280, 2560, 20_000]),
+            "++-",
+            "never, with the largest batch"
+        );
+        assert_eq!(
+            parts([20_000, 1280, 2560, 5120]),
+            "---",
+            "never, with the smallest"
+        );
+    }
+
+    #[test]
+    fn batch_8_is_the_limit_if_only_its_runs_diverge() {
+        let limit = |diverging: &[u32]| judged(judge(&dnc([640; 4], diverging))).pop();
+        assert_eq!(limit(&[8]), Some('+'));
+        assert_eq!(limit(&[]), Some('-'));
+        assert_eq!(limit(&[8, 16]), Some('-'));
+        assert_eq!(limit(&[64]), Some('-'));
+    }
+}

@@ -1,0 +1,112 @@
+//! C12: "the new update equation (3) is invariant to affine loss transformations" aL + b with a > 0 (section 2.3).
+//!
+//! A part for each of L4Adam and L4Mom: the optimiser itself, in its core form, run for [`STEPS`] steps on L and on aL + b from
+//! the same weights, keeps to one trajectory but for rounding.
+//!
+//! It reads the runs of an arm of [`Role::Measurement`] named [`ARM`], one for each optimiser, by these entries of their summary:
+//!
+//! - `optimizer`: `L4Adam` or `L4Mom`. Core form is γ0 = 1, τ = ∞, ε = 0 and δ = 0 (of Adam's denominator), with γ = 1: of a
+//!   γ < 1 the shift b keeps a rest (1 − γ)b in Eq. 6. Lmin is then the least minibatch loss so far, and moves along with the
+//!   loss, as Eq. 4 asks of it. The first step does not move, so the losses are those of minibatches that differ.
+//! - `steps`: of each trajectory.
+//! - `largest_difference`: max over the transforms, the steps t and the weights i of |θ′ₜᵢ − θₜᵢ| / max(|θₜᵢ|, 1), where θ is the
+//!   trajectory on L and θ′ that on aL + b. At least one transform has a no power of 2, and at least one b is not 0.
+//! - `rounding`: the same distance, between the trajectory on L and one on L whose first weights are each one unit of
+//!   rounding (2⁻⁵² of their size) away, times the number of steps and the largest of 1 + b/(aL) over transforms and steps: every
+//!   step rounds anew, L − Lmin loses that much more to the shift, and what is lost grows as the trajectories of the task part.
+//!   So the bound is measured and not chosen.
+
+use serde_json::Value;
+
+use super::case::{Case, VARIANTS, l4, name};
+use super::numbers::{Numbers, Role, RunNumbers};
+use super::{Claim, Finding, words};
+
+/// The arm that holds the trajectories' differences.
+pub const ARM: &str = "affine invariance";
+/// Steps of each trajectory at least.
+pub const STEPS: u64 = 100;
+
+/// The verdict; `None` without the arm.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    let arm = numbers
+        .arms
+        .iter()
+        .find(|arm| arm.role == Role::Measurement && arm.name == ARM)?;
+    let mut case = Case::new(Claim::C12, numbers);
+    for optimizer in VARIANTS.map(l4).map(name) {
+        let of = |run: &&RunNumbers| {
+            run.summary.get("optimizer").and_then(Value::as_str) == Some(&optimizer)
+        };
+        part(&mut case, &optimizer, arm.runs.iter().find(of));
+    }
+    Some(case.finding(&format!(
+        "for both optimisers, in core form, the same trajectory of {STEPS} steps on L and on aL + b but for rounding"
+    )))
+}
+
+fn part(case: &mut Case<'_>, optimizer: &str, run: Option<&RunNumbers>) {
+    let what = format!("{optimizer} takes the same steps");
+    let number = |name: &str| run?.summary.get(name)?.as_f64();
+    let numbers = (
+        number("steps"),
+        number("largest_difference"),
+        number("rounding"),
+    );
+    let (Some(steps), Some(difference), Some(rounding)) = numbers else {
+        case.lacks(format!("trajectories of {optimizer}"));
+        case.part_without_arms(what);
+        return;
+    };
+    if steps < STEPS as f64 {
+        case.lacks(format!("trajectories of {optimizer} with {STEPS} steps"));
+    }
+    case.measured
+        .insert(optimizer.to_owned(), words::values([difference, rounding]));
+    let evidence = format!(
+        "the largest relative difference in {steps} steps is {}, and rounding makes up to {}",
+        words::number(difference),
+        words::number(rounding)
+    );
+    let same = run.is_some_and(|run| run.diverged_at.is_none()) && difference <= rounding;
+    case.part(what, Some(same), evidence);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::*;
+
+    fn of(steps: u64, difference: f64, optimizer: &str) -> Numbers {
+        let run = |optimizer: &str, difference| {
+            Run::default()
+                .summary("optimizer", optimizer)
+                .summary("steps", steps)
+                .summary("largest_difference", difference)
+                .summary("rounding", 1e-12)
+        };
+        let runs = [run("L4Adam", difference), run(optimizer, 1e-15)];
+        numbers("3", "all", [Arm::new(ARM, Role::Measurement).runs(runs)])
+    }
+
+    #[test]
+    fn trajectories_agree_to_rounding() {
+        let parts = |difference| judged(judge(&of(100, difference, "L4Mom")));
+        assert_eq!(parts(1e-12), "++");
+        assert_eq!(parts(1.001e-12), "-+");
+        let mut diverged = of(100, 0.0, "L4Mom");
+        diverged.arms[0].runs[0].diverged_at = Some(7);
+        assert_eq!(judged(judge(&diverged)), "-+");
+    }
+
+    #[test]
+    fn both_optimisers_take_a_hundred_steps() {
+        let verdict = |numbers| judge(&numbers).unwrap().verdict;
+        assert_eq!(verdict(of(100, 0.0, "L4Mom")), Verdict::Reproduced);
+        assert_eq!(verdict(of(99, 0.0, "L4Mom")), Verdict::Untested);
+        assert_eq!(verdict(of(100, 0.0, "L4 over SGD")), Verdict::Untested);
+        assert_eq!(judge(&numbers("3", "all", [])), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! C5: "by then the loss is 0 (within machine precision) on every batch and thus [the rate is 0]; a global optimum was found"
+//! (section 3.2).
+//!
+//! Two parts: L4Adam at its default α, and at its best. Each holds if every run has an epoch in which the loss of every batch
+//! is exactly 0 and the rate of every step is 0. Runs count as far as they go, which the paper has "30 epochs and beyond".
+
+use super::case::{Case, l4, l4_best, name};
+use super::course::{Course, whole_courses};
+use super::numbers::{Base, Numbers, Role};
+use super::{Claim, Finding, words};
+
+const SECTION: &str = "3.2";
+
+/// The verdict; `None` but of section 3.2.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    if numbers.section != SECTION {
+        return None;
+    }
+    let mut case = Case::new(Claim::C5, numbers);
+    for role in [l4(Base::Adam), l4_best(Base::Adam)] {
+        part(&mut case, role);
+    }
+    Some(case.finding(
+        "in every run of L4Adam, at the default α and at the best, an epoch in which every batch has a loss of exactly 0 and every \
+         step a rate of 0",
+    ))
+}
+
+fn part(case: &mut Case<'_>, role: Role) {
+    let what = format!("{} gets to 0 in every run", name(role));
+    let Some(arm) = case.arm(role) else {
+        case.part_without_arms(what);
+        return;
+    };
+    let runs = whole_courses(arm);
+    let first: Vec<Option<u64>> = runs
+        .iter()
+        .map(|run| first_zero_epoch(run, arm.steps_per_unit))
+        .collect();
+    let there: Vec<String> = first.iter().flatten().map(u64::to_string).collect();
+    let smallest = runs
+        .iter()
+        .flat_map(|run| run.values("largest_batch_loss"))
+        .reduce(f64::min);
+    let epochs = runs
+        .iter()
+        .filter_map(|run| run.logged("largest_batch_loss").last())
+        .map(|(step, _)| step / arm.steps_per_unit);
+    let since = match there.is_empty() {
+        true => String::new(),
+        false => format!(", first in epoch {}", words::list(&there)),
+    };
+    let evidence = format!(
+        "such an epoch in {} of {} runs of up to {} epochs{since}; the least that an epoch's largest batch loss gets to is {}",
+        there.len(),
+        runs.len(),
+        epochs.max().unwrap_or(0),
+        words::number(smallest.unwrap_or(f64::NAN))
+    );
+    let measured = first
+        .iter()
+        .map(|epoch| epoch.map_or(f64::INFINITY, |epoch| epoch as f64));
+    case.measured.insert(
+        format!("first_zero_epoch_{}", name(role)),
+        words::values(measured),
+    );
+    case.part(what, Some(there.len() == runs.len()), evidence);
+}
+
+/// The first epoch, from 1, with nothing but losses and rates of exactly 0.
+fn first_zero_epoch(run: &Course<'_>, steps_per_epoch: u64) -> Option<u64> {
+    let losses = run.logged("largest_batch_loss");
+    let rates = run.logged("zero_rate_steps");
+    let all_zero = |((step, loss), (at, rates)): &((u64, f64), (u64, f64))| {
+        *loss == 0.0 && step == at && *rates == steps_per_epoch as f64
+    };
+    losses
+        .zip(rates)
+        .find(all_zero)
+        .map(|((step, _), _)| step / steps_per_epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::super::numbers::Alpha;
+    use super::*;
+
+    /// 40 epochs of 10 steps of which the last has this loss and so many steps of rate 0.
+    fn run(loss: f64, zero_rates: f64) -> Run {
+        let then = |last: f64, before: f64| {
+            (1..=40).map(move |epoch| if epoch == 40 { last } else { before })
+        };
+        Run::default()
+            .logs("largest_batch_loss", 1.., then(loss, 0.1))
+            .logs("zero_rate_steps", 1.., then(zero_rates, 10.0))
+            .stretch(10, 1)
+    }
+
+    fn numbers_of(run: Run) -> Numbers {
+        let zero = self::run(0.0, 10.0);
+        let mut arms = [
+            Arm::l4_adam().runs([zero.clone(), run, zero.clone()]),
+            Arm::l4(Base::Adam, Alpha::Best).runs([zero.clone(), zero.clone(), zero]),
+        ];
+        arms.iter_mut().for_each(|arm| arm.0.steps_per_unit = 10);
+        numbers("3.2", "MNIST", arms)
+    }
+
+    #[test]
+    fn one_epoch_is_exactly_zero_in_losses_and_rates_even_after_the_length() {
+        let parts = |run| judged(judge(&numbers_of(run)));
+        assert_eq!(parts(run(0.0, 10.0)), "++");
+        assert_eq!(parts(run(f64::MIN_POSITIVE, 10.0)), "-+");
+        assert_eq!(parts(run(0.0, 9.0)), "-+");
+        let evidence = judge(&numbers_of(run(0.1, 10.0))).unwrap().evidence;
+        let words = "in 2 of 3 runs of up to 40 epochs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0.000";
+        assert!(evidence.contains(words), "{evidence}");
+    }
+
+    #[test]
+    fn both_alphas_are_compared() {
+        let mut numbers = numbers_of(run(0.0, 10.0));
+        numbers.arms.pop();
+        assert_eq!(judge(&numbers).unwrap().verdict, Verdict::Untested);
+    }
+}

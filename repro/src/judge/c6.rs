@@ -1,0 +1,201 @@
+//! C6: "even in short time period it fully spans 2 or more orders of magnitude […]. None of this causes instabilities in the
+//! training itself" (section 3.2; of the DNC, "jumping across multiple orders of magnitude", section 3.4).
+//!
+//! Two parts, over every run of L4, at the default α and, where it was run, at the best:
+//!
+//! - at least [`SHARE`] of a run's windows span two orders of magnitude, of those in which every rate is above 0;
+//! - stability: no run diverges, and none has a spike, a window whose mean loss is above 100 times the least so far and above
+//!   1 % of the first window's.
+//!
+//! Judged on MNIST and the DNC, where the paper shows it. On the networks of sections 3.3 and 3.5 the same is reported.
+
+use super::case::{Case, VARIANTS, l4, l4_best};
+use super::course::{SPIKE, SPIKE_OF_FIRST, TWO_ORDERS};
+use super::numbers::Numbers;
+use super::{Claim, Finding, words};
+
+const JUDGED: [&str; 2] = ["3.2", "3.4"];
+const REPORTED: [&str; 2] = ["3.3", "3.5"];
+/// At least this part of the windows of a run span two orders of magnitude.
+pub const SHARE: f64 = 0.1;
+
+/// The verdict on one task; `None` if it is no task of this claim.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    let section = numbers.section.as_str();
+    if !JUDGED.contains(&section) && !REPORTED.contains(&section) {
+        return None;
+    }
+    let mut case = Case::new(Claim::C6, numbers);
+    let needed: Vec<_> = VARIANTS
+        .map(l4)
+        .into_iter()
+        .filter_map(|role| case.side(role))
+        .collect();
+    let optional = VARIANTS
+        .map(l4_best)
+        .into_iter()
+        .filter_map(|role| case.optional_side(role));
+    let sides: Vec<_> = needed.into_iter().chain(optional).collect();
+    let (mut moving, mut stable) = (true, true);
+    let (mut rates, mut spikes) = (Vec::new(), Vec::new());
+    for side in &sides {
+        let windows: Vec<(usize, usize)> = side.runs.iter().map(|run| run.wide_windows()).collect();
+        let shares: Vec<f64> = windows
+            .iter()
+            .map(|(wide, all)| *wide as f64 / (*all).max(1) as f64)
+            .collect();
+        let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+        let (wide, all) = windows
+            .iter()
+            .fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        moving &= least >= SHARE;
+        rates.push(format!(
+            "{} {wide} of {all}, at least {:.1} % in a run",
+            side.name,
+            100.0 * least
+        ));
+        let diverged = side.runs.iter().filter(|run| run.diverged()).count();
+        let of_run: Vec<usize> = side.runs.iter().map(|run| run.spikes()).collect();
+        let spiked: usize = of_run.iter().sum();
+        stable &= diverged == 0 && spiked == 0;
+        let n = side.runs.len();
+        let spiking = of_run.iter().filter(|spikes| **spikes > 0).count();
+        spikes.push(format!(
+            "{} {} in {spiking} of {n} runs, {diverged} diverged",
+            side.name,
+            words::count(spiked, "spike")
+        ));
+        case.measured.insert(
+            format!("share_of_wide_windows_{}", side.name),
+            words::values(shares),
+        );
+        case.measured.insert(
+            format!("spikes_{}", side.name),
+            words::values(of_run.iter().map(|spikes| *spikes as f64)),
+        );
+        case.measured
+            .insert(format!("diverged_{}", side.name), diverged.into());
+    }
+    let decided = |holds: bool| (!sides.is_empty()).then_some(holds);
+    let evidence = format!(
+        "windows (those with a rate of 0 left out) in which the greatest rate is at least {TWO_ORDERS} times the least: {}",
+        rates.join(", ")
+    );
+    case.part(
+        "rates span two orders of magnitude",
+        decided(moving),
+        evidence,
+    );
+    case.part("training is stable", decided(stable), spikes.join(", "));
+    Some(match JUDGED.contains(&section) {
+        true => case.finding(&format!(
+            "such a span in at least {:.0} % of the windows of every run of {}, and no run that diverges or has a spike, a window \
+             whose mean loss is above {SPIKE} times the least so far and above {:.0} % of the first window's",
+            100.0 * SHARE,
+            words::list(&sides.iter().map(|side| side.name.as_str()).collect::<Vec<_>>()),
+            100.0 * SPIKE_OF_FIRST
+        )),
+        false => case.reported("the paper shows it of MNIST and the DNC"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::super::numbers::{Alpha, Base};
+    use super::*;
+
+    /// 20 windows, of which so many span two orders.
+    fn run(wide: usize) -> Run {
+        let high = (0..20).map(|window| if window < wide { 100.0 } else { 99.0 });
+        Run::losses(1.., [1.0; 20])
+            .rates(1.0, 1.0)
+            .logs("learning_rate_max", 1.., high)
+    }
+
+    fn finding(section: &str, task: &str, odd: Run) -> Option<Finding> {
+        let arms = [
+            Arm::l4_adam().runs([run(2), odd, run(2)]),
+            Arm::l4_mom().runs([run(2), run(2), run(2)]),
+        ];
+        judge(&numbers(section, task, arms))
+    }
+
+    #[test]
+    fn a_tenth_of_the_windows_of_every_run_are_wide() {
+        let parts = |odd| judged(finding("3.2", "MNIST", odd));
+        assert_eq!(parts(run(2)), "++");
+        assert_eq!(parts(run(1)), "-+");
+        let zeros = run(1).logs(
+            "learning_rate_min",
+            1..,
+            (0..20).map(|window| f64::from(window < 10)),
+        );
+        assert_eq!(
+            parts(zeros),
+            "++",
+            "1 of the 10 windows without a rate of 0"
+        );
+    }
+
+    #[test]
+    fn no_run_is_unstable() {
+        let parts = |odd| judged(finding("3.4", "DNC", odd));
+        let last = |loss| {
+            (0..20).map(move |window| {
+                if window < 19 {
+                    [1.0, 1e-4][window % 2]
+                } else {
+                    loss
+                }
+            })
+        };
+        let flat = |loss| {
+            run(2).logs(
+                "loss",
+                1..,
+                (0..20).map(move |window| [1.0, 1e-4, loss][window.min(2)]),
+            )
+        };
+        assert_eq!(parts(flat(0.01)), "++");
+        assert_eq!(parts(flat(0.011)), "+-");
+        assert_eq!(parts(run(2).diverged(20)), "+-");
+        assert_eq!(parts(run(2).diverged(31)), "++", "after the length");
+        assert_eq!(parts(run(0).logs("loss", 1.., last(1.0))), "--");
+    }
+
+    #[test]
+    fn the_best_alpha_counts_where_it_was_run() {
+        let mut numbers = numbers(
+            "3.2",
+            "MNIST",
+            [Arm::l4_adam().runs([run(2)]), Arm::l4_mom().runs([run(2)])],
+        );
+        assert_eq!(judged(judge(&numbers)), "++");
+        numbers
+            .arms
+            .push(Arm::l4(Base::Momentum, Alpha::Best).runs([run(1)]).0);
+        assert_eq!(judged(judge(&numbers)), "-+");
+        numbers.arms.remove(0);
+        assert_eq!(judge(&numbers).unwrap().verdict, Verdict::Untested);
+    }
+
+    #[test]
+    fn other_networks_are_reported_and_not_judged() {
+        let reported = finding("3.5", "Fashion-MNIST", run(1)).unwrap();
+        assert_eq!(
+            (reported.verdict, reported.parts.len()),
+            (Verdict::Untested, 0)
+        );
+        assert!(
+            reported
+                .evidence
+                .contains("L4Adam 5 of 60, at least 5.0 % in a run"),
+            "{}",
+            reported.evidence
+        );
+        assert_eq!(finding("3.6", "MNIST", run(2)), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! C7: "the test performance of all optimizers is comparable", and "the L4 optimizers reach near-final accuracies faster,
+//! already after around 10 epochs" (section 3.2).
+//!
+//! Two parts, on mean accuracies over the runs: after the last epoch, those of all methods at their best rates, of L4 at its
+//! default α too, lie within [`COMPARABLE`] points; and none of L4's gains [`NEAR_FINAL`] points or more after epoch
+//! [`EARLY`].
+
+use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
+use super::course::{Course, courses};
+use super::numbers::{Base, Numbers, Role};
+use super::statistics::{Estimate, mean};
+use super::{Claim, Finding, words};
+
+const SECTION: &str = "3.2";
+/// Percentage points between the best and the worst method.
+pub const COMPARABLE: f64 = 1.0;
+/// Percentage points that L4 gains after the early epoch.
+pub const NEAR_FINAL: f64 = 0.3;
+/// The epoch after which L4 is near its final accuracy.
+pub const EARLY: u64 = 10;
+
+/// The verdict; `None` but of section 3.2.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    if numbers.section != SECTION {
+        return None;
+    }
+    let mut case = Case::new(Claim::C7, numbers);
+    comparable(&mut case);
+    near_final(&mut case);
+    Some(case.finding(&format!(
+        "mean test accuracies after the last epoch within {COMPARABLE} point of each other over all methods at best rates, and a gain \
+         of each L4 variant after epoch {EARLY} of under {NEAR_FINAL} points"
+    )))
+}
+
+/// The columns of Table 3 at our own best rates.
+fn columns() -> impl Iterator<Item = Role> {
+    VARIANTS
+        .map(best)
+        .into_iter()
+        .chain(VARIANTS.map(l4))
+        .chain(VARIANTS.map(l4_best))
+}
+
+fn comparable(case: &mut Case<'_>) {
+    let what = "test accuracies are comparable";
+    let numbers = case.numbers;
+    let needed: Vec<_> = columns().filter_map(|role| case.arm(role)).collect();
+    let others = plain_arms(numbers)
+        .filter(|arm| arm.role == best(Base::Sgd) || arm.role == best(Base::RmsProp));
+    let mut accuracies = Vec::new();
+    for arm in needed.into_iter().chain(others) {
+        let end = numbers.length * arm.steps_per_unit;
+        let of_runs: Vec<f64> = courses(numbers, arm)
+            .iter()
+            .filter_map(|run| run.accuracy_at(end))
+            .collect();
+        match mean(&of_runs) {
+            Some(accuracy) => accuracies.push((name(arm.role), accuracy)),
+            None => case.lacks(format!("test accuracy of {} at the end", name(arm.role))),
+        }
+    }
+    let only = || accuracies.iter().map(|(_, accuracy)| *accuracy);
+    let (Some(least), Some(greatest)) = (only().reduce(f64::min), only().reduce(f64::max)) else {
+        case.part_without_arms(what);
+        return;
+    };
+    let named: Vec<String> = accuracies
+        .iter()
+        .map(|(name, accuracy)| format!("{name} {accuracy:.2}"))
+        .collect();
+    for (name, accuracy) in &accuracies {
+        case.measured
+            .insert(format!("accuracy_{name}"), words::value(*accuracy));
+    }
+    let range = greatest - least;
+    let evidence = format!(
+        "mean test accuracies after the last epoch in per cent: {}; a range of {range:.2}",
+        named.join(", ")
+    );
+    case.part(what, Some(range <= COMPARABLE), evidence);
+}
+
+fn near_final(case: &mut Case<'_>) {
+    let what = format!("L4 is near its final accuracy after epoch {EARLY}");
+    let numbers = case.numbers;
+    let mut gains = Vec::new();
+    for role in VARIANTS.map(l4).into_iter().chain(VARIANTS.map(l4_best)) {
+        let Some(arm) = case.arm(role) else { continue };
+        let runs = courses(numbers, arm);
+        let (early, end) = (
+            EARLY * arm.steps_per_unit,
+            numbers.length * arm.steps_per_unit,
+        );
+        let gain = |run: &Course<'_>| Some(run.accuracy_at(end)? - run.accuracy_at(early)?);
+        let of_runs: Vec<f64> = runs.iter().filter_map(gain).collect();
+        if let Some(gain) = Estimate::of(&of_runs) {
+            case.measure(format!("gain_{}", name(role)), &gain);
+            gains.push((name(role), gain));
+        }
+    }
+    if numbers.length <= EARLY || gains.is_empty() {
+        case.part(what, None, format!("not more than {EARLY} epochs were run"));
+        return;
+    }
+    let named: Vec<String> = gains
+        .iter()
+        .map(|(name, gain)| format!("{name} {}", words::estimate(gain)))
+        .collect();
+    let evidence = format!("points gained from then on: {}", named.join(", "));
+    case.part(
+        what,
+        Some(gains.iter().all(|(_, gain)| gain.mean < NEAR_FINAL)),
+        evidence,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::super::numbers::{Alpha, Rate};
+    use super::*;
+
+    /// Three runs of 30 epochs with this accuracy after epoch 10 and at the end.
+    fn accurate(arm: Arm, early: f64, last: f64) -> Arm {
+        let accuracy = move |epoch| if epoch > 10 { last } else { early };
+        arm.runs([0; 3].map(|_| Run::default().logs("test_accuracy", 1.., (1..=30).map(accuracy))))
+    }
+
+    fn columns_with(l4_adam: [f64; 2], adam: f64) -> Numbers {
+        let [early, last] = l4_adam;
+        numbers(
+            "3.2",
+            "MNIST",
+            [
+                accurate(Arm::l4_adam(), early, last),
+                accurate(Arm::l4_mom(), 98.0, 98.0),
+                accurate(Arm::l4(Base::Adam, Alpha::Best), 98.0, 98.0),
+                accurate(Arm::l4(Base::Momentum, Alpha::Best), 98.0, 98.0),
+                accurate(Arm::adam(), 90.0, adam),
+                accurate(Arm::momentum(), 90.0, 98.0),
+            ],
+        )
+    }
+
+    #[test]
+    fn accuracies_are_comparable_within_a_point() {
+        let parts = |adam| judged(judge(&columns_with([98.0, 98.0], adam)));
+        assert_eq!(parts(97.0), "++");
+        assert_eq!(parts(96.99), "-+");
+        assert_eq!(parts(99.01), "-+");
+    }
+
+    #[test]
+    fn l4_gains_little_after_epoch_10() {
+        let parts = |early, last| judged(judge(&columns_with([early, last], 98.0)));
+        assert_eq!(parts(97.71, 98.0), "++");
+        assert_eq!(parts(97.69, 98.0), "+-");
+        assert_eq!(parts(99.0, 98.0), "++", "it may lose");
+    }
+
+    #[test]
+    fn table_1s_rates_do_not_count_and_diverged_runs_are_wrong_throughout() {
+        let mut published = columns_with([98.0, 98.0], 98.0);
+        published
+            .arms
+            .push(accurate(Arm::constant(Base::Adam, Rate::Published), 50.0, 50.0).0);
+        assert_eq!(judged(judge(&published)), "++");
+        published
+            .arms
+            .push(accurate(Arm::constant(Base::Sgd, Rate::Best), 50.0, 50.0).0);
+        assert_eq!(judged(judge(&published)), "-+");
+        let mut diverged = columns_with([98.0, 98.0], 98.0);
+        diverged.arms[4].runs[0].diverged_at = Some(20);
+        assert_eq!(judged(judge(&diverged)), "-+");
+    }
+
+    #[test]
+    fn ten_epochs_do_not_show_what_comes_after() {
+        let mut short = columns_with([98.0, 98.0], 90.0);
+        short.length = 10;
+        let finding = judge(&short).unwrap();
+        assert_eq!(
+            (super::super::made_up::parts(&finding), finding.verdict),
+            ("-?".to_owned(), Verdict::Untested)
+        );
+    }
+}

@@ -1,0 +1,442 @@
+//! C8, of section 3.3. Four parts, for the four sentences of the paper:
+//!
+//! 1. "the adaptive learning rates are much more conservative in behavior compared to MNIST": under [`STEADY`] of the windows
+//!    of each variant span two orders of magnitude, while over [`UNSTEADY`] of MNIST's do;
+//! 2. "the L4Mom learning rate approximately matches the manually designed schedule […] during the decisive first 150 epochs":
+//!    before the first drop, and between it and the second, the geometric mean of L4Mom's rates over the schedule's is within a
+//!    factor of [`TRACKS`] of 1, both as rates of an averaged gradient;
+//! 3. "Comparing performance against optimized constant learning rates is favorable for L4 optimizers both in terms of loss and
+//!    test accuracy": each variant has the lower final loss and the higher final accuracy (95 % intervals);
+//! 4. the default policy "in terms of test accuracy […] eventually dominates", and "the decisive gain happens right after the
+//!    first drop": it has the best mean accuracy at the end, and for good since at most [`SOON`] of the run after the drop.
+
+use super::case::{Case, VARIANTS, best, l4, name, plain_arms};
+use super::comparison::{Comparison, Measure};
+use super::course::{Course, TWO_ORDERS, courses, paired};
+use super::numbers::{ArmNumbers, Base, Numbers, Role};
+use super::statistics::{Estimate, mean};
+use super::{Claim, Finding, words};
+
+const SECTION: &str = "3.3";
+/// Whose rates C8 compares with.
+pub const MNIST_SECTION: &str = "3.2";
+/// Steady rates span two orders of magnitude in less than this part of the windows,
+pub const STEADY: f64 = 0.1;
+/// and MNIST's in more than this.
+pub const UNSTEADY: f64 = 0.5;
+/// √10: nearer to equal than to ten times.
+pub const TRACKS: f64 = 3.162;
+/// Part of the run, or an epoch if that is more, within which the lead comes "right after" the drop.
+pub const SOON: f64 = 0.1;
+/// When the schedule first drops, as parts of the run: after epochs 100 and 150 of the paper's 250.
+const DROPS: [f64; 2] = [0.4, 0.6];
+/// A heavy ball's steady step is its rate times 1/(1 − 0.9) times the gradient, that of L4Mom's averaged gradient its rate
+/// times the gradient.
+const HEAVY_BALL: f64 = 10.0;
+
+/// The verdict; `None` but of section 3.3. `mnist` are the numbers of section 3.2.
+#[must_use]
+pub fn judge(numbers: &Numbers, mnist: Option<&Numbers>) -> Option<Finding> {
+    if numbers.section != SECTION {
+        return None;
+    }
+    let mut case = Case::new(Claim::C8, numbers);
+    steady(&mut case, mnist);
+    tracks(&mut case);
+    beats(&mut case);
+    wins(&mut case);
+    Some(case.finding("all four"))
+}
+
+/// The part of the windows of an arm that span two orders of magnitude.
+fn wide_share(runs: &[Course<'_>]) -> Option<f64> {
+    let windows = runs.iter().map(Course::wide_windows);
+    let (wide, all) = windows.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+    (all > 0).then(|| wide as f64 / all as f64)
+}
+
+fn steady(case: &mut Case<'_>, mnist: Option<&Numbers>) {
+    let mut holds = Vec::new();
+    let mut measured = Vec::new();
+    for role in VARIANTS.map(l4) {
+        let here = case.courses(role).and_then(|runs| wide_share(&runs));
+        let there = mnist.and_then(|mnist| {
+            let arm = plain_arms(mnist).find(|arm| arm.role == role)?;
+            wide_share(&courses(mnist, arm))
+        });
+        if there.is_none() {
+            case.lacks(format!("rates of {} on MNIST", name(role)));
+        }
+        let (Some(here), Some(there)) = (here, there) else {
+            continue;
+        };
+        holds.push(here < STEADY && there > UNSTEADY);
+        case.measured.insert(
+            format!("share_of_wide_windows_{}", name(role)),
+            words::values([here, there]),
+        );
+        measured.push(format!(
+            "{} {:.1} %, on MNIST {:.1} %",
+            name(role),
+            100.0 * here,
+            100.0 * there
+        ));
+    }
+    let evidence = format!(
+        "windows in which the greatest rate is at least {TWO_ORDERS} times the least: {} (holds if under {:.0} % and on MNIST over \
+         {:.0} %)",
+        measured.join(", "),
+        100.0 * STEADY,
+        100.0 * UNSTEADY
+    );
+    let decided = holds.len() == VARIANTS.len();
+    case.part(
+        "rates are far steadier than on MNIST",
+        decided.then(|| holds.iter().all(|holds| *holds)),
+        evidence,
+    );
+}
+
+fn tracks(case: &mut Case<'_>) {
+    let what = "L4Mom's rate tracks the schedule until its second drop";
+    let sides = (
+        case.courses(l4(Base::Momentum)),
+        case.courses(Role::DefaultPolicy),
+        case.arm(Role::DefaultPolicy),
+    );
+    let (Some(ours), Some(policy), Some(arm)) = sides else {
+        case.part_without_arms(what);
+        return;
+    };
+    let steps = (case.numbers.length * arm.steps_per_unit) as f64;
+    let [first, second] = DROPS.map(|drop| drop * steps);
+    let ratios = [(0.0, first), (first, second)].map(|within| rate_ratio(&ours, &policy, within));
+    let [Some(before), Some(between)] = ratios else {
+        case.lacks("rates of L4Mom beside the schedule's".to_owned());
+        case.part_without_arms(what);
+        return;
+    };
+    let near = |ratio: f64| (TRACKS.recip()..=TRACKS).contains(&ratio);
+    case.measured.insert(
+        "rate_over_schedule".to_owned(),
+        words::values([before, between]),
+    );
+    let evidence = format!(
+        "the geometric mean of its rates over the schedule's, times {HEAVY_BALL} for a heavy ball, is {} before the first drop and {} \
+         from there to the second (holds if both are within a factor of {TRACKS} of 1)",
+        words::number(before),
+        words::number(between)
+    );
+    case.part(what, Some(near(before) && near(between)), evidence);
+}
+
+/// The geometric mean of logged rates over those that the policy logged at the same steps, after the first and up to the second
+/// of two steps; of those above 0.
+fn rate_ratio(
+    ours: &[Course<'_>],
+    policy: &[Course<'_>],
+    (after, until): (f64, f64),
+) -> Option<f64> {
+    let schedule: Vec<(u64, f64)> = policy.first()?.logged("learning_rate").collect();
+    let log_ratio = |(step, rate): (u64, f64)| {
+        let index = schedule.binary_search_by_key(&step, |(at, _)| *at).ok()?;
+        Some((rate / (HEAVY_BALL * schedule[index].1)).ln())
+    };
+    let within = |step: u64| step as f64 > after && step as f64 <= until;
+    let rates = ours.iter().flat_map(|run| run.logged("learning_rate"));
+    let logs: Vec<f64> = rates
+        .filter(|(step, rate)| within(*step) && *rate > 0.0)
+        .filter_map(log_ratio)
+        .collect();
+    mean(&logs).map(f64::exp)
+}
+
+fn beats(case: &mut Case<'_>) {
+    let mut holds = Vec::new();
+    let mut measured = Vec::new();
+    for base in VARIANTS {
+        let sides = (
+            case.side(l4(base)),
+            case.side(best(base)),
+            case.arm(l4(base)),
+        );
+        let (Some(ours), Some(theirs), Some(arm)) = sides else {
+            continue;
+        };
+        let loss = Comparison::of(case, Measure::FinalLoss, &ours, &theirs);
+        let end = case.numbers.length * arm.steps_per_unit;
+        let accuracies = paired(&ours.runs, &theirs.runs, |run| run.accuracy_at(end));
+        let Some(gain) = Estimate::of(&accuracies) else {
+            case.lacks(format!("test accuracy of {} at the end", ours.name));
+            continue;
+        };
+        case.measure(
+            format!("accuracy_{}_minus_{}", ours.name, theirs.name),
+            &gain,
+        );
+        holds.extend([loss.is_lower(), gain.is_above(0.0)]);
+        measured.push(format!(
+            "{}; test accuracy higher by {} points",
+            loss.words,
+            words::estimate(&gain)
+        ));
+    }
+    let holds = match (
+        holds.contains(&Some(false)),
+        holds.len() < 4 || holds.contains(&None),
+    ) {
+        (true, _) => Some(false),
+        (false, true) => None,
+        (false, false) => Some(true),
+    };
+    let evidence = format!(
+        "{} (holds if each is better than its base in both, by 95 % intervals)",
+        measured.join("; ")
+    );
+    case.part("L4 beats the best constant rates", holds, evidence);
+}
+
+fn wins(case: &mut Case<'_>) {
+    let what = "the default policy wins in test accuracy, right after its first drop";
+    let numbers = case.numbers;
+    let Some(policy) = case.arm(Role::DefaultPolicy) else {
+        case.part_without_arms(what);
+        return;
+    };
+    let others: Vec<&ArmNumbers> = plain_arms(numbers)
+        .filter(|arm| arm.role != Role::DefaultPolicy)
+        .collect();
+    let epochs = numbers.length;
+    let leads = |epoch: u64| {
+        let accuracy = |arm| mean_accuracy(numbers, arm, epoch);
+        accuracy(policy).is_some_and(|policy| {
+            others
+                .iter()
+                .all(|arm| accuracy(arm).is_none_or(|other| other < policy))
+        })
+    };
+    let lead = (1..=epochs).rev().take_while(|epoch| leads(*epoch)).last();
+    let drop = DROPS[0] * epochs as f64;
+    let soon = drop + (SOON * epochs as f64).max(1.0);
+    let right_after = lead.is_some_and(|epoch| epoch as f64 > drop && epoch as f64 <= soon);
+    let finals: Vec<String> = std::iter::once(policy)
+        .chain(others.iter().copied())
+        .filter_map(|arm| {
+            Some(format!(
+                "{} {:.2}",
+                arm.name,
+                mean_accuracy(numbers, arm, epochs)?
+            ))
+        })
+        .collect();
+    let since = lead.map_or_else(
+        || "it is not in the lead at the end".to_owned(),
+        |epoch| format!("it is in the lead for good from epoch {epoch} on"),
+    );
+    case.measured
+        .insert("leads_from_epoch".to_owned(), lead.into());
+    let evidence = format!(
+        "mean test accuracies after the last epoch in per cent: {}; the policy first drops after epoch {drop:.1}, and {since} (holds \
+         if that is after the drop and not after epoch {soon:.1})",
+        finals.join(", ")
+    );
+    case.part(what, Some(right_after), evidence);
+}
+
+fn mean_accuracy(numbers: &Numbers, arm: &ArmNumbers, epoch: u64) -> Option<f64> {
+    let step = epoch * arm.steps_per_unit;
+    let accuracies: Vec<f64> = courses(numbers, arm)
+        .iter()
+        .filter_map(|run| run.accuracy_at(step))
+        .collect();
+    mean(&accuracies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers, parts};
+    use super::*;
+
+    /// 20 epochs in which the schedule drops after the 8th and the 12th. What a test changes of the paper's outcome.
+    #[derive(Clone, Copy)]
+    struct Outcome {
+        /// Greatest rate over least in L4Adam's windows.
+        span: f64,
+        /// The same on MNIST.
+        mnist_span: f64,
+        /// L4Mom's rate after the first drop.
+        rate: f64,
+        /// L4Adam's loss and accuracy; its base has 0.5 and 80.
+        loss: f64,
+        accuracy: f64,
+        /// From which epoch on the policy leads.
+        lead: u64,
+        seeds: usize,
+    }
+
+    const PAPERS: Outcome = Outcome {
+        span: 99.0,
+        mnist_span: 100.0,
+        rate: 0.1,
+        loss: 0.3,
+        accuracy: 85.0,
+        lead: 9,
+        seeds: 3,
+    };
+
+    fn run(rate: impl Fn(u64) -> f64, span: f64, loss: f64, accuracy: impl Fn(u64) -> f64) -> Run {
+        let epochs = || 1..=20;
+        Run::losses(1.., epochs().map(|_| loss))
+            .logs("learning_rate", 1.., epochs().map(&rate))
+            .logs("learning_rate_min", 1.., epochs().map(&rate))
+            .logs(
+                "learning_rate_max",
+                1..,
+                epochs().map(|epoch| span * rate(epoch)),
+            )
+            .logs("test_accuracy", 1.., epochs().map(accuracy))
+    }
+
+    fn finding(outcome: Outcome) -> Finding {
+        let Outcome {
+            span,
+            mnist_span,
+            rate,
+            loss,
+            accuracy,
+            lead,
+            seeds,
+        } = outcome;
+        let of = |arm: Arm, run: Run| arm.runs(vec![run; seeds]);
+        let schedule = |epoch| if epoch <= 8 { 0.1 } else { 0.01 };
+        let arms = [
+            of(Arm::l4_adam(), run(|_| 0.1, span, loss, |_| accuracy)),
+            of(
+                Arm::l4_mom(),
+                run(
+                    |epoch| if epoch <= 8 { 1.0 } else { rate },
+                    2.0,
+                    0.3,
+                    |_| 85.0,
+                ),
+            ),
+            of(Arm::adam(), run(|_| 0.1, 1.0, 0.5, |_| 80.0)),
+            of(Arm::momentum(), run(|_| 0.1, 1.0, 0.5, |_| 80.0)),
+            of(
+                Arm::policy(),
+                run(
+                    schedule,
+                    1.0,
+                    0.4,
+                    |epoch| if epoch < lead { 70.0 } else { 90.0 },
+                ),
+            ),
+        ];
+        let mut here = numbers("3.3", "CIFAR-10", arms);
+        (here.length, here.paper_length) = (20, 20);
+        let mnist = |arm: Arm| of(arm, run(|_| 0.1, mnist_span, 1.0, |_| 98.0));
+        let mnist = numbers(
+            "3.2",
+            "MNIST",
+            [mnist(Arm::l4_adam()), mnist(Arm::l4_mom())],
+        );
+        judge(&here, Some(&mnist)).unwrap()
+    }
+
+    #[test]
+    fn each_part_has_two_sides() {
+        let parts = |outcome| judged(Some(finding(outcome)));
+        assert_eq!(parts(PAPERS), "++++");
+        assert_eq!(
+            parts(Outcome {
+                span: 100.0,
+                ..PAPERS
+            }),
+            "-+++"
+        );
+        assert_eq!(
+            parts(Outcome {
+                mnist_span: 99.0,
+                ..PAPERS
+            }),
+            "-+++"
+        );
+        assert_eq!(
+            parts(Outcome {
+                rate: 0.316,
+                ..PAPERS
+            }),
+            "++++"
+        );
+        assert_eq!(
+            parts(Outcome {
+                rate: 0.317,
+                ..PAPERS
+            }),
+            "+-++"
+        );
+        assert_eq!(
+            parts(Outcome {
+                rate: 0.031,
+                ..PAPERS
+            }),
+            "+-++"
+        );
+        assert_eq!(
+            parts(Outcome {
+                loss: 0.5,
+                ..PAPERS
+            }),
+            "++-+"
+        );
+        assert_eq!(
+            parts(Outcome {
+                accuracy: 80.0,
+                ..PAPERS
+            }),
+            "++-+"
+        );
+        assert_eq!(parts(Outcome { lead: 10, ..PAPERS }), "++++");
+        assert_eq!(
+            parts(Outcome { lead: 8, ..PAPERS }),
+            "+++-",
+            "before the drop"
+        );
+        assert_eq!(
+            parts(Outcome { lead: 11, ..PAPERS }),
+            "+++-",
+            "not right after it"
+        );
+        assert_eq!(
+            parts(Outcome {
+                accuracy: 91.0,
+                ..PAPERS
+            }),
+            "+++-",
+            "not in the end"
+        );
+    }
+
+    #[test]
+    fn one_seed_leaves_the_comparison_open() {
+        let single = finding(Outcome { seeds: 1, ..PAPERS });
+        assert_eq!(
+            (parts(&single).as_str(), single.verdict),
+            ("++?+", Verdict::Partly)
+        );
+    }
+
+    #[test]
+    fn without_mnist_there_is_nothing_to_compare_with() {
+        let here = numbers("3.3", "CIFAR-10", [Arm::l4_adam().losing([1.0])]);
+        let finding = judge(&here, None).unwrap();
+        assert_eq!(finding.verdict, Verdict::Untested);
+        assert!(
+            finding.evidence.contains("no rates of L4Adam on MNIST"),
+            "{}",
+            finding.evidence
+        );
+        assert_eq!(judge(&numbers("3.2", "MNIST", []), None), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! C9: on the DNC "L4Adam and L4Mom […] both performed better or on par with the optimized baselines", without gradient
+//! clipping, and "L4Mom was more prone to instabilities" (section 3.4).
+//!
+//! Three parts: for each variant of L4 at its default α, the steps in which the loss gets below [`THRESHOLD`] for good are not
+//! more than those of the best tuned baseline, the one with the fewest of all [`BASELINES`] (their geometric mean over seeds);
+//! and L4Mom is the less stable, by its spikes (as in C6). A run that diverges has a spike in every window that it no longer
+//! sees. Spikes are compared by seed, as log10 of 1 and their number, by the 95 % interval.
+
+use super::case::{Case, VARIANTS, best, l4, name};
+use super::comparison::{Comparison, Measure, Side};
+use super::course::{Course, floor, paired};
+use super::numbers::{Base, Numbers};
+use super::statistics::Estimate;
+use super::{Claim, Finding, words};
+
+pub use super::comparison::THRESHOLD;
+
+const SECTION: &str = "3.4";
+/// The methods whose rates are tuned, with clipping.
+pub const BASELINES: [Base; 3] = [Base::Adam, Base::Momentum, Base::RmsProp];
+
+/// The verdict; `None` but of section 3.4.
+#[must_use]
+pub fn judge(numbers: &Numbers) -> Option<Finding> {
+    if numbers.section != SECTION {
+        return None;
+    }
+    let mut case = Case::new(Claim::C9, numbers);
+    let baselines: Vec<Side<'_>> = BASELINES
+        .into_iter()
+        .filter_map(|base| case.side(best(base)))
+        .collect();
+    let unclipped = VARIANTS.map(|base| {
+        let arm = case.arm(l4(base))?;
+        if arm.setting("max_gradient_norm").is_some() {
+            case.lacks(format!("{} without clipping", name(l4(base))));
+            return None;
+        }
+        case.side(l4(base))
+    });
+    let measure = Measure::StepsToThreshold;
+    let height = |side: &Side<'_>| {
+        side.centre(measure, floor(numbers))
+            .unwrap_or(f64::INFINITY)
+    };
+    let best = baselines
+        .iter()
+        .min_by(|one, other| height(one).total_cmp(&height(other)));
+    for (base, side) in VARIANTS.into_iter().zip(&unclipped) {
+        let what = format!("{} matches or beats the best baseline", name(l4(base)));
+        let (Some(ours), Some(best)) = (side, best) else {
+            case.part_without_arms(what);
+            continue;
+        };
+        let comparison = Comparison::of(&mut case, measure, ours, best);
+        case.part(what, comparison.is_not_higher(), comparison.words);
+        let beside = Comparison::of(&mut case, Measure::MeanLoss, ours, best);
+        case.remark(format!("Beside it, {}", beside.words));
+    }
+    for side in &baselines {
+        case.remark(format!(
+            "{} takes {} steps",
+            side.name,
+            words::number(height(side))
+        ));
+    }
+    less_stable(&mut case, &unclipped);
+    Some(case.finding(&format!(
+        "for each L4 variant without clipping no more {} than the best tuned baseline needs (the 95 % interval of the ratio not \
+         above 1), and more spikes of L4Mom than of L4Adam (the interval of the paired difference of log10(1 + spikes) above 0)",
+        measure.words()
+    )))
+}
+
+fn less_stable(case: &mut Case<'_>, unclipped: &[Option<Side<'_>>; 2]) {
+    let what = "L4Mom is the less stable of the two";
+    let [Some(adam), Some(momentum)] = unclipped else {
+        case.part_without_arms(what);
+        return;
+    };
+    let windows = adam
+        .runs
+        .iter()
+        .chain(&momentum.runs)
+        .map(|run| run.values("loss").len())
+        .max()
+        .unwrap_or(0);
+    let log_spikes = |run: &Course<'_>| Some((1.0 + spikes(run, windows) as f64).log10());
+    let counts = [adam, momentum].map(|side| {
+        let of_runs: Vec<usize> = side.runs.iter().map(|run| spikes(run, windows)).collect();
+        let diverged = side.runs.iter().filter(|run| run.diverged()).count();
+        case.measured.insert(
+            format!("spikes_{}", side.name),
+            words::values(of_runs.iter().map(|spikes| *spikes as f64)),
+        );
+        let by_run: Vec<String> = of_runs.iter().map(usize::to_string).collect();
+        format!(
+            "spikes of {} by run {}, {diverged} diverged",
+            side.name,
+            by_run.join(", ")
+        )
+    });
+    let more = Estimate::of(&paired(&momentum.runs, &adam.runs, log_spikes));
+    let difference = more.map_or_else(
+        || "no seed in common".to_owned(),
+        |more| words::estimate(&more),
+    );
+    let evidence = format!(
+        "{}; difference of log10(1 + spikes) by seed {difference}",
+        counts.join("; ")
+    );
+    case.part(what, more.and_then(|more| more.is_above(0.0)), evidence);
+}
+
+/// Spikes of a run, and the windows of so many that it did not get to because it diverged.
+fn spikes(run: &Course<'_>, windows: usize) -> usize {
+    let unseen = match run.diverged() {
+        true => windows - run.values("loss").len(),
+        false => 0,
+    };
+    run.spikes() + unseen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::super::numbers::Rate;
+    use super::*;
+
+    /// 40 windows, below the threshold after so many, with so many spikes above the start, one every second window.
+    fn run(windows: usize, spikes: usize) -> Run {
+        let loss = move |window: usize| match window {
+            _ if window > 0 && window.is_multiple_of(2) && window / 2 <= spikes => 1000.0,
+            _ if window < windows => 1.0,
+            _ => 1e-4,
+        };
+        Run::losses(1.., (0..40).map(loss))
+    }
+
+    fn reaching(arm: Arm, windows: [usize; 3]) -> Arm {
+        arm.runs(windows.map(|windows| run(windows, 0)))
+    }
+
+    fn with(l4_adam: Arm, l4_mom: Arm) -> Numbers {
+        let rms_prop = Arm::constant(Base::RmsProp, Rate::Best);
+        let slow = reaching(Arm::momentum(), [30, 32, 34]);
+        let mut numbers = numbers(
+            "3.4",
+            "DNC",
+            [
+                l4_adam,
+                l4_mom,
+                reaching(Arm::adam(), [18, 20, 22]),
+                slow,
+                reaching(rms_prop, [25, 25, 25]),
+            ],
+        );
+        (numbers.length, numbers.paper_length) = (40, 40);
+        numbers
+    }
+
+    #[test]
+    fn steps_are_not_more_than_the_best_baselines() {
+        let unstable = || Arm::l4_mom().runs([5, 6, 7].map(|spikes| run(17, spikes)));
+        let parts = |windows| judged(judge(&with(reaching(Arm::l4_adam(), windows), unstable())));
+        assert_eq!(parts([10, 12, 14]), "+++");
+        assert_eq!(parts([18, 20, 22]), "+++", "equal is on par");
+        assert_eq!(parts([17, 21, 30]), "+++", "higher on average only");
+        assert_eq!(parts([21, 23, 25]), "-++");
+        assert_eq!(parts([10, 12, 40]), "-++", "one run never gets there");
+    }
+
+    #[test]
+    fn l4mom_has_more_spikes() {
+        let adam = |spikes: [usize; 3]| Arm::l4_adam().runs(spikes.map(|spikes| run(17, spikes)));
+        let mom = |spikes: [usize; 3]| Arm::l4_mom().runs(spikes.map(|spikes| run(17, spikes)));
+        let parts = |l4_adam, l4_mom| judged(judge(&with(l4_adam, l4_mom)));
+        assert_eq!(parts(adam([0, 1, 2]), mom([5, 6, 7])), "+++");
+        assert_eq!(
+            parts(adam([5, 6, 7]), mom([5, 6, 7])),
+            "++-",
+            "as many are not more"
+        );
+        assert_eq!(parts(adam([0, 1, 7]), mom([5, 6, 2])), "++-");
+        let mut diverging = mom([0, 0, 0]);
+        for run in &mut diverging.0.runs {
+            run.diverged_at = Some(20);
+            run.metrics["loss"].values.truncate(19);
+            run.metrics["loss"].steps.truncate(19);
+        }
+        assert_eq!(
+            parts(adam([0, 1, 2]), diverging),
+            "+-+",
+            "what diverges never gets there and is unstable"
+        );
+    }
+
+    #[test]
+    fn clipping_is_not_what_the_claim_is_about_and_all_baselines_are() {
+        let verdict = |numbers: &Numbers| judge(numbers).unwrap().verdict;
+        let [adam, mom] = [Arm::l4_adam(), Arm::l4_mom()].map(|arm| reaching(arm, [10, 12, 14]));
+        let mut numbers = with(adam.clone(), mom.clone());
+        assert_eq!(verdict(&numbers), Verdict::Partly);
+        numbers.arms.pop();
+        assert_eq!(verdict(&numbers), Verdict::Untested);
+        let clipped = adam.set("max_gradient_norm", 50.0);
+        assert_eq!(verdict(&with(clipped, mom)), Verdict::Untested);
+    }
+}

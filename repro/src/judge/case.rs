@@ -1,0 +1,406 @@
+//! A claim on its way to a verdict: which arms it compares, what was found part by part, and what the basis is.
+
+use serde_json::{Map, Value};
+
+use super::comparison::Side;
+use super::course::{Course, courses};
+use super::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role};
+use super::statistics::Estimate;
+use super::{Basis, Claim, FULL_SEEDS, Finding, Part, SHORTEST, Verdict, parts_for_partly, words};
+
+/// The two variants of L4, by their base methods.
+pub const VARIANTS: [Base; 2] = [Base::Adam, Base::Momentum];
+
+/// What an arm is called in evidence: the paper's names, with a star at the best rate or α of our own search.
+pub fn name(role: Role) -> String {
+    let (name, star) = match role {
+        Role::L4 {
+            base: Base::Adam,
+            alpha,
+        } => ("L4Adam", alpha == Alpha::Best),
+        Role::L4 {
+            base: Base::Momentum,
+            alpha,
+        } => ("L4Mom", alpha == Alpha::Best),
+        Role::L4 { base, alpha } => {
+            let star = if alpha == Alpha::Best { "*" } else { "" };
+            return format!("L4 over {}{star}", method(base));
+        }
+        Role::Constant { base, rate } => (method(base), rate == Rate::Best),
+        Role::DefaultPolicy => ("the default policy", false),
+        Role::LevenbergMarquardt => ("LMA", false),
+        Role::Measurement => ("a measurement", false),
+    };
+    format!("{name}{}", if star { "*" } else { "" })
+}
+
+fn method(base: Base) -> &'static str {
+    match base {
+        Base::Adam => "Adam",
+        Base::Momentum => "mSGD",
+        Base::Sgd => "SGD",
+        Base::RmsProp => "RMSProp",
+    }
+}
+
+/// L4 at its default α.
+pub const fn l4(base: Base) -> Role {
+    Role::L4 {
+        base,
+        alpha: Alpha::Default,
+    }
+}
+
+/// L4 at the best α of our own search.
+pub const fn l4_best(base: Base) -> Role {
+    Role::L4 {
+        base,
+        alpha: Alpha::Best,
+    }
+}
+
+/// A base method at the best constant rate of our own search.
+pub const fn best(base: Base) -> Role {
+    Role::Constant {
+        base,
+        rate: Rate::Best,
+    }
+}
+
+/// The arms of a section's main comparison: not those of 3.1.1, which have other sizes and are run for their times.
+pub fn main_arms(numbers: &Numbers) -> impl Iterator<Item = &ArmNumbers> {
+    let of_3_1_1 =
+        |arm: &ArmNumbers| arm.settings.get("weights_comparison") == Some(&Value::Bool(true));
+    numbers.arms.iter().filter(move |arm| !of_3_1_1(arm))
+}
+
+/// The least dropout of a section's arms, at which its comparisons are made; absent where no network has any.
+pub fn plain_dropout(numbers: &Numbers) -> Option<f64> {
+    let dropouts = numbers.arms.iter().filter_map(|arm| arm.setting("dropout"));
+    dropouts.reduce(f64::min)
+}
+
+/// The arms of the main comparison at the least dropout.
+pub fn plain_arms(numbers: &Numbers) -> impl Iterator<Item = &ArmNumbers> {
+    let plain = plain_dropout(numbers);
+    main_arms(numbers).filter(move |arm| arm.setting("dropout") == plain)
+}
+
+/// What is found out about a claim on a task.
+pub struct Case<'n> {
+    claim: Claim,
+    pub numbers: &'n Numbers,
+    parts: Vec<Part>,
+    remarks: Vec<String>,
+    missing: Vec<String>,
+    seeds: Option<usize>,
+    reduced: Vec<String>,
+    /// The numbers in the evidence.
+    pub measured: Map<String, Value>,
+}
+
+impl<'n> Case<'n> {
+    pub fn new(claim: Claim, numbers: &'n Numbers) -> Self {
+        Self {
+            claim,
+            numbers,
+            parts: Vec::new(),
+            remarks: Vec::new(),
+            missing: Vec::new(),
+            seeds: None,
+            reduced: Vec::new(),
+            measured: Map::new(),
+        }
+    }
+
+    /// An arm that the claim compares, at the least dropout. Where it was not run the claim is untested.
+    pub fn arm(&mut self, role: Role) -> Option<&'n ArmNumbers> {
+        let arm = plain_arms(self.numbers).find(|arm| arm.role == role);
+        self.compares(arm, || name(role))
+    }
+
+    /// The runs of [`arm`](Self::arm) over the section's length.
+    pub fn courses(&mut self, role: Role) -> Option<Vec<Course<'n>>> {
+        let numbers = self.numbers;
+        Some(courses(numbers, self.arm(role)?))
+    }
+
+    /// The same, with its name, for a [`Comparison`](super::comparison::Comparison).
+    pub fn side(&mut self, role: Role) -> Option<Side<'n>> {
+        let runs = self.courses(role)?;
+        Some(Side {
+            name: name(role),
+            runs,
+        })
+    }
+
+    /// Such an arm, if it was run; the claim does without.
+    pub fn optional_side(&self, role: Role) -> Option<Side<'n>> {
+        let arm = plain_arms(self.numbers).find(|arm| arm.role == role && !arm.runs.is_empty())?;
+        let runs = courses(self.numbers, arm);
+        Some(Side {
+            name: name(role),
+            runs,
+        })
+    }
+
+    /// An arm that the claim compares; without it, or without a run of it, the claim is untested.
+    pub fn compares(
+        &mut self,
+        arm: Option<&'n ArmNumbers>,
+        name: impl Fn() -> String,
+    ) -> Option<&'n ArmNumbers> {
+        let Some(arm) = arm.filter(|arm| !arm.runs.is_empty()) else {
+            self.lacks(name());
+            return None;
+        };
+        let seeds = arm.runs.len();
+        self.seeds = Some(self.seeds.map_or(seeds, |fewest| fewest.min(seeds)));
+        Some(arm)
+    }
+
+    /// Something that the claim needs and the numbers do not have.
+    pub fn lacks(&mut self, what: String) {
+        if !self.missing.contains(&what) {
+            self.missing.push(what);
+        }
+    }
+
+    /// Something that makes the basis a reduced one.
+    pub fn reduced(&mut self, what: String) {
+        self.reduced.push(what);
+    }
+
+    /// A part, with what was measured in words, without a full stop.
+    pub fn part(
+        &mut self,
+        what: impl Into<String>,
+        holds: Option<bool>,
+        evidence: impl Into<String>,
+    ) {
+        self.parts.push(Part {
+            what: what.into(),
+            holds,
+            evidence: evidence.into(),
+        });
+    }
+
+    /// A part for which an arm is missing.
+    pub fn part_without_arms(&mut self, what: impl Into<String>) {
+        self.part(what, None, "what it compares was not run");
+    }
+
+    /// A sentence of the evidence that decides nothing, without a full stop.
+    pub fn remark(&mut self, remark: impl Into<String>) {
+        self.remarks.push(remark.into());
+    }
+
+    /// An estimate for `measured`, and back for the words.
+    pub fn measure(&mut self, name: impl Into<String>, estimate: &Estimate) {
+        self.measured
+            .insert(name.into(), words::estimate_value(estimate));
+    }
+
+    fn length_in_words(&self) -> String {
+        let Numbers {
+            length,
+            paper_length,
+            unit,
+            ..
+        } = self.numbers;
+        match length < paper_length {
+            true => format!("{length} of {paper_length} {unit}"),
+            false => format!("{length} {unit}"),
+        }
+    }
+
+    fn basis(&self) -> Basis {
+        let numbers = self.numbers;
+        let mut reduced = Vec::new();
+        if numbers.length < numbers.paper_length {
+            reduced.push(self.length_in_words());
+        }
+        if let Some(seeds) = self.seeds.filter(|seeds| *seeds < FULL_SEEDS) {
+            reduced.push(words::count(seeds, "seed"));
+        }
+        reduced.extend(numbers.other_data.clone());
+        reduced.extend(self.reduced.iter().cloned());
+        match reduced.is_empty() {
+            true => Basis::Full,
+            false => Basis::Reduced(reduced.join(", ")),
+        }
+    }
+
+    fn why_untested(&self) -> Option<String> {
+        let numbers = self.numbers;
+        if !self.missing.is_empty() {
+            return Some(format!("there is no {}", self.missing.join(", no ")));
+        }
+        (numbers.length.saturating_mul(SHORTEST) < numbers.paper_length)
+            .then(|| format!("{} are under 1 in {SHORTEST}", self.length_in_words()))
+    }
+
+    /// The verdict. `rule` goes on from "Reproduced would be".
+    pub fn finding(mut self, rule: &str) -> Finding {
+        let untested = self.why_untested();
+        if untested.is_some() {
+            self.parts.iter_mut().for_each(|part| part.holds = None);
+        }
+        let holds: Vec<_> = self.parts.iter().map(|part| part.holds).collect();
+        let opening = match untested {
+            Some(why) => format!("Untested, as {why}; the numbers so far"),
+            None => self.length_in_words(),
+        };
+        let partly = match holds.len() {
+            0 | 1 => String::new(),
+            all => format!(
+                "; partly, at least {} of the {all} parts",
+                parts_for_partly(all)
+            ),
+        };
+        let evidence = format!(
+            "{}. {opening}. {}Reproduced would be {rule}{partly}.",
+            self.numbers.task,
+            self.sentences()
+        );
+        self.with_evidence(Verdict::of(&holds), evidence)
+    }
+
+    /// For what is reported only. The verdict is untested, and has no parts.
+    pub fn reported(mut self, why: &str) -> Finding {
+        let evidence = format!(
+            "{}. {}. {}Reported and not judged: {why}.",
+            self.numbers.task,
+            self.length_in_words(),
+            self.sentences()
+        );
+        self.parts.clear();
+        self.with_evidence(Verdict::Untested, evidence)
+    }
+
+    fn with_evidence(self, verdict: Verdict, evidence: String) -> Finding {
+        Finding {
+            claim: self.claim,
+            task: self.numbers.task.clone(),
+            verdict,
+            basis: self.basis(),
+            evidence,
+            parts: self.parts,
+            measured: self.measured,
+        }
+    }
+
+    /// The parts, numbered, and the remarks; with a space at the end.
+    fn sentences(&self) -> String {
+        let part = |(index, part): (usize, &Part)| {
+            let holds = match part.holds {
+                Some(true) => "holds",
+                Some(false) => "does not hold",
+                None => "undecided",
+            };
+            format!(
+                "({}) {}: {}; {holds}. ",
+                index + 1,
+                part.what,
+                part.evidence
+            )
+        };
+        let parts = self.parts.iter().enumerate().map(part);
+        let remarks = self.remarks.iter().map(|remark| format!("{remark}. "));
+        parts.chain(remarks).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::{Arm, numbers};
+    use super::*;
+
+    fn finding(change: impl Fn(&mut Numbers), seeds: usize) -> Finding {
+        let arm = Arm::l4_adam().losing([1.0; 5]);
+        let mut numbers = numbers("3.2", "MNIST", [arm]);
+        numbers.arms[0].runs.truncate(seeds);
+        change(&mut numbers);
+        let mut case = Case::new(Claim::C1, &numbers);
+        case.arm(l4(Base::Adam));
+        case.part("it is", Some(true), "so");
+        case.finding("that")
+    }
+
+    #[test]
+    fn the_basis_is_full_at_full_length_with_three_seeds_of_the_published_data() {
+        let basis = |change: fn(&mut Numbers), seeds| match finding(change, seeds).basis {
+            Basis::Full => "full".to_owned(),
+            Basis::Reduced(words) => words,
+        };
+        assert_eq!(basis(|_| (), 3), "full");
+        assert_eq!(basis(|_| (), 2), "2 seeds");
+        assert_eq!(basis(|numbers| numbers.length = 29, 3), "29 of 30 epochs");
+        let all = |numbers: &mut Numbers| {
+            numbers.length = 10;
+            numbers.other_data = Some("re-encoded images".to_owned());
+        };
+        assert_eq!(basis(all, 1), "10 of 30 epochs, 1 seed, re-encoded images");
+    }
+
+    #[test]
+    fn a_third_of_the_length_is_tested_and_less_is_not() {
+        let verdict = |length| finding(|numbers| numbers.length = length, 3).verdict;
+        assert_eq!(verdict(10), Verdict::Reproduced);
+        assert_eq!(verdict(9), Verdict::Untested);
+        let short = finding(|numbers| numbers.length = 9, 3);
+        assert_eq!(short.parts[0].holds, None);
+        assert!(
+            short.evidence.contains("9 of 30 epochs are under 1 in 3"),
+            "{}",
+            short.evidence
+        );
+        assert!(short.evidence.contains("it is: so"), "{}", short.evidence);
+    }
+
+    #[test]
+    fn a_claim_without_an_arm_is_untested() {
+        let lacking = finding(|numbers| numbers.arms.clear(), 3);
+        assert_eq!(lacking.verdict, Verdict::Untested);
+        assert!(
+            lacking.evidence.contains("there is no L4Adam;"),
+            "{}",
+            lacking.evidence
+        );
+        assert_eq!(finding(|_| (), 0).verdict, Verdict::Untested);
+    }
+
+    #[test]
+    fn comparisons_are_made_at_the_least_dropout_and_without_3_1_1() {
+        let arms = [
+            Arm::l4_adam().set("dropout", 0.5).losing([1.0]),
+            Arm::l4_adam().set("dropout", 0.4).losing([2.0]),
+        ];
+        let dropouts = numbers("3.5", "Fashion-MNIST", arms);
+        let mut case = Case::new(Claim::C1, &dropouts);
+        assert_eq!(
+            case.arm(l4(Base::Adam)).unwrap().setting("dropout"),
+            Some(0.4)
+        );
+        let arms = [Arm::l4(Base::Adam, Alpha::Best)
+            .set("weights_comparison", true)
+            .losing([1.0])];
+        let times = numbers("3.1", "regression", arms);
+        assert!(
+            Case::new(Claim::C1, &times)
+                .arm(l4_best(Base::Adam))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn names_are_the_papers() {
+        assert_eq!(name(l4_best(Base::Momentum)), "L4Mom*");
+        assert_eq!(name(best(Base::Momentum)), "mSGD*");
+        let published = Role::Constant {
+            base: Base::Sgd,
+            rate: Rate::Published,
+        };
+        assert_eq!(name(published), "SGD");
+    }
+}

@@ -1,0 +1,138 @@
+//! Two arms compared, seed by seed, on the logarithm.
+
+use super::case::Case;
+use super::course::{Course, floor, paired};
+use super::statistics::{Estimate, log10_above, mean};
+use super::words;
+
+/// The smoothed loss below which a run has converged, on the DNC and MNIST: all baselines get there, and it lies far above the
+/// floor of the arithmetic.
+pub const THRESHOLD: f64 = 1e-3;
+
+/// What of a run is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Mean training loss of the last tenth.
+    FinalLoss,
+    /// Steps until the loss is for good below [`THRESHOLD`].
+    StepsToThreshold,
+    /// Mean of log10 loss over the run.
+    MeanLoss,
+}
+
+impl Measure {
+    /// Its logarithm; infinite of a run that diverged or never got there.
+    pub fn log10(self, run: &Course<'_>, floor: f64) -> Option<f64> {
+        match self {
+            Self::FinalLoss => Some(log10_above(run.final_loss()?, floor)),
+            Self::StepsToThreshold => Some(run.steps_to(THRESHOLD)?.log10()),
+            Self::MeanLoss => run.mean_log_loss(floor),
+        }
+    }
+
+    /// In words.
+    pub fn words(self) -> String {
+        match self {
+            Self::FinalLoss => "final training loss (mean of the last tenth)".to_owned(),
+            Self::StepsToThreshold => {
+                format!("steps until the loss is below {THRESHOLD:e} for good")
+            }
+            Self::MeanLoss => "training loss (geometric mean over the run)".to_owned(),
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::FinalLoss => "final_loss",
+            Self::StepsToThreshold => "steps_to_threshold",
+            Self::MeanLoss => "mean_loss",
+        }
+    }
+}
+
+/// The runs of an arm, with its name.
+pub struct Side<'n> {
+    pub name: String,
+    pub runs: Vec<Course<'n>>,
+}
+
+impl Side<'_> {
+    /// The geometric mean over the runs. `None` if it was not measured.
+    pub fn centre(&self, measure: Measure, floor: f64) -> Option<f64> {
+        let logs: Vec<f64> = self
+            .runs
+            .iter()
+            .filter_map(|run| measure.log10(run, floor))
+            .collect();
+        mean(&logs).map(|mean| 10_f64.powf(mean))
+    }
+
+    fn words(&self, measure: Measure, floor: f64) -> String {
+        let centre = self.centre(measure, floor);
+        let centre = centre.map_or_else(|| "no value".to_owned(), words::number);
+        let diverged = self.runs.iter().filter(|run| run.diverged()).count();
+        let diverged = match diverged {
+            0 => String::new(),
+            _ => format!(", {diverged} diverged"),
+        };
+        format!("{} {centre} (n = {}{diverged})", self.name, self.runs.len())
+    }
+}
+
+/// `ours` against `theirs`, as the log10 of their ratio.
+pub struct Comparison {
+    /// Below 0 where ours is lower. `None` if they have no seed in common.
+    pub log_ratio: Option<Estimate>,
+    /// What was measured of both, and the ratio.
+    pub words: String,
+}
+
+impl Comparison {
+    /// Compares, and keeps the numbers in the case.
+    pub fn of(case: &mut Case<'_>, measure: Measure, ours: &Side<'_>, theirs: &Side<'_>) -> Self {
+        let floor = floor(case.numbers);
+        let differences = paired(&ours.runs, &theirs.runs, |run| measure.log10(run, floor));
+        let log_ratio = Estimate::against(&differences);
+        let ratio = log_ratio.map(|estimate| estimate.map(|log| 10_f64.powf(log)));
+        if let Some(ratio) = ratio {
+            case.measure(
+                format!("{}_{}_over_{}", measure.key(), ours.name, theirs.name),
+                &ratio,
+            );
+        }
+        for side in [ours, theirs] {
+            if let Some(centre) = side.centre(measure, floor) {
+                case.measured.insert(
+                    format!("{}_{}", measure.key(), side.name),
+                    words::value(centre),
+                );
+            }
+        }
+        let ratio = ratio.map_or_else(
+            || "no seed in common".to_owned(),
+            |ratio| words::estimate(&ratio),
+        );
+        let words = format!(
+            "{}, geometric means: {}, {}; ratio by seed {ratio}",
+            measure.words(),
+            ours.words(measure, floor),
+            theirs.words(measure, floor)
+        );
+        Self { log_ratio, words }
+    }
+
+    /// Ours is lower.
+    pub fn is_lower(&self) -> Option<bool> {
+        self.log_ratio?.is_below(0.0)
+    }
+
+    /// Ours is not higher.
+    pub fn is_not_higher(&self) -> Option<bool> {
+        self.log_ratio?.is_above(0.0).map(|higher| !higher)
+    }
+
+    /// Ours is lower by more than this factor.
+    pub fn is_lower_by(&self, factor: f64) -> Option<bool> {
+        self.log_ratio?.is_below(-factor.log10())
+    }
+}

@@ -1,0 +1,271 @@
+//! Means, intervals and trends over seeds. Pairs are formed by seed before anything is averaged.
+//!
+//! The quantiles of Student's t are statrs's: one small crate, exact for any number of seeds, where a table would have to stop.
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+pub use crate::stats::{mean, sample_std};
+
+/// The middle value, or the mean of the two in the middle; infinities are values like any other. `None` of nothing.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    match sorted.len() % 2 {
+        0 if upper.is_infinite() => Some(upper),
+        0 => Some(f64::midpoint(sorted[sorted.len() / 2 - 1], upper)),
+        _ => Some(upper),
+    }
+}
+
+/// log10 of a loss, a rate or a number of steps, cut below at `floor`: exactly 0 has a logarithm too, and what lies under the
+/// resolution of the arithmetic is not ranked. Infinity, as of a diverged run, stays infinity.
+#[must_use]
+pub fn log10_above(value: f64, floor: f64) -> f64 {
+    value.max(floor).log10()
+}
+
+/// `ours − theirs`. Where both are infinite, as of two runs that diverged, it is a tie.
+#[must_use]
+pub fn difference(ours: f64, theirs: f64) -> f64 {
+    if ours == theirs { 0.0 } else { ours - theirs }
+}
+
+/// The mean of one value a seed, and how far the seeds fix it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Number of seeds.
+    pub n: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// The 95 % interval of the mean by Student's t, lower and upper end; a single seed has none.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Estimate {
+    /// Of finite values.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let mean = mean(values)?;
+        let n = values.len();
+        let interval = sample_std(values).map(|std| {
+            let half_width = student_t_975(n - 1) * std / (n as f64).sqrt();
+            (mean - half_width, mean + half_width)
+        });
+        Some(Self { n, mean, interval })
+    }
+
+    /// Of differences by which a claim is borne out if they lie **below** 0. Each infinity is taken against the claim:
+    ///
+    /// - +∞ in any seed (ours diverged, theirs did not): the mean is +∞, and so are both ends of its interval;
+    /// - −∞ (theirs diverged, ours did not) counts as the lowest finite difference of the other seeds, so that one diverged
+    ///   baseline neither decides alone nor is missing. Where every seed has −∞, so have the mean and the interval.
+    #[must_use]
+    pub fn against(differences: &[f64]) -> Option<Self> {
+        let n = differences.len();
+        let all = |value: f64| Self {
+            n,
+            mean: value,
+            interval: (n > 1).then_some((value, value)),
+        };
+        if differences
+            .iter()
+            .any(|value| value.is_nan() || *value == f64::INFINITY)
+        {
+            return Some(all(f64::INFINITY));
+        }
+        let finite = || {
+            differences
+                .iter()
+                .copied()
+                .filter(|value| value.is_finite())
+        };
+        let Some(lowest) = finite().reduce(f64::min) else {
+            return (n > 0).then(|| all(f64::NEG_INFINITY));
+        };
+        let cut: Vec<f64> = differences.iter().map(|value| value.max(lowest)).collect();
+        Self::of(&cut)
+    }
+
+    /// The interval lies below `bound`; `None` of a single seed.
+    #[must_use]
+    pub fn is_below(&self, bound: f64) -> Option<bool> {
+        self.interval.map(|(_, high)| high < bound)
+    }
+
+    /// The interval lies above `bound`; `None` of a single seed.
+    #[must_use]
+    pub fn is_above(&self, bound: f64) -> Option<bool> {
+        self.interval.map(|(low, _)| low > bound)
+    }
+
+    /// With each value and the direction changed by a monotone function, as `|x| -x` or `|x| 10^x`.
+    #[must_use]
+    pub fn map(&self, change: impl Fn(f64) -> f64) -> Self {
+        let ends = |(low, high)| {
+            let (a, b): (f64, f64) = (change(low), change(high));
+            (a.min(b), a.max(b))
+        };
+        Self {
+            n: self.n,
+            mean: change(self.mean),
+            interval: self.interval.map(ends),
+        }
+    }
+}
+
+/// The 97.5 % quantile of Student's t.
+fn student_t_975(degrees_of_freedom: usize) -> f64 {
+    StudentsT::new(0.0, 1.0, degrees_of_freedom as f64)
+        .map_or(f64::INFINITY, |student| student.inverse_cdf(0.975))
+}
+
+/// The slope of the least-squares line through (x, y). With infinite y, what it tends to as they grow without bound together:
+/// ±∞, or NaN where they balance. `None` of fewer than two different x.
+#[must_use]
+pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let x: Vec<f64> = points.iter().map(|(x, _)| *x).collect();
+    let centre = mean(&x)?;
+    let squares: f64 = x.iter().map(|x| (x - centre).powi(2)).sum();
+    if squares == 0.0 {
+        return None;
+    }
+    let infinite = points.iter().filter(|(_, y)| y.is_infinite());
+    let pull: f64 = infinite
+        .clone()
+        .map(|(x, y)| (x - centre) * y.signum())
+        .sum();
+    if infinite.count() > 0 {
+        return Some(if pull == 0.0 {
+            f64::NAN
+        } else {
+            pull * f64::INFINITY
+        });
+    }
+    let products: f64 = points.iter().map(|(x, y)| (x - centre) * y).sum();
+    Some(products / squares)
+}
+
+/// A claim that something rises, from one slope a seed: an [`Estimate`] of the slope, each infinity taken against the claim.
+#[must_use]
+pub fn rising(slopes: &[f64]) -> Option<Estimate> {
+    let falling: Vec<f64> = slopes.iter().map(|slope| -slope).collect();
+    Some(Estimate::against(&falling)?.map(|value| -value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::f64::consts::LOG10_2;
+
+    const INF: f64 = f64::INFINITY;
+
+    fn assert_near(found: f64, expected: f64) {
+        assert!(
+            (found - expected).abs() < 1e-6 * expected.abs(),
+            "{found}, not {expected}"
+        );
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_tables() {
+        for (degrees, expected) in [
+            (1, 12.706_204_736),
+            (2, 4.302_652_730),
+            (4, 2.776_445_105),
+            (9, 2.262_157_163),
+            (199, 1.971_956_544),
+        ] {
+            assert_near(student_t_975(degrees), expected);
+        }
+    }
+
+    #[test]
+    fn spread_and_middle() {
+        assert_eq!(sample_std(&[1.0, 2.0, 6.0]), Some(7.0_f64.sqrt()));
+        assert_eq!(
+            (mean(&[]), sample_std(&[1.0]), median(&[])),
+            (None, None, None)
+        );
+        assert_eq!(median(&[3.0, 1.0, INF]), Some(3.0));
+        assert_eq!(median(&[1.0, 2.0]), Some(1.5));
+        assert_eq!(median(&[1.0, INF]), Some(INF));
+    }
+
+    #[test]
+    fn an_interval_is_students() {
+        let estimate = Estimate::of(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let (low, high) = estimate.interval.unwrap();
+        let half_width = 2.776_445_105 * (2.5_f64 / 5.0).sqrt();
+        assert_near(low, 3.0 - half_width);
+        assert_near(high, 3.0 + half_width);
+        assert_eq!((estimate.n, estimate.mean), (5, 3.0));
+        assert_eq!(estimate.is_above(low - 1e-9), Some(true));
+        assert_eq!(estimate.is_above(low + 1e-9), Some(false));
+        assert_eq!(estimate.is_below(high + 1e-9), Some(true));
+        assert_eq!(estimate.is_below(high - 1e-9), Some(false));
+    }
+
+    #[test]
+    fn one_seed_has_no_interval_and_none_has_no_estimate() {
+        let one = Estimate::of(&[-3.0]).unwrap();
+        assert_eq!(
+            (one.mean, one.interval, one.is_below(0.0)),
+            (-3.0, None, None)
+        );
+        assert_eq!(Estimate::of(&[]), None);
+        assert_eq!(Estimate::against(&[]), None);
+        assert_eq!(Estimate::against(&[INF]).unwrap().is_below(0.0), None);
+    }
+
+    #[test]
+    fn infinities_count_against_the_claim() {
+        let below = |differences: &[f64]| Estimate::against(differences).unwrap().is_below(0.0);
+        assert_eq!(below(&[-1.0, -1.1, -0.9]), Some(true));
+        assert_eq!(below(&[-1.0, -1.1, INF]), Some(false), "ours diverged");
+        assert_eq!(below(&[-1.0, -1.1, f64::NAN]), Some(false));
+        assert_eq!(below(&[-1.0, -1.1, -INF]), Some(true), "theirs diverged");
+        assert_eq!(
+            below(&[1.0, 1.1, -INF]),
+            Some(false),
+            "it does not decide alone"
+        );
+        assert_eq!(below(&[-INF, -INF]), Some(true));
+        let lost = Estimate::against(&[-9.0, -9.0, INF]).unwrap();
+        assert_eq!(lost.is_above(0.0), Some(true), "so `not higher` fails");
+        assert_eq!(difference(INF, INF), 0.0);
+        assert_eq!(difference(1.0, INF), -INF);
+    }
+
+    #[test]
+    fn logarithms_are_cut_at_the_floor() {
+        assert_eq!(log10_above(0.0, 1e-7), -7.0);
+        assert_eq!(log10_above(1e-9, 1e-7), -7.0);
+        assert_near(log10_above(2.0, 1e-7), LOG10_2);
+        assert_eq!(log10_above(INF, 1e-7), INF);
+    }
+
+    #[test]
+    fn slopes_are_those_of_least_squares() {
+        assert_eq!(slope(&[(3.0, 1.0), (4.0, 3.0), (5.0, 5.0)]), Some(2.0));
+        assert_near(
+            slope(&[(0.0, 0.0), (1.0, 3.0), (2.0, 0.0), (3.0, 3.0)]).unwrap(),
+            0.6,
+        );
+        assert_eq!(slope(&[(3.0, 1.0), (3.0, 2.0)]), None);
+        assert_eq!(slope(&[(3.0, INF), (4.0, 1.0), (5.0, 2.0)]), Some(-INF));
+        assert_eq!(slope(&[(3.0, 0.0), (4.0, 1.0), (5.0, INF)]), Some(INF));
+        assert!(slope(&[(3.0, INF), (5.0, INF)]).unwrap().is_nan());
+    }
+
+    #[test]
+    fn a_trend_needs_its_interval_above_0() {
+        let rises = |slopes: &[f64]| rising(slopes).unwrap().is_above(0.0);
+        assert_eq!(rises(&[0.9, 1.0, 1.1]), Some(true));
+        assert_eq!(rises(&[-0.5, 1.0, 1.1]), Some(false));
+        assert_eq!(rises(&[0.9, 1.0, -INF]), Some(false));
+        assert_eq!(rises(&[0.9, 1.0, INF]), Some(true));
+        assert_eq!(rises(&[0.9, 1.0, f64::NAN]), Some(false));
+    }
+}

@@ -1,0 +1,270 @@
+//! A part of a section with everything filled in: arms at their settings, runs with their results.
+
+use anyhow::{Context, Result};
+use datasets::ImageDataset;
+use models::TwoLayerShape;
+use serde_json::{Map, Value};
+
+use super::{Arm, Choice, Network, Part, Size, Task, Unit};
+use crate::data;
+use crate::engine::metrics::Metrics;
+use crate::engine::run::RunResult;
+use crate::engine::runner::Planned;
+use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
+use crate::methods::Method;
+use crate::tasks::levenberg_marquardt::LevenbergMarquardtRun;
+use crate::tasks::training::Until;
+use crate::tasks::workload::plan_levenberg_marquardt;
+use crate::tasks::{Workload, images, regression, repeat_copy};
+use crate::tune::Searched;
+
+/// Dropout of the ConvNet's source.
+const DROPOUT: f64 = 0.4;
+/// Attempts of Levenberg–Marquardt after which it is given up.
+const SOLVER_STEPS: u64 = 1000;
+
+/// An arm at its setting, in runs of a length.
+#[derive(Clone, Copy)]
+pub struct Resolved<'d> {
+    /// The arm.
+    pub arm: &'static Arm,
+    /// The method; `None` for Levenberg–Marquardt.
+    pub method: Option<Method>,
+    /// What it trains.
+    pub workload: Workload<'d>,
+    /// Steps that make one unit of the part's length, or 1.
+    pub steps_per_unit: u64,
+}
+
+impl<'d> Resolved<'d> {
+    /// An arm of a part at this size; `None` if its setting is one of a search that has not been made.
+    ///
+    /// # Errors
+    /// If the data are missing or the lengths do not fit a run.
+    pub fn new(
+        arm: &'static Arm,
+        part: &Part,
+        size: Size,
+        data: Option<&'d ImageDataset>,
+        threads: usize,
+        searched: &Searched,
+    ) -> Result<Option<Self>> {
+        let length = arm.length(part, size);
+        let workload = part.workload(arm, size, length, data, threads)?;
+        let steps = workload.course().steps;
+        let setting = match arm.choice {
+            Choice::Solver => None,
+            Choice::Default => Some(Method::default_alpha(arm.kind).context("it has no α")?),
+            Choice::At(rate) | Choice::Policy(rate) => Some(rate),
+            Choice::Searched => match searched.best(arm.kind) {
+                Some(best) => Some(best),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Self {
+            arm,
+            method: setting.map(|setting| arm.method(setting, steps)),
+            workload,
+            steps_per_unit: match (part.unit, workload) {
+                (Unit::Epochs, Workload::Images(task)) => task.steps_per_epoch(),
+                _ => 1,
+            },
+        }))
+    }
+
+    /// The run with this seed.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn plan(&self, seed: u64) -> Result<Planned<'d>> {
+        match (self.method, self.workload) {
+            (Some(method), workload) => workload.plan(method, seed),
+            (None, Workload::Regression(task)) => plan_levenberg_marquardt(task, seed),
+            (None, _) => anyhow::bail!("Levenberg–Marquardt is run on regression only"),
+        }
+    }
+
+    /// Every setting, of the optimiser and of the task.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn settings(&self) -> Result<Map<String, Value>> {
+        let mut settings = match (self.method, self.workload) {
+            (Some(method), _) => method.settings()?,
+            (None, Workload::Regression(task)) => LevenbergMarquardtRun::new(task, 0)?.settings(),
+            (None, _) => Map::new(),
+        };
+        settings.extend(self.workload.settings());
+        if self.arm.until_converged.is_some() {
+            settings.insert("weights_comparison".to_owned(), true.into());
+        }
+        Ok(settings)
+    }
+}
+
+impl Arm {
+    /// The length of its runs: the part's, or its own in the whole.
+    fn length(&self, part: &Part, size: Size) -> u64 {
+        let whole = part.size(crate::cli::Preset::Paper);
+        match self.extended {
+            Some(length) if whole.is_some_and(|whole| whole.length <= size.length) => {
+                length.max(size.length)
+            }
+            _ => size.length,
+        }
+    }
+}
+
+impl Part {
+    /// What an arm trains.
+    ///
+    /// # Errors
+    /// If the data are missing.
+    pub fn workload<'d>(
+        &self,
+        arm: &Arm,
+        size: Size,
+        length: u64,
+        data: Option<&'d ImageDataset>,
+        threads: usize,
+    ) -> Result<Workload<'d>> {
+        Ok(match self.task {
+            Task::Regression => Workload::Regression(regression::Setting {
+                shape: arm.until_converged.unwrap_or(TwoLayerShape::PAPER),
+                steps: match arm.choice {
+                    Choice::Solver => SOLVER_STEPS,
+                    _ => length,
+                },
+                until: match arm.until_converged {
+                    Some(_) => Until::Converged,
+                    None => Until::Steps,
+                },
+            }),
+            Task::RepeatCopy { batch } => {
+                let own = arm.batch.unwrap_or(batch);
+                Workload::RepeatCopy(repeat_copy::Setting {
+                    batch: own,
+                    steps: match self.unit {
+                        Unit::Sequences => (length / own as u64).max(1),
+                        _ => length,
+                    },
+                    padded: false,
+                })
+            }
+            Task::Images { network, batch, .. } => {
+                let data = data.context("the images are not loaded")?;
+                Workload::Images(images::Setting {
+                    data,
+                    network: match network {
+                        Network::Mlp => images::Network::Mlp,
+                        Network::ConvNet => images::Network::ConvNet {
+                            dropout: arm.dropout.unwrap_or(DROPOUT),
+                        },
+                        Network::ResNet => images::Network::ResNet,
+                    },
+                    batch: arm.batch.unwrap_or(batch),
+                    examples: size.examples.unwrap_or(data.train.len()),
+                    epochs: length,
+                    threads,
+                })
+            }
+        })
+    }
+}
+
+/// An arm and what came of it: a result for every seed.
+pub struct ArmOutcome<'d> {
+    /// The arm at its setting.
+    pub resolved: Resolved<'d>,
+    /// In the order of the seeds.
+    pub results: Vec<RunResult>,
+}
+
+impl ArmOutcome<'_> {
+    /// What the section's results call it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.resolved.arm.name
+    }
+
+    /// The values of a metric in a run.
+    #[must_use]
+    pub fn values<'r>(result: &'r RunResult, metric: &str) -> &'r [f64] {
+        let column = result.metrics.get(metric);
+        column.map_or(&[], |column| &column.values)
+    }
+
+    fn numbers(&self) -> Result<ArmNumbers> {
+        Ok(ArmNumbers {
+            name: self.name().to_owned(),
+            role: self.resolved.arm.role(),
+            settings: self.resolved.settings()?,
+            steps_per_unit: self.resolved.steps_per_unit,
+            runs: self.results.iter().map(RunNumbers::of).collect(),
+        })
+    }
+}
+
+/// A part and what came of it.
+pub struct Outcome<'d> {
+    /// The section's number.
+    pub section: &'static str,
+    /// The part.
+    pub part: &'static Part,
+    /// What was run.
+    pub size: Size,
+    /// The images, if there are any.
+    pub data: Option<&'d ImageDataset>,
+    /// Those that were run, in the part's order.
+    pub arms: Vec<ArmOutcome<'d>>,
+}
+
+impl Outcome<'_> {
+    /// An arm by its name, if it was run.
+    #[must_use]
+    pub fn arm(&self, name: &str) -> Option<&ArmOutcome<'_>> {
+        self.arms.iter().find(|arm| arm.name() == name)
+    }
+
+    /// Whether a stand-in was trained on, from which nothing follows.
+    #[must_use]
+    pub fn stand_in(&self) -> bool {
+        self.data.is_some_and(data::is_synthetic)
+    }
+
+    /// What the claims are judged by.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn numbers(&self, other_data: Option<String>) -> Result<Numbers> {
+        let whole = self.part.size(crate::cli::Preset::Paper);
+        Ok(Numbers {
+            section: self.section.to_owned(),
+            task: self.part.task.name().to_owned(),
+            preset: self.size.preset.name().to_owned(),
+            unit: self.part.unit.name().to_owned(),
+            length: self.size.length,
+            paper_length: whole.map_or(self.size.length, |whole| whole.length),
+            other_data,
+            stand_in: self.stand_in(),
+            arms: self
+                .arms
+                .iter()
+                .map(ArmOutcome::numbers)
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The metrics of a run up to a step.
+#[must_use]
+pub fn up_to(metrics: &Metrics, step: u64) -> Metrics {
+    let columns = metrics.columns().iter().map(|(name, column)| {
+        let kept = column.steps.partition_point(|&at| at <= step);
+        let mut column = column.clone();
+        column.steps.truncate(kept);
+        column.values.truncate(kept);
+        (name.clone(), column)
+    });
+    Metrics::from_columns(columns.collect())
+}

@@ -1,0 +1,248 @@
+//! Times of training steps: the five workloads of the paper, at its batch sizes, and how a step is timed.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use autodiff::GradientVector;
+use clap::ValueEnum;
+use datasets::{Dataset, ImageDataset, synthetic};
+use l4::Optimizer;
+use models::TwoLayerShape;
+
+use crate::cli::Preset;
+use crate::data::{self, DataOptions};
+use crate::methods::Method;
+use crate::tasks::training::Until;
+use crate::tasks::workload::Step;
+use crate::tasks::{Problem, Workload, images, regression, repeat_copy};
+
+/// A task of the paper at its own size, to be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Timed {
+    /// Section 3.1: 10×6 by 6×6 weights, 1000 samples, f64
+    Regression,
+    /// Section 3.2: 784-300-100-10, batch 64, f32, pixels none of which is zero
+    Mlp,
+    /// The same on MNIST, of whose pixels four fifths are zero
+    MlpMnist,
+    /// Section 3.5: two convolutions and two dense layers with dropout, batch 100, f32
+    Convnet,
+    /// Section 3.3: ResNet-32 with its L2 penalty, batch 128, f32
+    Resnet32,
+    /// Section 3.4: DNC, 9 steps of the repeat-copy task, the most it has, batch 16, f32
+    Dnc,
+}
+
+/// The workloads of claim C2, one a task of the paper.
+pub const WORKLOADS: [Timed; 5] = [
+    Timed::Regression,
+    Timed::Mlp,
+    Timed::Convnet,
+    Timed::Resnet32,
+    Timed::Dnc,
+];
+
+/// Minibatches that the steps go round in.
+const MINIBATCHES: usize = 8;
+
+impl Timed {
+    /// Its name on the command line and in results.
+    #[must_use]
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The images that it is on, if any: a stand-in where the time of a step does not depend on them.
+    ///
+    /// # Errors
+    /// If MNIST cannot be had.
+    pub fn data(self, options: &DataOptions) -> Result<Option<ImageDataset>> {
+        let stand_in = |dataset, batch| {
+            Some(synthetic::stand_in(
+                dataset,
+                MINIBATCHES * batch,
+                100,
+                [0; 32],
+            ))
+        };
+        Ok(match self {
+            Timed::Regression | Timed::Dnc => None,
+            Timed::Mlp => stand_in(Dataset::Mnist, 64),
+            Timed::MlpMnist => Some(data::load(Dataset::Mnist, Preset::Paper, options)?),
+            Timed::Convnet => stand_in(Dataset::FashionMnist, 100),
+            Timed::Resnet32 => stand_in(Dataset::Cifar10, 128),
+        })
+    }
+
+    /// The workload on these data; `None` if it needs some and has none.
+    #[must_use]
+    pub fn workload(self, data: Option<&ImageDataset>, threads: usize) -> Option<Workload<'_>> {
+        let classify = |network, batch| {
+            let data = data?;
+            Some(Workload::Images(images::Setting {
+                data,
+                network,
+                batch,
+                examples: data.train.len(),
+                epochs: u64::from(u32::MAX),
+                threads,
+            }))
+        };
+        match self {
+            Timed::Regression => Some(Workload::Regression(regression::Setting {
+                shape: TwoLayerShape::PAPER,
+                steps: u64::MAX,
+                until: Until::Steps,
+            })),
+            Timed::Mlp | Timed::MlpMnist => classify(images::Network::Mlp, 64),
+            Timed::Convnet => classify(images::Network::ConvNet { dropout: 0.4 }, 100),
+            Timed::Resnet32 => classify(images::Network::ResNet, 128),
+            Timed::Dnc => Some(Workload::RepeatCopy(repeat_copy::Setting {
+                batch: 16,
+                steps: u64::MAX,
+                padded: true,
+            })),
+        }
+    }
+}
+
+/// Seconds of `steps` steps.
+///
+/// # Errors
+/// If a step fails.
+pub fn seconds(step: &mut Step<'_>, steps: u32) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..steps {
+        step()?;
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// How many steps to time at once, so that the clock's own time does not count: as many as take some milliseconds.
+///
+/// # Errors
+/// If a step fails.
+pub fn block(step: &mut Step<'_>) -> Result<u32> {
+    const ENOUGH: Duration = Duration::from_millis(10);
+    let mut steps = 1;
+    while seconds(step, steps)? < ENOUGH.as_secs_f64() {
+        steps *= 2;
+    }
+    Ok(steps)
+}
+
+/// The ratio of the first's time to the second's, pair by pair of blocks that alternate in one process. Which goes first alternates
+/// too, so that a drift of the machine's speed favours neither.
+///
+/// # Errors
+/// If a step fails.
+pub fn paired_ratios(one: &mut Step<'_>, other: &mut Step<'_>, pairs: u32) -> Result<Vec<f64>> {
+    let steps = block(one)?.max(block(other)?);
+    let mut ratios = Vec::new();
+    for pair in 0..pairs {
+        let ratio = if pair % 2 == 0 {
+            let first = seconds(one, steps)?;
+            first / seconds(other, steps)?
+        } else {
+            let first = seconds(other, steps)?;
+            seconds(one, steps)? / first
+        };
+        ratios.push(ratio);
+    }
+    Ok(ratios)
+}
+
+/// What an optimiser alone takes.
+#[derive(Clone, Copy, Debug)]
+pub struct OptimizerCost {
+    /// Median seconds of its part of a step.
+    pub seconds: f64,
+    /// Bytes of its state.
+    pub state_bytes: usize,
+    /// Parameters that it moved.
+    pub parameters: usize,
+}
+
+/// What a method's optimiser takes on a workload: its steps alone, on one gradient.
+///
+/// # Errors
+/// If a step fails.
+pub fn optimizer_cost(workload: Workload<'_>, method: Method, steps: u32) -> Result<OptimizerCost> {
+    fn cost<P: Problem>(mut problem: P, method: Method, steps: u32) -> Result<OptimizerCost> {
+        let mut optimizer: Box<dyn Optimizer<P::T>> = method.optimizer()?;
+        let mut gradient: GradientVector<P::T> = problem.params().zeros_like();
+        let loss = problem.loss_and_gradient(&mut gradient)?;
+        let mut theta = problem.params().values().to_vec();
+        let mut scratch = gradient.clone();
+        let mut times = Vec::new();
+        for _ in 0..steps {
+            scratch.copy_from_slice(&gradient);
+            let start = Instant::now();
+            optimizer.step(loss, &mut theta, &mut scratch)?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        Ok(OptimizerCost {
+            seconds: crate::stats::median(times).unwrap_or(f64::NAN),
+            state_bytes: optimizer.state_bytes(),
+            parameters: theta.len(),
+        })
+    }
+    match workload {
+        Workload::Regression(task) => cost(task.problem(0)?, method, steps),
+        Workload::Images(task) => cost(task.problem(0)?, method, steps),
+        Workload::RepeatCopy(task) => cost(task.problem(0)?, method, steps),
+    }
+}
+
+/// The most memory that this process has held, in bytes; `None` where the system does not tell.
+#[must_use]
+pub fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::Kind;
+
+    #[test]
+    fn every_workload_can_be_stepped() {
+        for workload in [Timed::Regression, Timed::Mlp, Timed::Dnc] {
+            let data = workload.data(&DataOptions::default()).unwrap();
+            let task = workload.workload(data.as_ref(), 1).unwrap();
+            let mut step = task.stepper(Method::new(Kind::L4Adam, 0.15), 0).unwrap();
+            assert!(step().unwrap().is_finite(), "{workload:?}");
+        }
+        assert!(Timed::Convnet.workload(None, 1).is_none());
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_times() {
+        let sleep = |ms| -> Step<'static> {
+            Box::new(move || {
+                std::thread::sleep(Duration::from_millis(ms));
+                Ok(0.0)
+            })
+        };
+        let ratios = paired_ratios(&mut sleep(4), &mut sleep(2), 4).unwrap();
+        assert_eq!(ratios.len(), 4);
+        let middle = crate::stats::median(ratios).unwrap();
+        assert!((1.2..3.0).contains(&middle), "{middle}");
+    }
+
+    #[test]
+    fn l4_keeps_no_more_state_than_its_base() {
+        let workload = Timed::Regression.workload(None, 1).unwrap();
+        let cost = |kind| optimizer_cost(workload, Method::new(kind, 1e-3), 3).unwrap();
+        let per_weight = |kind| cost(kind).state_bytes / cost(kind).parameters;
+        assert_eq!(per_weight(Kind::L4Adam), per_weight(Kind::Adam));
+        assert_eq!(per_weight(Kind::L4Mom), per_weight(Kind::Momentum));
+    }
+}

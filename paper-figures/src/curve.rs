@@ -3,7 +3,10 @@
 //! Values that a log axis cannot hold lie on its floor, and long series are thinned so that the picture
 //! is the same: of the points that share a pixel column, the first, the lowest, the highest and the last are kept.
 
-use crate::{results::Series, scale::Scale};
+use crate::{
+    results::{Series, Style},
+    scale::Scale,
+};
 
 /// A point of the unit square, `(0, 0)` being the lower left corner.
 pub type Point = (f64, f64);
@@ -20,6 +23,10 @@ pub struct Curve {
     pub band: Vec<Point>,
     /// Whether the mean goes up and down so often that a thick line would hide what is behind it.
     pub is_jagged: bool,
+    /// For each point, the ends of its bar.
+    pub bars: Vec<[Point; 2]>,
+    /// Where on the horizontal axis the mean is infinite.
+    pub infinite: Vec<f64>,
     /// Where the mean first is at the floor of a log axis, having no other place.
     pub reaches_floor: Option<Point>,
 }
@@ -41,7 +48,11 @@ impl Curve {
             .zip(&series.x)
             .map(|((&low, &high), &at)| (x.position(at), y.position(low), y.position(high)))
             .collect();
-        let line = thinned(&mean, columns);
+        // What is drawn from place to place may go back, and is not long.
+        let line = match series.style {
+            Style::Curve => thinned(&mean, columns),
+            _ => mean,
+        };
         let floor = series.mean.iter().position(|&v| y.on_floor(v));
         Self {
             is_jagged: climb(&line) > JAGGED,
@@ -50,6 +61,11 @@ impl Curve {
                 0 | 1 => Vec::new(),
                 _ => outline(&edges, columns),
             },
+            bars: edges
+                .iter()
+                .map(|&(x, low, high)| [(x, low), (x, high)])
+                .collect(),
+            infinite: series.infinite.iter().map(|&at| x.position(at)).collect(),
             reaches_floor: floor.map(|i| at(i, 0.0)),
         }
     }
@@ -107,10 +123,7 @@ fn outline(edges: &[(f64, f64, f64)], columns: usize) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        results::{Scale as Spacing, Style},
-        scale::Extent,
-    };
+    use crate::{results::Scale as Spacing, scale::Extent};
 
     fn series(mean: Vec<f64>) -> Series {
         Series {

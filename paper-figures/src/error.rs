@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use crate::results::Invalid;
 
-/// A failure that concerns one file; the others are still processed.
+/// A failure that concerns one file. The program goes on with the others.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -24,10 +24,10 @@ pub enum Error {
         /// Where in the file, what was expected, and what was found.
         source: Invalid,
     },
-    /// A directory held no result file, neither itself nor in its `section*` folders.
+    /// A directory held no result file, neither itself nor in its folders.
     #[error(
-        "{}: expected result files (figure*.json, table*.json, running_time.json, repeat_copy.json, claims.json) here or in \
-         section* folders, found none; write them with `cargo run -p repro --bin section3_1`",
+        "{}: expected result files (such as figure2.json, table2.json, claims.json) here or in folders here, found none; \
+         write them with `cargo run -p repro --bin section3_1`",
         path.display()
     )]
     NoResults {
@@ -43,14 +43,6 @@ pub enum Error {
         first: PathBuf,
         /// The file seen second.
         second: PathBuf,
-    },
-    /// The picture could not be drawn or encoded.
-    #[error("{}: cannot draw it: {reason}", path.display())]
-    Draw {
-        /// The figure file.
-        path: PathBuf,
-        /// What the drawing library says.
-        reason: String,
     },
     /// The output could not be written; what stood there before is untouched.
     #[error("{}: cannot write it: {source}", path.display())]
@@ -70,21 +62,12 @@ pub enum Error {
         /// What is wrong with it, and what was expected.
         problem: String,
     },
-    /// `--check` found generated text that the results no longer support.
-    #[error(
-        "{}: out of date with the results; run `cargo run -p paper-figures -- --readme {}`",
-        path.display(), path.display()
-    )]
+    /// `--check` found a file that is not what the results give.
+    #[error("{}: out of date with the results; run `cargo run -p paper-figures -- {arguments}`", path.display())]
     Stale {
-        /// The Markdown file.
+        /// The file.
         path: PathBuf,
-    },
-    /// The Markdown file links to a picture that does not exist.
-    #[error("{}: links to {}, which does not exist; draw it by running without --check", path.display(), image.display())]
-    NoImage {
-        /// The Markdown file.
-        path: PathBuf,
-        /// The missing picture.
-        image: PathBuf,
+        /// How to bring it up to date.
+        arguments: String,
     },
 }

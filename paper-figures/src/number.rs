@@ -1,4 +1,4 @@
-//! Numbers as a reader of a table or an axis wants them: few digits, thousands set apart, powers of ten.
+//! Numbers as a reader of a table, a sentence or an axis wants them: few digits, thousands set apart, powers of ten.
 
 /// Magnitudes from here to [`LARGE`] are written out; others as a power of ten.
 const SMALL: f64 = 1e-3;
@@ -8,6 +8,7 @@ const LARGE: f64 = 1e6;
 const RESIDUE: f64 = 1e-6;
 
 /// `10ⁿ`, in superscript characters.
+#[must_use]
 pub fn power_of_ten(exponent: i32) -> String {
     let digits = exponent
         .to_string()
@@ -28,6 +29,7 @@ fn superscript(c: char) -> char {
 }
 
 /// `v` with so many decimals, thousands set apart by commas.
+#[must_use]
 pub fn decimal(v: f64, decimals: usize) -> String {
     let text = format!("{v:.decimals$}");
     let (sign, digits) = text
@@ -51,6 +53,7 @@ pub fn decimal(v: f64, decimals: usize) -> String {
 }
 
 /// A number that was chosen rather than measured, in as few digits as give it back exactly.
+#[must_use]
 pub fn exact(v: f64) -> String {
     if v != 0.0 && !(SMALL / 10.0..LARGE).contains(&v.abs()) {
         let text = format!("{v:e}");
@@ -65,6 +68,7 @@ pub fn exact(v: f64) -> String {
 }
 
 /// A measured number with so many significant digits; whole numbers below a million keep all of theirs.
+#[must_use]
 pub fn significant(v: f64, digits: usize) -> String {
     if v == 0.0 || (v.fract() == 0.0 && v.abs() < LARGE) {
         return decimal(v, 0);
@@ -81,6 +85,7 @@ pub fn significant(v: f64, digits: usize) -> String {
 }
 
 /// `mean ± std`: two significant digits of the spread, and the mean down to the same place.
+#[must_use]
 pub fn mean_std(mean: f64, std: Option<f64>) -> String {
     let Some(std) = std else {
         return significant(mean, 4);
@@ -102,6 +107,16 @@ pub fn mean_std(mean: f64, std: Option<f64>) -> String {
     }
     let decimals = (-place).max(0) as usize;
     format!("{} ± {}", decimal(mean, decimals), decimal(std, decimals))
+}
+
+/// A length of time, in the unit that leaves one to three digits before the point.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{} s", decimal(s, 1)),
+        s if s < 6000.0 => format!("{} min", decimal(s / 60.0, 0)),
+        s => format!("{} h", decimal(s / 3600.0, 1)),
+    }
 }
 
 /// The decimal exponent of `v != 0` after rounding to so many digits: 9.99 rounds up to 1.0·10¹.
@@ -143,6 +158,15 @@ mod tests {
         ] {
             assert_eq!(decimal(v, decimals), expected);
         }
+    }
+
+    #[test]
+    fn durations_have_the_unit_of_their_size() {
+        let shown = [0.04, 36.29, 272.9, 5999.0, 12_600.0, 1e6].map(duration);
+        assert_eq!(
+            shown,
+            ["0.0 s", "36.3 s", "5 min", "100 min", "3.5 h", "277.8 h"]
+        );
     }
 
     #[test]

@@ -64,6 +64,57 @@ const FIXED: [(&str, Colour); 10] = [
 /// Colours that no method of the paper has: a grey and a dark brown, which differ from the others in lightness too.
 const SPARE: [Colour; 2] = [(0x80, 0x80, 0x80), (0x5C, 0x40, 0x33)];
 
+/// Colours of computed lines, which no method draws, in the order in which a figure names them.
+const COMPUTED: [Colour; 6] = [
+    (0x44, 0x44, 0x44),
+    (0x00, 0x72, 0xB2),
+    (0x00, 0x9E, 0x73),
+    (0xCC, 0x79, 0xA7),
+    (0xD5, 0x5E, 0x00),
+    (0xE6, 0x9F, 0x00),
+];
+
+/// The look of the computed line that is the `index`th of its figure.
+pub fn computed(index: usize, dash: Dash) -> Look {
+    Look {
+        colour: COMPUTED[index % COMPUTED.len()],
+        dash,
+    }
+}
+
+/// A colour as SVG and CSS write it.
+pub fn hex((r, g, b): Colour) -> String {
+    format!("#{r:02X}{g:02X}{b:02X}")
+}
+
+/// The same hue for a dark ground: lightened until it stands out from it. Black becomes white.
+pub fn on_dark(colour: Colour) -> Colour {
+    const ENOUGH: f64 = 0.3;
+    if colour == (0, 0, 0) {
+        return (0xFF, 0xFF, 0xFF);
+    }
+    let lighter = |share: f64| mixed(colour, 255.0, share);
+    (0..=20)
+        .map(|twentieth| lighter(f64::from(twentieth) / 20.0))
+        .find(|&c| luminance(c) >= ENOUGH)
+        .unwrap_or((0xFF, 0xFF, 0xFF))
+}
+
+/// The relative luminance, as WCAG 2 defines it: 0 for black, 1 for white.
+fn luminance((r, g, b): Colour) -> f64 {
+    let linear = |c: u8| match f64::from(c) / 255.0 {
+        c if c <= 0.04045 => c / 12.92,
+        c => ((c + 0.055) / 1.055).powf(2.4),
+    };
+    0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+}
+
+/// `colour` with a share of it replaced by a level of grey.
+fn mixed((r, g, b): Colour, towards: f64, share: f64) -> Colour {
+    let mix = |c: u8| (f64::from(c) + share * (towards - f64::from(c))).round() as u8;
+    (mix(r), mix(g), mix(b))
+}
+
 /// The looks of `methods`, in their order.
 ///
 /// A method of the paper always has its own look. Another one has the look that its name hashes to, or, where a method
@@ -146,9 +197,7 @@ fn rotated<T: Copy>(items: &[T], by: usize) -> Vec<T> {
 fn shaded(colour: Colour, batch: f64) -> Colour {
     let octaves = (batch / 32.0).log2().clamp(-2.0, 1.0);
     let towards = if octaves < 0.0 { 255.0 } else { 0.0 };
-    let share = 0.29 * octaves.abs();
-    let mix = |c: u8| (f64::from(c) + share * (towards - f64::from(c))).round() as u8;
-    (mix(colour.0), mix(colour.1), mix(colour.2))
+    mixed(colour, towards, 0.29 * octaves.abs())
 }
 
 /// FNV-1a: unlike the standard library's hasher, fixed for all time.
@@ -259,6 +308,33 @@ mod tests {
             );
         }
         assert_eq!(assigned, looks(&names));
+    }
+
+    #[test]
+    fn every_colour_stands_out_from_a_dark_ground() {
+        // 4.5 times the ground's luminance is what WCAG asks of text; lines need 3.
+        let ground = luminance((0x16, 0x18, 0x1D));
+        let methods = [
+            "mSGD",
+            "SGD",
+            "Adam",
+            "L4Adam",
+            "L4Mom",
+            "RMSProp",
+            "LMA",
+            "default policy",
+            "x",
+            "L4Adam, batch 64",
+        ];
+        for (method, look) in looks(&methods) {
+            let contrast = (luminance(on_dark(look.colour)) + 0.05) / (ground + 0.05);
+            assert!(contrast >= 4.5, "{method}: {contrast}");
+        }
+        assert_eq!(
+            on_dark((0x56, 0xB4, 0xE9)),
+            (0x56, 0xB4, 0xE9),
+            "light enough"
+        );
     }
 
     #[test]

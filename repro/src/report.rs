@@ -92,7 +92,8 @@ impl Report {
     /// # Errors
     /// If a picture cannot be written, or standard output.
     pub fn finish(mut self) -> Result<()> {
-        let pages: Vec<PathBuf> = Vec::new();
+        let pages = paper_figures::publish(&self.out)
+            .with_context(|| format!("drawing what is in {}", self.out.display()))?;
         for deviation in &self.shared.deviations {
             self.text += &format!("{deviation}\n");
         }

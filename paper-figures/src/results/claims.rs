@@ -8,6 +8,60 @@ use serde_json::{Map, Value};
 
 use super::{Header, Invalid};
 
+/// The paper's claims as this project numbers them, and what each says in a sentence.
+pub const CLAIMS: [(&str, &str); 12] = [
+    (
+        "C1",
+        "Per task, L4 at its default α reaches a lower training loss than the best constant rate of its own base method.",
+    ),
+    (
+        "C2",
+        "L4 adds no measurable run time or memory over its base method.",
+    ),
+    (
+        "C3",
+        "On the regression task L4 drives the loss to machine precision, where mSGD and Adam plateau.",
+    ),
+    (
+        "C4",
+        "LMA converges in far fewer steps, but dearer ones, and the gap widens with size.",
+    ),
+    (
+        "C5",
+        "On MNIST L4Adam reaches a loss of exactly 0 on every batch, and its effective rate then becomes 0.",
+    ),
+    (
+        "C6",
+        "Effective rates move over two or more orders of magnitude within a short time, without instability.",
+    ),
+    (
+        "C7",
+        "MNIST test accuracy is comparable across methods; L4 is near its final accuracy after 10 epochs.",
+    ),
+    (
+        "C8",
+        "On CIFAR-10 effective rates are far steadier; L4Mom's tracks the hand-made schedule for the first 150 epochs; L4 beats \
+         the best constant rates; the default policy wins test accuracy in the end, right after its first drop.",
+    ),
+    (
+        "C9",
+        "On the DNC both L4 variants match or beat the tuned baselines without clipping; L4Mom is the less stable of the two.",
+    ),
+    (
+        "C10",
+        "On Fashion-MNIST L4's training loss is about ten times below the tuned baselines'; more dropout then gains test \
+         accuracy.",
+    ),
+    (
+        "C11",
+        "Smaller batches help L4 on MNIST and the DNC; batch 8 is the DNC's limit.",
+    ),
+    (
+        "C12",
+        "The core update is invariant to affine transforms of the loss.",
+    ),
+];
+
 /// What became of the paper's claims: `claims.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Claims {
@@ -100,9 +154,12 @@ pub struct Part {
     /// What it says.
     #[schemars(length(min = 1))]
     pub what: String,
-    /// Whether that holds here; absent where what was run does not decide it.
+    /// Whether that holds here; absent where the numbers do not decide it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<bool>,
+    /// What was measured, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
 }
 
 impl Claims {

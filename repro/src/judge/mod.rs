@@ -210,6 +210,7 @@ impl Finding {
         let parts = self.parts.into_iter().map(|part| results::Part {
             what: part.what,
             holds: part.holds,
+            evidence: part.evidence,
         });
         results::Claim {
             id: self.claim.to_string(),

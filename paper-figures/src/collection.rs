@@ -1,0 +1,105 @@
+//! The sections of one directory together: the matrix, and a page of all.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Error,
+    document::{Block, Span, html, markdown, plain},
+    files,
+    matrix::{self, Column},
+    section::{Output, Section},
+};
+
+const TITLE: &str = "L4, reproduced: what became of the paper's claims";
+
+/// Sections with results, side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collection {
+    /// The directory that holds the sections' directories.
+    pub folder: PathBuf,
+    /// The sections, in the paper's order.
+    pub sections: Vec<Section>,
+}
+
+impl Collection {
+    /// Reads the sections in `folder`. A file that cannot be read is among the errors; the others are kept.
+    pub fn read(folder: &Path) -> (Self, Vec<Error>) {
+        let mut errors = Vec::new();
+        let folders = files::sections_of(folder).unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        });
+        let mut sections = Vec::new();
+        for folder in &folders {
+            let (section, problems) = Section::read(folder);
+            sections.push(section);
+            errors.extend(problems);
+        }
+        let collection = Self {
+            folder: folder.to_owned(),
+            sections,
+        };
+        (collection, errors)
+    }
+
+    /// The matrix with its legend, for a page from which the sections' pages are at `page` of their names.
+    pub fn matrix(&self, page: impl Fn(&Section) -> String, are_short: bool) -> Vec<Block> {
+        let named: Vec<(String, String)> = self
+            .sections
+            .iter()
+            .map(|s| (s.number(), page(s)))
+            .collect();
+        let columns: Vec<Column<'_>> = self
+            .sections
+            .iter()
+            .zip(&named)
+            .filter_map(|(section, (name, page))| section.column(name, page))
+            .collect();
+        let legend = match are_short {
+            true => matrix::LEGEND,
+            false => {
+                "Dashed, with the word “reduced”: less was run than the paper did, in length, seeds or data."
+            }
+        };
+        vec![
+            Block::Table {
+                title: "The paper's claims, by section".to_owned(),
+                grid: matrix::grid(&columns, are_short),
+            },
+            Block::Text(plain(format!("{} {legend}", matrix::summary(&columns)))),
+        ]
+    }
+
+    /// The directory's `README.md`, which leads to the sections' pages.
+    pub fn index(&self) -> Output {
+        let page = |section: &Section| format!("{}/README.md", section.name);
+        let mut blocks = vec![Block::Heading(1, TITLE.to_owned())];
+        blocks.extend(self.matrix(page, true));
+        blocks.push(Block::Heading(2, "Pages".to_owned()));
+        let link = |section: &Section| {
+            vec![Span::Link {
+                text: section.title(),
+                target: page(section),
+            }]
+        };
+        blocks.push(Block::List(self.sections.iter().map(link).collect()));
+        Output {
+            path: PathBuf::from("README.md"),
+            content: markdown::render(&blocks),
+        }
+    }
+
+    /// One page of everything, the matrix first.
+    pub fn report(&self) -> Output {
+        let mut blocks = vec![Block::Heading(1, TITLE.to_owned())];
+        blocks.extend(self.matrix(|section| format!("#{}", section.name), false));
+        blocks.extend(self.sections.iter().map(|section| Block::Part {
+            anchor: section.name.clone(),
+            blocks: section.page(),
+        }));
+        Output {
+            path: PathBuf::from("report.html"),
+            content: html::page(TITLE, &blocks),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The results of one section, and the page that shows them.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Error, about, caption,
+    document::{Block, Grid, html, markdown, plain},
+    draw,
+    files::{self, Loaded},
+    matrix::Column,
+    results::{Claims, Figure, Header, Parsed, ResultFile, Table},
+};
+
+/// The paper's sections, by the numbers that directories have.
+const TITLES: [(&str, &str); 7] = [
+    ("3", "Experiments"),
+    ("3.1", "Badly conditioned regression"),
+    ("3.2", "MNIST digit recognition"),
+    ("3.3", "ResNets for CIFAR-10 image classification"),
+    ("3.4", "Differential neural computer"),
+    ("3.5", "Fashion MNIST"),
+    ("3.6", "Sweeping over batch sizes"),
+];
+
+/// A file to be written: its path below the directory of what it shows, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where it goes.
+    pub path: PathBuf,
+    /// Its content.
+    pub content: String,
+}
+
+impl Output {
+    fn new(path: impl Into<PathBuf>, content: String) -> Self {
+        Self {
+            path: path.into(),
+            content,
+        }
+    }
+}
+
+/// The results of one directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// Where they were read from.
+    pub folder: PathBuf,
+    /// The directory's name, such as `section3_1`.
+    pub name: String,
+    results: Vec<Loaded>,
+}
+
+impl Section {
+    /// Reads the results directly in `folder`. A file that cannot be read is among the errors; the others are kept.
+    pub fn read(folder: &Path) -> (Self, Vec<Error>) {
+        let mut errors = Vec::new();
+        let paths = files::results_of(folder).unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        });
+        let mut results = Vec::new();
+        for loaded in paths.iter().map(|path| files::load(path)) {
+            match loaded {
+                Ok(loaded) => results.push(loaded),
+                Err(error) => errors.push(error),
+            }
+        }
+        let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let section = Self {
+            folder: folder.to_owned(),
+            name: files::name(&full),
+            results,
+        };
+        (section, errors)
+    }
+
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// A result by its file's name without `.json`.
+    pub fn result(&self, stem: &str) -> Option<&Parsed> {
+        let found = self.results.iter().find(|loaded| loaded.stem == stem);
+        found.map(|loaded| &loaded.file)
+    }
+
+    /// The names of the results.
+    pub fn stems(&self) -> impl Iterator<Item = &str> {
+        self.results.iter().map(|loaded| loaded.stem.as_str())
+    }
+
+    /// The number of the paper's section, or the directory's name where it is named otherwise.
+    pub fn number(&self) -> String {
+        let number = self
+            .name
+            .strip_prefix("section")
+            .map(|rest| rest.replace('_', "."));
+        number.unwrap_or_else(|| self.name.replace('_', " "))
+    }
+
+    /// The heading of the page.
+    pub fn title(&self) -> String {
+        let number = self.number();
+        match TITLES.iter().find(|(known, _)| *known == number) {
+            Some((_, title)) => format!("Section {number}: {title}"),
+            None => number,
+        }
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        self.results.iter().find_map(|loaded| match &loaded.file {
+            Parsed::Claims(claims) => Some(claims),
+            _ => None,
+        })
+    }
+
+    /// The section's column of the matrix, if it has verdicts.
+    pub fn column<'a>(&'a self, name: &'a str, page: &'a str) -> Option<Column<'a>> {
+        let claims = self.claims()?;
+        Some(Column { name, page, claims })
+    }
+
+    /// An SVG a figure and a Markdown file a table.
+    pub fn drawings(&self) -> Vec<Output> {
+        self.results.iter().filter_map(drawing).collect()
+    }
+
+    /// All that is made of the section: drawings and pages.
+    pub fn outputs(&self) -> Vec<Output> {
+        let mut outputs = self.drawings();
+        let blocks = self.page();
+        outputs.push(Output::new("README.md", markdown::render(&blocks)));
+        outputs.push(Output::new(
+            "report.html",
+            html::page(&self.title(), &blocks),
+        ));
+        outputs
+    }
+
+    /// The page: figures, tables, verdicts, then what is to be known about them, once.
+    pub fn page(&self) -> Vec<Block> {
+        let mut blocks = vec![Block::Heading(1, self.title())];
+        for loaded in &self.results {
+            if let Parsed::Figure(figure) = &loaded.file {
+                blocks.push(figure_block(figure, &format!("{}.svg", loaded.stem)));
+            }
+        }
+        for loaded in &self.results {
+            if let Parsed::Table(table) = &loaded.file {
+                blocks.extend(table_blocks(table));
+            }
+        }
+        if let Some(claims) = self.claims() {
+            blocks.push(Block::Heading(2, "The paper's claims".to_owned()));
+            blocks.extend(claims.claims.iter().cloned().map(Block::Finding));
+        }
+        let headers: Vec<&Header> = self
+            .results
+            .iter()
+            .map(|loaded| loaded.file.header())
+            .collect();
+        blocks.extend(about::blocks(&headers));
+        blocks
+    }
+}
+
+/// What is made of one result, if it is more than a part of its section's page.
+pub fn drawing(loaded: &Loaded) -> Option<Output> {
+    match &loaded.file {
+        Parsed::Figure(figure) => Some(Output::new(
+            format!("{}.svg", loaded.stem),
+            draw::sheet(figure),
+        )),
+        Parsed::Table(table) => {
+            let text = markdown::render(&table_blocks(table));
+            Some(Output::new(format!("{}.md", loaded.stem), text))
+        }
+        Parsed::Claims(_) => None,
+    }
+}
+
+/// What stands for a result in a Markdown file from which the figure's SVG is at `path`.
+pub fn excerpt(file: &Parsed, path: &str) -> Vec<Block> {
+    match file {
+        Parsed::Figure(figure) => vec![figure_block(figure, path)],
+        Parsed::Table(table) => table_blocks(table),
+        Parsed::Claims(claims) => claims.claims.iter().cloned().map(Block::Finding).collect(),
+    }
+}
+
+fn figure_block(figure: &Figure, path: &str) -> Block {
+    Block::Figure {
+        title: figure.header.title.clone(),
+        caption: caption::figure(figure),
+        path: path.to_owned(),
+        pieces: draw::pieces(figure),
+    }
+}
+
+/// The table, and below it what the paper has in its place.
+fn table_blocks(table: &Table) -> Vec<Block> {
+    let mut blocks = vec![Block::Table {
+        title: table.header.title.clone(),
+        grid: Grid::of(table),
+    }];
+    if let Some(paper) = &table.header.paper {
+        blocks.push(Block::Text(plain(format!(
+            "The paper: {}.",
+            about::stated(paper)
+        ))));
+    }
+    blocks
+}

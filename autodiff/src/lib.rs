@@ -268,8 +268,6 @@ mod op;
 mod ops;
 pub mod parallel;
 mod params;
-#[allow(unsafe_code)]
-mod real;
 mod shape;
 mod tape;
 #[cfg(test)]
@@ -278,10 +276,10 @@ mod testing;
 pub use error::Error;
 pub use gradcheck::{Gradcheck, GradcheckError, gradcheck};
 pub use graph::{Graph, Var, record};
+pub use kernels::Real;
 pub use memory::Slot;
 pub use op::{Gradient, Gradients, Inputs, Op};
 pub use ops::{BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding};
 pub use params::{GradientVector, Param, Params};
-pub use real::Real;
 pub use shape::{MAX_RANK, Shape};
 pub use tape::{Pass, Tape};

@@ -13,24 +13,25 @@
 //! | buffer | memory: each storage but a parameter has one for its value |
 //! | place | which part of which buffer holds a storage's gradient |
 
-use crate::{Real, Shape};
+use crate::Shape;
 use aligned_vec::{AVec, ConstAlign};
+use num_traits::Zero;
 
 /// A buffer whose start lies on a cache line, so that full vectors never
 /// straddle two.
 pub(crate) type Buffer<T> = AVec<T, ConstAlign<64>>;
 
 /// No elements; allocates nothing.
-pub(crate) fn empty<T: Real>() -> Buffer<T> {
+pub(crate) fn empty<T>() -> Buffer<T> {
     Buffer::new(64)
 }
 
-pub(crate) fn zeros<T: Real>(len: usize) -> Buffer<T> {
+pub(crate) fn zeros<T: Clone + Zero>(len: usize) -> Buffer<T> {
     AVec::from_iter(64, std::iter::repeat_n(T::zero(), len))
 }
 
 /// Zeros in a tensor of this shape, or `None` if memory cannot hold them.
-pub(crate) fn zeros_of<T: Real>(shape: Shape) -> Option<Buffer<T>> {
+pub(crate) fn zeros_of<T: Clone + Zero>(shape: Shape) -> Option<Buffer<T>> {
     let len = shape.elements_in_memory::<T>()?;
     let mut buffer = empty();
     buffer.try_reserve_exact(len).ok()?;

@@ -11,29 +11,37 @@
 //! * `unsafe` stays inside a kernel: the functions exported from here check
 //!   every length before the first pointer is formed.
 
+pub(crate) mod channels;
 mod conv;
 mod elementwise;
 mod gemm;
-pub(crate) mod lanes;
 mod map;
-mod transcendental;
+pub(crate) mod pool;
+mod real;
+mod reduce;
+pub(crate) mod simd;
+pub(crate) mod strided;
 
 pub use conv::{Axis, Conv, Convolution, Wanted};
 #[doc(hidden)]
 pub use conv::{Correlation, Transform, WeightGradient};
+pub use elementwise::Term;
 pub(crate) use elementwise::fill;
-pub use elementwise::{Term, dispatch, squared_distance, squared_norm, sum};
 #[doc(hidden)]
 pub use gemm::Gemm;
 pub use gemm::{Matrix, gemm, gemm_by_matrixmultiply};
-pub use lanes::{Kernel, Lanes, run};
 #[doc(hidden)]
 pub use map::Map;
 pub use map::{
     exp, exp_in_place, sigmoid, sigmoid_in_place, softplus, softplus_in_place, tanh, tanh_in_place,
 };
 #[doc(hidden)]
-pub use transcendental::Format;
+pub use real::Job;
+pub use real::Real;
+pub use reduce::{add_rows, squared_distance, squared_norm, sum};
+#[doc(hidden)]
+pub use simd::transcendental::Format;
+pub use simd::{Kernel, Lanes, dispatch, run};
 
 /// Name of the instruction set that kernels use on this machine, for the
 /// provenance of measurements.

@@ -2,7 +2,7 @@
 //! to, so y is written once.
 
 use super::axes;
-use crate::kernels::{Matrix, Term, dispatch, gemm};
+use crate::kernels::{Matrix, Term, add_rows, gemm};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 #[derive(Default)]
@@ -62,15 +62,7 @@ impl<T: Real> Op<T> for Affine {
             dw.add_product([inputs, batch, outputs], x, dy_matrix);
         }
         if let Some(db) = dx.of(2) {
-            let db = db.zeroed();
-            dispatch(
-                #[inline(always)]
-                || {
-                    for row in dy.chunks_exact(outputs.max(1)) {
-                        db.iter_mut().zip(row).for_each(|(db, &dy)| *db += dy);
-                    }
-                },
-            );
+            add_rows(dy, db.zeroed());
         }
     }
 }

@@ -3,9 +3,8 @@
 //! y = f(a, b), so da += dy · ∂f/∂a, summed over the axes that `a` was stretched
 //! along, and likewise for b.
 
-use crate::kernels::{Term, dispatch, sum};
-use crate::op::Gradient;
-use crate::shape::{Walk, broadcast, stretched_strides};
+use crate::kernels::strided::{Walk, broadcast, broadcast_gradient, stretched_strides};
+use crate::shape;
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 /// A differentiable function of two numbers.
@@ -31,7 +30,7 @@ impl<T: Real, F: Function<T>> Op<T> for Broadcast<F> {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let (a, b) = (inputs[0], inputs[1]);
-        let y = broadcast(a, b).ok_or("the shapes do not broadcast")?;
+        let y = shape::broadcast(a, b).ok_or("the shapes do not broadcast")?;
         self.walk = Walk::new(
             y,
             [
@@ -44,124 +43,18 @@ impl<T: Real, F: Function<T>> Op<T> for Broadcast<F> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (a, b) = (&x[0], &x[1]);
-        let (len, [_, by_a, by_b]) = self.walk.row();
-        dispatch(
-            #[inline(always)]
-            || {
-                self.walk.rows(
-                    #[inline(always)]
-                    |[y_at, a_at, b_at]| {
-                        let y = &mut y[y_at..][..len];
-                        with_constant_strides!(by_a, by_b, |A, B| {
-                            let (a, b) = (row::<A, T>(a, a_at, len), row::<B, T>(b, b_at, len));
-                            for (i, y) in y.iter_mut().enumerate() {
-                                *y = F::value(a[i * A], b[i * B]);
-                            }
-                        })
-                    },
-                )
-            },
-        );
+        broadcast(&self.walk, [&x[0], &x[1]], y, F::value);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let operands = (&x[0], &x[1]);
         if let Some(da) = dx.of(0) {
-            accumulate(&self.walk, 1, da, dy, operands, F::by_a);
+            broadcast_gradient(&self.walk, 1, da.parts(), dy, operands, F::by_a);
         }
         if let Some(db) = dx.of(1) {
-            accumulate(&self.walk, 2, db, dy, operands, F::by_b);
+            broadcast_gradient(&self.walk, 2, db.parts(), dy, operands, F::by_b);
         }
     }
-}
-
-/// Runs `$body` with the strides along a row as constants, for the compiler to
-/// vectorise. They are 0 (stretched) or 1: all axes after a row's have extent 1.
-macro_rules! with_constant_strides {
-    ($by_a:expr, $by_b:expr, |$A:ident, $B:ident| $body:block) => {
-        with_constant_strides! { ($by_a, $by_b), $A, $B, $body, (0, 0) (0, 1) (1, 0) (1, 1) }
-    };
-    ($strides:expr, $A:ident, $B:ident, $body:block, $(($a:literal, $b:literal))*) => {
-        match $strides {
-            $(($a, $b) => {
-                const $A: usize = $a;
-                const $B: usize = $b;
-                $body
-            })*
-            _ => unreachable!("a stride along a row is 0 or 1"),
-        }
-    };
-}
-use with_constant_strides;
-
-/// The elements of an operand in one row: one if it is stretched along it.
-#[inline(always)]
-fn row<const STRIDE: usize, T>(x: &[T], at: usize, len: usize) -> &[T] {
-    &x[at..][..if STRIDE == 0 { 1 } else { len }]
-}
-
-/// Adds dy · derivative(a, b) to the gradient of operand `which` of the walk.
-#[inline(always)]
-fn accumulate<T: Real>(
-    walk: &Walk<3>,
-    which: usize,
-    gradient: Gradient<T>,
-    dy: &[T],
-    (a, b): (&[T], &[T]),
-    derivative: impl Fn(T, T) -> T,
-) {
-    let (len, strides @ [_, by_a, by_b]) = walk.row();
-    // An operand that is not stretched gets one term for each element.
-    let (g, term) = gradient.parts();
-    let overwrite = g.len() == dy.len() && term == Term::First;
-    if term == Term::First && !overwrite {
-        g.fill(T::zero());
-    }
-    dispatch(
-        #[inline(always)]
-        || {
-            walk.rows(
-                #[inline(always)]
-                |at @ [y_at, a_at, b_at]| {
-                    let dy = &dy[y_at..][..len];
-                    with_constant_strides!(by_a, by_b, |A, B| {
-                        let (a, b) = (row::<A, T>(a, a_at, len), row::<B, T>(b, b_at, len));
-                        let terms = dy.iter().enumerate().map(
-                            #[inline(always)]
-                            |(i, &dy)| dy * derivative(a[i * A], b[i * B]),
-                        );
-                        if strides[which] == 0 {
-                            g[at[which]] += sum_of(terms);
-                            return;
-                        }
-                        let g = g[at[which]..][..len].iter_mut().zip(terms);
-                        if overwrite {
-                            g.for_each(|(g, term)| *g = term);
-                        } else {
-                            g.for_each(|(g, term)| *g += term);
-                        }
-                    })
-                },
-            )
-        },
-    );
-}
-
-/// Σ terms, through blocks that the compiler vectorises, in an order fixed by
-/// their number alone.
-#[inline(always)]
-fn sum_of<T: Real>(mut terms: impl ExactSizeIterator<Item = T>) -> T {
-    let mut total = T::zero();
-    let mut block = [T::zero(); 64];
-    while terms.len() > 0 {
-        let n = terms.len().min(block.len());
-        for (place, term) in block.iter_mut().zip(terms.by_ref().take(n)) {
-            *place = term;
-        }
-        total += sum(&block[..n]);
-    }
-    total
 }
 
 macro_rules! function {
@@ -171,15 +64,12 @@ macro_rules! function {
         #[allow(unused_variables)]
         impl<T: Real> Function<T> for $trait {
             const NAME: &'static str = stringify!($method);
-            #[inline(always)]
             fn value($a: T, $b: T) -> T {
                 $value
             }
-            #[inline(always)]
             fn by_a($a: T, $b: T) -> T {
                 $by_a
             }
-            #[inline(always)]
             fn by_b($a: T, $b: T) -> T {
                 $by_b
             }

@@ -78,22 +78,13 @@ impl<T: Real> Op<T> for Dropout<T> {
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         self.draw_mask();
         let terms = x[0].iter().zip(self.mask.iter());
-        fill(
-            y,
-            terms.map(
-                #[inline(always)]
-                |(&x, &m)| m * x,
-            ),
-        );
+        fill(y, terms.map(|(&x, &m)| m * x));
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
         let terms = dy.iter().zip(self.mask.iter());
-        dx.add(terms.map(
-            #[inline(always)]
-            |(&dy, &m)| m * dy,
-        ));
+        dx.add(terms.map(|(&dy, &m)| m * dy));
     }
 }
 

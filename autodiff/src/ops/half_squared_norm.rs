@@ -26,10 +26,7 @@ impl<T: Real> Op<T> for HalfSquaredNorm {
         let scale = dy[0];
         for i in 0..x.len() {
             if let Some(dx) = dx.of(i) {
-                dx.add(x[i].iter().map(
-                    #[inline(always)]
-                    |&w| scale * w,
-                ));
+                dx.add(x[i].iter().map(|&w| scale * w));
             }
         }
     }

@@ -4,7 +4,7 @@
 //! dx += dy at the first of the window's largest elements, in row-major order.
 
 use super::axes;
-use crate::kernels::{Term, dispatch};
+use crate::kernels::pool::{Image, Windows};
 use crate::memory::{Buffer, empty, zeros};
 use crate::parallel::{chunks_of, for_each};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
@@ -14,112 +14,6 @@ struct MaxPool<T> {
     /// By element of y: which of the window's elements it is, for the derivative. A
     /// number of the type of y, so that both are compared and moved in step.
     argmax: Buffer<T>,
-}
-
-/// Where the windows of a batch of images lie.
-#[derive(Clone, Copy, Default)]
-struct Windows {
-    window: usize,
-    stride: usize,
-    batch: usize,
-    input: Image,
-    output: Image,
-}
-
-/// The extents of one image, channels innermost.
-#[derive(Clone, Copy, Default)]
-struct Image {
-    height: usize,
-    width: usize,
-    channels: usize,
-}
-
-impl Image {
-    fn elements(self) -> usize {
-        self.height * self.width * self.channels
-    }
-}
-
-impl Windows {
-    /// Calls `f` with the start of every pixel of y, and of its window in x.
-    #[inline(always)]
-    fn pixels(&self, mut f: impl FnMut(usize, usize)) {
-        let Self {
-            stride,
-            input,
-            output,
-            ..
-        } = *self;
-        for i in 0..output.height {
-            for j in 0..output.width {
-                let pixel = i * output.width + j;
-                let corner = i * stride * input.width + j * stride;
-                f(pixel * input.channels, corner * input.channels);
-            }
-        }
-    }
-
-    /// Distance of the k-th element of a window from its first.
-    #[inline(always)]
-    fn offset(&self, k: usize) -> usize {
-        (k / self.window * self.input.width + k % self.window) * self.input.channels
-    }
-
-    /// Whether every element of x is in exactly one window.
-    #[inline(always)]
-    fn tiles(&self) -> bool {
-        let Self { window, input, .. } = *self;
-        self.stride == window
-            && input.height.is_multiple_of(window)
-            && input.width.is_multiple_of(window)
-    }
-
-    #[inline(always)]
-    fn pool<T: Real>(&self, x: &[T], y: &mut [T], argmax: &mut [T]) {
-        let channels = self.input.channels;
-        self.pixels(
-            #[inline(always)]
-            |pixel, corner| {
-                let y = &mut y[pixel..][..channels];
-                let argmax = &mut argmax[pixel..][..channels];
-                y.copy_from_slice(&x[corner..][..channels]);
-                argmax.fill(T::zero());
-                for k in 1..self.window * self.window {
-                    let number = T::of(k as f64);
-                    let x = &x[corner + self.offset(k)..][..channels];
-                    for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
-                        // The first NaN wins: nothing is larger than it.
-                        let larger = (x > *y) | (x.is_nan() & !y.is_nan());
-                        *y = if larger { x } else { *y };
-                        *argmax = if larger { number } else { *argmax };
-                    }
-                }
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn unpool<T: Real>(&self, argmax: &[T], dy: &[T], dx: &mut [T], term: Term) {
-        let channels = self.input.channels;
-        let overwrite = term == Term::First && self.tiles();
-        if term == Term::First && !overwrite {
-            dx.fill(T::zero());
-        }
-        self.pixels(
-            #[inline(always)]
-            |pixel, corner| {
-                let (argmax, dy) = (&argmax[pixel..][..channels], &dy[pixel..][..channels]);
-                for k in 0..self.window * self.window {
-                    let number = T::of(k as f64);
-                    let dx = &mut dx[corner + self.offset(k)..][..channels];
-                    for ((dx, &argmax), &dy) in dx.iter_mut().zip(argmax).zip(dy) {
-                        let share = if argmax == number { dy } else { T::zero() };
-                        *dx = if overwrite { share } else { *dx + share };
-                    }
-                }
-            },
-        );
-    }
 }
 
 impl<T: Real> Op<T> for MaxPool<T> {
@@ -166,10 +60,7 @@ impl<T: Real> Op<T> for MaxPool<T> {
         let (from, to) = (windows.input.elements(), windows.output.elements());
         let images = (chunks_of(y, to), chunks_of(&mut self.argmax, to));
         for_each(windows.batch, images, |image, (y, argmax)| {
-            dispatch(
-                #[inline(always)]
-                || windows.pool(&x[image * from..][..from], y, argmax),
-            );
+            windows.pool(&x[image * from..][..from], y, argmax);
         });
     }
 
@@ -181,10 +72,7 @@ impl<T: Real> Op<T> for MaxPool<T> {
         for_each(windows.batch, chunks_of(values, from), |image, values| {
             let of_image = image * to..(image + 1) * to;
             let (argmax, dy) = (&self.argmax[of_image.clone()], &dy[of_image]);
-            dispatch(
-                #[inline(always)]
-                || windows.unpool(argmax, dy, values, term),
-            );
+            windows.unpool(argmax, dy, values, term);
         });
     }
 }

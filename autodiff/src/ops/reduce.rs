@@ -3,8 +3,7 @@
 //! y = c · Σ x over the reduced axes, with c = 1 (sum) or 1/count (mean); so
 //! dx += c · dy, stretched back along them.
 
-use crate::kernels::dispatch;
-use crate::shape::Walk;
+use crate::kernels::strided::{Walk, add_stretched, reduce};
 use crate::{Gradients, Inputs, MAX_RANK, Op, Real, Shape, Var};
 
 struct Reduce {
@@ -59,53 +58,15 @@ impl<T: Real> Op<T> for Reduce {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (len, [_, along]) = self.walk.row();
-        let x = &x[0];
-        y.fill(T::zero());
-        dispatch(
-            #[inline(always)]
-            || {
-                self.walk.rows(
-                    #[inline(always)]
-                    |[x_at, y_at]| {
-                        let row = &x[x_at..][..len];
-                        if along == 0 {
-                            y[y_at] += crate::kernels::sum(row);
-                        } else {
-                            for (y, &x) in y[y_at..].iter_mut().zip(row) {
-                                *y += x;
-                            }
-                        }
-                    },
-                )
-            },
-        );
+        reduce(&self.walk, &x[0], y);
         let scale = T::of(1.0 / self.count as f64);
         y.iter_mut().for_each(|y| *y *= scale);
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
-        let dx = dx.zeroed();
-        let (len, [_, along]) = self.walk.row();
         let scale = T::of(1.0 / self.count as f64);
-        dispatch(
-            #[inline(always)]
-            || {
-                self.walk.rows(
-                    #[inline(always)]
-                    |[x_at, y_at]| {
-                        let row = dx[x_at..][..len].iter_mut();
-                        if along == 0 {
-                            let dy = scale * dy[y_at];
-                            row.for_each(|dx| *dx += dy);
-                        } else {
-                            row.zip(&dy[y_at..]).for_each(|(dx, &dy)| *dx += scale * dy);
-                        }
-                    },
-                )
-            },
-        );
+        add_stretched(&self.walk, scale, dy, dx.zeroed());
     }
 }
 

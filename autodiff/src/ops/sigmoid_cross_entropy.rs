@@ -31,24 +31,15 @@ impl<T: Real> Op<T> for SigmoidCrossEntropy<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        fill(
-            &mut self.scratch,
-            x[0].iter().map(
-                #[inline(always)]
-                |x| -x.abs(),
-            ),
-        );
+        fill(&mut self.scratch, x[0].iter().map(|x| -x.abs()));
         kernels::softplus_in_place(&mut self.scratch);
         let terms = x[0].iter().zip(&x[1]).zip(self.scratch.iter());
         fill(
             y,
-            terms.map(
-                #[inline(always)]
-                |((&x, &t), &rest)| {
-                    let positive = if x < T::zero() { T::zero() } else { x };
-                    (positive - x * t) + rest
-                },
-            ),
+            terms.map(|((&x, &t), &rest)| {
+                let positive = if x < T::zero() { T::zero() } else { x };
+                (positive - x * t) + rest
+            }),
         );
     }
 
@@ -56,16 +47,16 @@ impl<T: Real> Op<T> for SigmoidCrossEntropy<T> {
         let (logits, targets) = (&x[0], &x[1]);
         if let Some(dx) = dx.of(0) {
             kernels::sigmoid(logits, &mut self.scratch);
-            dx.add(self.scratch.iter().zip(targets).zip(dy).map(
-                #[inline(always)]
-                |((&p, &t), &dy)| dy * (p - t),
-            ));
+            dx.add(
+                self.scratch
+                    .iter()
+                    .zip(targets)
+                    .zip(dy)
+                    .map(|((&p, &t), &dy)| dy * (p - t)),
+            );
         }
         if let Some(dt) = dx.of(1) {
-            dt.add(logits.iter().zip(dy).map(
-                #[inline(always)]
-                |(&x, &dy)| -dy * x,
-            ));
+            dt.add(logits.iter().zip(dy).map(|(&x, &dy)| -dy * x));
         }
     }
 }

@@ -28,10 +28,7 @@ impl<T: Real> Op<T> for Softplus<T> {
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
         kernels::sigmoid(&x[0], &mut self.slope);
-        dx.add(self.slope.iter().zip(dy).map(
-            #[inline(always)]
-            |(&slope, &dy)| dy * slope,
-        ));
+        dx.add(self.slope.iter().zip(dy).map(|(&slope, &dy)| dy * slope));
     }
 }
 

@@ -27,16 +27,10 @@ impl<T: Real> Op<T> for SquaredError {
         let scale = T::of(2.0) * dy[0];
         let differences = || x[0].iter().zip(&x[1]);
         if let Some(da) = dx.of(0) {
-            da.add(differences().map(
-                #[inline(always)]
-                |(&a, &b)| scale * (a - b),
-            ));
+            da.add(differences().map(|(&a, &b)| scale * (a - b)));
         }
         if let Some(db) = dx.of(1) {
-            db.add(differences().map(
-                #[inline(always)]
-                |(&a, &b)| scale * (b - a),
-            ));
+            db.add(differences().map(|(&a, &b)| scale * (b - a)));
         }
     }
 }

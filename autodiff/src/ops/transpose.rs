@@ -2,7 +2,7 @@
 //!
 //! dx is dy permuted back.
 
-use crate::shape::Walk;
+use crate::kernels::strided::{Walk, gather, scatter_add};
 use crate::{Gradients, Inputs, MAX_RANK, Op, Real, Shape, Var};
 
 struct Permute {
@@ -36,24 +36,12 @@ impl<T: Real> Op<T> for Permute {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (len, [step, _]) = self.walk.row();
-        let x = &x[0];
-        self.walk.rows(|[x_at, y_at]| {
-            for (i, y) in y[y_at..][..len].iter_mut().enumerate() {
-                *y = x[x_at + i * step];
-            }
-        });
+        gather(&self.walk, &x[0], y);
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
-        let dx = dx.zeroed();
-        let (len, [step, _]) = self.walk.row();
-        self.walk.rows(|[x_at, y_at]| {
-            for (i, &dy) in dy[y_at..][..len].iter().enumerate() {
-                dx[x_at + i * step] += dy;
-            }
-        });
+        scatter_add(&self.walk, dy, dx.zeroed());
     }
 }
 

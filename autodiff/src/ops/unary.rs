@@ -17,7 +17,6 @@ trait Function<T>: Send + 'static {
     /// f′(x), given also y = f(x), through which it is often cheaper.
     fn derivative(&self, x: T, y: T) -> T;
     /// dy · f′(x).
-    #[inline(always)]
     fn chain(&self, x: T, y: T, dy: T) -> T
     where
         T: Real,
@@ -45,23 +44,13 @@ impl<T: Real, F: Function<T>> Op<T> for Map<F> {
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
         let terms = x[0].iter().zip(y).zip(dy);
-        dx.add(terms.map(
-            #[inline(always)]
-            |((&x, &y), &dy)| self.0.chain(x, y, dy),
-        ));
+        dx.add(terms.map(|((&x, &y), &dy)| self.0.chain(x, y, dy)));
     }
 }
 
 /// y = f(x) by a loop over f.
-#[inline(always)]
 fn each<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T) {
-    fill(
-        y,
-        x.iter().map(
-            #[inline(always)]
-            move |&x| f(x),
-        ),
-    );
+    fill(y, x.iter().map(move |&x| f(x)));
 }
 
 /// Functions without constants, their values either `each` by an expression or `all` by
@@ -73,7 +62,6 @@ macro_rules! function {
             all |x, y| each(
                 x,
                 y,
-                #[inline(always)]
                 |$x| $value,
             ),
             |$dx, $y| $derivative
@@ -89,7 +77,6 @@ macro_rules! function {
                 $values
             }
 
-            #[inline(always)]
             #[allow(unused_variables)]
             fn derivative(&self, $dx: T, $y: T) -> T {
                 $derivative
@@ -156,18 +143,12 @@ impl<T: Real> Function<T> for Clamp<T> {
 
     fn values(&self, x: &[T], y: &mut [T]) {
         let Self { low, high } = *self;
-        each(
-            x,
-            y,
-            #[inline(always)]
-            move |x| {
-                let x = if x < low { low } else { x };
-                if x > high { high } else { x }
-            },
-        );
+        each(x, y, move |x| {
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
+        });
     }
 
-    #[inline(always)]
     fn derivative(&self, x: T, y: T) -> T {
         if x == y { T::one() } else { T::zero() }
     }
@@ -196,12 +177,10 @@ macro_rules! function_with_constant {
                 each(
                     x,
                     y,
-                    #[inline(always)]
                     move |$x| $value,
                 );
             }
 
-            #[inline(always)]
             #[allow(unused_variables)]
             fn derivative(&self, $x: T, _: T) -> T {
                 let $c = self.0;
@@ -209,7 +188,6 @@ macro_rules! function_with_constant {
             }
 
             $(
-                #[inline(always)]
                 fn chain(&self, _: T, _: T, $dy: T) -> T {
                     let $c = self.0;
                     $chain

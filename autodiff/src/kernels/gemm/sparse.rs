@@ -14,8 +14,8 @@
 //! that is not finite reaches the bias, which nothing multiplies.
 
 use super::{Gemm, KC, Matrix, PACK_FROM, Panel, Tile};
-use crate::Real;
-use crate::kernels::lanes::{Kernel, Lanes};
+use crate::kernels::Real;
+use crate::kernels::simd::{Kernel, Lanes};
 use std::ops::Range;
 
 /// Rows of a strip of A.
@@ -231,7 +231,7 @@ impl<T: Real, const M: usize, const V: usize> Kernel<T> for SparseProduct<T, M, 
 mod tests {
     use super::*;
     use crate::kernels::Term;
-    use crate::kernels::lanes::testing::on_every_level;
+    use crate::kernels::simd::testing::on_every_level;
 
     /// The product without skipping.
     struct Dense<'a, T>(Gemm<'a, T>);

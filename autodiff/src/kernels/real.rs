@@ -1,8 +1,10 @@
 //! The element types.
 
-use crate::kernels::{
-    Correlation, Format, Gemm, Kernel, Lanes, Map, Transform, WeightGradient, lanes,
-};
+use super::conv::{Correlation, Transform, WeightGradient};
+use super::gemm::Gemm;
+use super::map::Map;
+use super::simd::transcendental::Format;
+use super::simd::{self, Kernel, Lanes};
 use crate::memory::{Buffer, zeros};
 use num_traits::{Float, NumAssign};
 use std::cell::RefCell;
@@ -10,7 +12,7 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
 /// An element of a tensor: `f32` to train, `f64` to check gradients and to run
-/// the badly conditioned regression of section 3.1.
+/// badly conditioned problems in.
 ///
 /// Sealed: the kernels are written for these two types.
 pub trait Real:
@@ -48,26 +50,10 @@ pub trait Real:
     #[doc(hidden)]
     fn with_scratch<R>(f: impl FnOnce(&mut Buffer<Self>) -> R) -> R;
 
-    /// Runs a matrix product. Not generic in the implementations, so that its kernels
-    /// are compiled once, with this crate, and not again with every crate that uses it.
+    /// Runs a kernel. Not generic in the kernels, so that they are compiled once, with this
+    /// crate, and not again with every crate that uses it.
     #[doc(hidden)]
-    fn run_gemm(product: Gemm<'_, Self>);
-
-    /// Applies a function to a slice. Not generic, as `run_gemm`.
-    #[doc(hidden)]
-    fn run_map(map: Map<'_, Self>);
-
-    /// Runs a convolution of one image. Not generic, as `run_gemm`.
-    #[doc(hidden)]
-    fn run_correlation(correlation: Correlation<'_, Self>);
-
-    /// Adds the weight gradient of one image. Not generic, as `run_gemm`.
-    #[doc(hidden)]
-    fn run_weight_gradient(gradient: WeightGradient<'_, Self>);
-
-    /// Transforms the tiles of one image. Not generic, as `run_gemm`.
-    #[doc(hidden)]
-    fn run_transform(transform: Transform<'_, Self>);
+    fn run(job: Job<'_, Self>);
 
     /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
     ///
@@ -85,6 +71,16 @@ pub trait Real:
         beta: Self,
         c: (*mut Self, isize, isize),
     );
+}
+
+/// A kernel with its operands.
+#[doc(hidden)]
+pub enum Job<'a, T> {
+    Gemm(Gemm<'a, T>),
+    Map(Map<'a, T>),
+    Correlation(Correlation<'a, T>),
+    WeightGradient(WeightGradient<'a, T>),
+    Transform(Transform<'a, T>),
 }
 
 mod sealed {
@@ -123,24 +119,14 @@ macro_rules! real {
                 SCRATCH.with_borrow_mut(f)
             }
 
-            fn run_gemm(product: Gemm<'_, Self>) {
-                lanes::run(product);
-            }
-
-            fn run_map(map: Map<'_, Self>) {
-                lanes::run(map);
-            }
-
-            fn run_correlation(correlation: Correlation<'_, Self>) {
-                lanes::run(correlation);
-            }
-
-            fn run_weight_gradient(gradient: WeightGradient<'_, Self>) {
-                lanes::run(gradient);
-            }
-
-            fn run_transform(transform: Transform<'_, Self>) {
-                lanes::run(transform);
+            fn run(job: Job<'_, Self>) {
+                match job {
+                    Job::Gemm(product) => simd::run(product),
+                    Job::Map(map) => simd::run(map),
+                    Job::Correlation(correlation) => simd::run(correlation),
+                    Job::WeightGradient(gradient) => simd::run(gradient),
+                    Job::Transform(transform) => simd::run(transform),
+                }
             }
 
             unsafe fn matrixmultiply(

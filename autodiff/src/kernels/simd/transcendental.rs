@@ -28,8 +28,8 @@
 //! ln(1 + f), on these intervals; Remez's algorithm gave them. They are wrong by less than
 //! 2⁻³⁰ in `f32` and 2⁻⁵⁹ in `f64`, so that what is left is rounding: the tests of `map.rs` measure it.
 
-use super::lanes::Lanes;
-use crate::Real;
+use super::Lanes;
+use crate::kernels::Real;
 
 /// What the functions need to know about the format of an element.
 pub trait Format: Sized + 'static {
@@ -137,7 +137,7 @@ fn reduced_exp<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> (L::Register, 
 
 /// eˣ.
 #[inline(always)]
-pub(super) fn exp<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
+pub(in crate::kernels) fn exp<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
     let [lowest, highest] = T::EXP.map(|x| lanes.splat(x));
     let x = lanes.min(highest, lanes.max(lowest, x));
     let (m, n) = reduced_exp(lanes, x);
@@ -152,7 +152,7 @@ fn exp_neg_abs<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
 
 /// 1/(1 + e⁻ˣ).
 #[inline(always)]
-pub(super) fn sigmoid<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
+pub(in crate::kernels) fn sigmoid<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
     let (zero, one) = (lanes.splat(T::zero()), lanes.splat(T::one()));
     let t = exp_neg_abs(lanes, x);
     lanes.div(lanes.select_less(x, zero, t, one), lanes.add(one, t))
@@ -160,7 +160,7 @@ pub(super) fn sigmoid<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Regi
 
 /// tanh x.
 #[inline(always)]
-pub(super) fn tanh<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
+pub(in crate::kernels) fn tanh<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
     let (one, two) = (lanes.splat(T::one()), lanes.splat(T::of(2.0)));
     let minus_two = lanes.splat(T::of(-2.0));
     let a = lanes.min(lanes.splat(T::TANH), lanes.copysign(x, one));
@@ -194,7 +194,7 @@ fn ln_1p<T: Real, L: Lanes<T>>(lanes: L, t: L::Register) -> L::Register {
 
 /// ln(1 + eˣ).
 #[inline(always)]
-pub(super) fn softplus<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
+pub(in crate::kernels) fn softplus<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
     let positive = lanes.max(lanes.splat(T::zero()), x);
     lanes.add(positive, ln_1p(lanes, exp_neg_abs(lanes, x)))
 }

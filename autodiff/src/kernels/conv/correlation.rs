@@ -1,0 +1,229 @@
+//! The kernel of the forward pass and of the input gradient.
+
+use super::PANEL;
+use super::tiles::{Ahead, limit, strip};
+use crate::kernels::Real;
+use crate::kernels::Term;
+use crate::kernels::simd::{Kernel, Lanes};
+
+/// Most pixels of a forward tile.
+const PIXELS: usize = 8;
+/// Registers across a tile.
+pub(super) const NV: usize = 2;
+
+/// One image's y[i, j] = Σ over kernel rows r and k < `inner` of
+/// x[i·x_row + j·x_pixel + r·kernel_row + k] · panels[r·inner + k], a vector of `channels`.
+pub struct Correlation<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) x_row: usize,
+    pub(super) x_pixel: usize,
+    pub(super) kernel_rows: usize,
+    pub(super) kernel_row: usize,
+    pub(super) inner: usize,
+    pub(super) panels: &'a [T],
+    pub(super) y: &'a mut [T],
+    pub(super) y_row: usize,
+    pub(super) y_pixel: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) channels: usize,
+    pub(super) term: Term,
+    /// A bias, to which the sums are added before what is negative becomes 0.
+    pub(super) bias_relu: Option<&'a [T]>,
+    /// What is read next.
+    pub(super) ahead: &'a [T],
+}
+
+impl<T: Real> Correlation<'_, T> {
+    pub(super) fn check(&self) {
+        let last = |row: usize, pixel: usize| (self.rows - 1) * row + (self.columns - 1) * pixel;
+        assert!(self.rows > 0 && self.columns > 0, "conv: no pixels");
+        let depth = self.kernel_rows * self.inner;
+        if depth > 0 {
+            let x = last(self.x_row, self.x_pixel) + (self.kernel_rows - 1) * self.kernel_row;
+            assert!(x + self.inner <= self.x.len(), "conv: reads beyond x");
+        }
+        let y = last(self.y_row, self.y_pixel) + self.channels;
+        assert!(y <= self.y.len(), "conv: writes beyond y");
+        let panels = depth * self.channels.next_multiple_of(PANEL);
+        assert!(panels <= self.panels.len(), "conv: reads beyond the panels");
+        let bias = self.bias_relu.map_or(self.channels, |bias| bias.len());
+        assert_eq!(bias, self.channels, "conv: length of the bias");
+    }
+}
+
+impl<T: Real> Kernel<T> for Correlation<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        self.check();
+        let y = self.y.as_mut_ptr();
+        for channel in (0..self.channels).step_by(NV * L::WIDTH) {
+            let channels = (NV * L::WIDTH).min(self.channels - channel);
+            let registers = channels.div_ceil(L::WIDTH);
+            let pixels = strip(self.columns, limit::<T, L>(PIXELS, registers));
+            let whole = self.columns / pixels * pixels;
+            let ahead = Ahead::of(self.ahead, self.rows * (whole / pixels));
+            for (columns, pixels) in [
+                (0..whole, pixels),
+                (whole..self.columns, self.columns - whole),
+            ] {
+                if columns.is_empty() {
+                    continue;
+                }
+                let tiles = Tiles {
+                    x: self.x.as_ptr().wrapping_add(columns.start * self.x_pixel),
+                    x_row: self.x_row,
+                    x_pixel: self.x_pixel,
+                    kernel_rows: self.kernel_rows,
+                    kernel_row: self.kernel_row,
+                    inner: self.inner,
+                    panels: self.panels.as_ptr(),
+                    y: y.wrapping_add(columns.start * self.y_pixel + channel),
+                    y_row: self.y_row,
+                    y_pixel: self.y_pixel,
+                    rows: self.rows,
+                    columns: columns.len(),
+                    channel,
+                    channels,
+                    term: self.term,
+                    bias: self.bias_relu.map(|bias| bias[channel..].as_ptr()),
+                    ahead: if channel == 0 && columns.start == 0 {
+                        ahead
+                    } else {
+                        Ahead::nothing()
+                    },
+                };
+                // SAFETY: `check` has compared what rows, columns and channels reach with
+                // the slices.
+                unsafe { tiles.run(lanes, pixels, registers) }
+            }
+        }
+    }
+}
+
+/// The tiles of some columns and channels of an image: as [`Correlation`], from the first of
+/// these on.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles<T> {
+    pub(super) x: *const T,
+    pub(super) x_row: usize,
+    pub(super) x_pixel: usize,
+    pub(super) kernel_rows: usize,
+    pub(super) kernel_row: usize,
+    pub(super) inner: usize,
+    pub(super) panels: *const T,
+    pub(super) y: *mut T,
+    pub(super) y_row: usize,
+    pub(super) y_pixel: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) channel: usize,
+    pub(super) channels: usize,
+    pub(super) term: Term,
+    pub(super) bias: Option<*const T>,
+    /// Fetched once a tile.
+    pub(super) ahead: Ahead<T>,
+}
+
+impl<T: Real> Tiles<T> {
+    /// Runs the kernel compiled for this number of pixels and registers.
+    ///
+    /// # Safety
+    /// What [`Correlation`]'s formula reads and writes for these rows, columns and channels
+    /// is readable and writable. `pixels` divides `columns` and is 1 to [`PIXELS`];
+    /// `registers`, 1 or 2, hold the channels.
+    #[inline(always)]
+    pub(super) unsafe fn run<L: Lanes<T>>(self, lanes: L, pixels: usize, registers: usize) {
+        macro_rules! pick {
+            ($($p:literal)*) => {
+                match (pixels, registers) {
+                    $(($p, 1) => lanes.call(Pixels::<T, $p, 1>(self)),
+                      ($p, _) => lanes.call(Pixels::<T, $p, NV>(self)),)*
+                    _ => unreachable!("a tile has 1 to 8 pixels"),
+                }
+            };
+        }
+        pick!(1 2 3 4 5 6 7 8)
+    }
+}
+
+/// Tiles of P pixels by V registers of channels.
+///
+/// Built by [`Tiles::run`] only, whose contract `run` relies on.
+pub(super) struct Pixels<T, const P: usize, const V: usize>(pub(super) Tiles<T>);
+
+impl<T: Real, const P: usize, const V: usize> Kernel<T> for Pixels<T, P, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        if const { P > limit::<T, L>(PIXELS, V) } {
+            unreachable!("the tile does not fit the registers");
+        }
+        let job = self.0;
+        let mut ahead = job.ahead;
+        let zero = lanes.splat(T::zero());
+        let depth = job.kernel_rows * job.inner;
+        let pixels: [usize; P] = std::array::from_fn(|p| p * job.x_pixel);
+        let panels: [*const T; V] = std::array::from_fn(|v| {
+            let channel = job.channel + v * L::WIDTH;
+            let start = channel / PANEL * depth * PANEL + channel % PANEL;
+            job.panels.wrapping_add(start)
+        });
+        let full = lanes.first(L::WIDTH);
+        let tail = lanes.first(job.channels - (V - 1) * L::WIDTH);
+        let mask = |v| if v + 1 < V { full } else { tail };
+        let mut start = [zero; V];
+        if let Some(bias) = job.bias {
+            for (v, start) in start.iter_mut().enumerate() {
+                // SAFETY: the bias has the channels of the mask.
+                *start = unsafe { lanes.load_masked(mask(v), bias.add(v * L::WIDTH)) };
+            }
+        }
+        for i in 0..job.rows {
+            for j in (0..job.columns).step_by(P) {
+                ahead.fetch();
+                let mut sums = [start; P];
+                let x = job.x.wrapping_add(i * job.x_row + j * job.x_pixel);
+                let mut weights = panels;
+                for r in 0..job.kernel_rows {
+                    let mut x = x.wrapping_add(r * job.kernel_row);
+                    for _ in 0..job.inner {
+                        let mut w = [zero; V];
+                        for (w, weights) in w.iter_mut().zip(&mut weights) {
+                            // SAFETY: row r·inner + k of the panels.
+                            *w = unsafe { lanes.load(*weights) };
+                            *weights = weights.wrapping_add(PANEL);
+                        }
+                        for (sums, &pixel) in sums.iter_mut().zip(&pixels) {
+                            // SAFETY: element k under row r of the kernel, for this pixel.
+                            let x = lanes.splat(unsafe { *x.add(pixel) });
+                            for v in 0..V {
+                                sums[v] = lanes.mul_add(x, w[v], sums[v]);
+                            }
+                        }
+                        x = x.wrapping_add(1);
+                    }
+                }
+                let y = job.y.wrapping_add(i * job.y_row + j * job.y_pixel);
+                for (p, sums) in sums.into_iter().enumerate() {
+                    for (v, mut sum) in sums.into_iter().enumerate() {
+                        // SAFETY: the channels of the mask of pixel (i, j + p) of y.
+                        unsafe {
+                            let y = y.add(p * job.y_pixel + v * L::WIDTH);
+                            if job.term == Term::Further {
+                                sum = lanes.add(lanes.load_masked(mask(v), y), sum);
+                            }
+                            if job.bias.is_some() {
+                                sum = lanes.max(zero, sum);
+                            }
+                            lanes.store_masked(mask(v), y, sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

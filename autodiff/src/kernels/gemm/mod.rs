@@ -1,0 +1,363 @@
+//! Matrix products, `C = A·B` and `C += A·B`, each operand plain or transposed.
+//!
+//! Goto & van de Geijn, *Anatomy of High-Performance Matrix Multiplication*
+//! (2008), cut down to the shapes of training steps: tens of rows, at most a few
+//! thousand columns. The loops, from the outside in, with Goto's names:
+//!
+//! ```text
+//! for p in 0..k by KC            loop 4: a block of the inner dimension
+//!   for j in 0..n by NC          loop 5: of B, KC × NC is packed: stays in L2
+//!     for j in NC by NR          loop 2: a panel of it, KC × NR: stays in L1
+//!       for i in 0..m by MR      loop 1: a strip of A, MR × KC, read in place
+//!         tile                   MR × NR of C in registers, KC rank-1 updates
+//! ```
+//!
+//! Five departures from the paper, each measured:
+//! * **A is not packed.** A rank-1 update broadcasts MR single elements of A; a
+//!   broadcast from memory costs a load port either way, and the MR rows (or,
+//!   transposed, one row) stay in L1 for the whole strip.
+//! * **Loop 5 is inside loop 4**, so that packing streams along whole rows of B,
+//!   which the hardware prefetches.
+//! * **B is packed only when it is read again**, that is for at least
+//!   [`PACK_FROM`] strips of A, or when it is transposed. The regression task
+//!   (10×6 by 6×1000) reads B twice: packing would cost as much as the product.
+//! * **Long dot products have a kernel of their own.** Where A is plain, B is
+//!   transposed and C is small (weight gradients of the regression task: 10×1000
+//!   by 1000×6) both operands are contiguous along k, and vectors run along k.
+//! * **Zeros are skipped** where half of A or more is exactly 0, as in images of digits and
+//!   behind a ReLU: [`sparse`].
+//!
+//! Without SIMD the product goes to `matrixmultiply`, whose portable kernel the
+//! compiler vectorises for the baseline of the target.
+
+mod dots;
+mod pack;
+mod sparse;
+mod tile;
+
+use super::simd::{Kernel, Lanes};
+use super::{Job, Term};
+use crate::kernels::Real;
+use crate::memory::Buffer;
+use dots::Dots;
+use pack::{Panel, blocks, pack};
+use tile::Tile;
+
+/// Most rows of a block of B: a packed panel of KC × 3 registers, 30 KiB, is of the
+/// size of L1, and the next one arrives while it is used.
+const KC: usize = 160;
+/// Registers across a tile.
+const NV: usize = 3;
+/// Size of a packed block of B: half of a 1 MiB L2.
+const NC_BYTES: usize = 512 << 10;
+/// Strips of A from which on packing a panel of B pays.
+const PACK_FROM: usize = 3;
+/// Shortest inner dimension for the dot-product kernel.
+const DOT_FROM: usize = 64;
+/// Largest C, in elements, for the dot-product kernel.
+const DOT_UP_TO: usize = 256;
+
+/// A row-major matrix operand, taken as it lies or transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    transposed: bool,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// The matrix as stored.
+    pub fn plain(data: &'a [T]) -> Self {
+        Self {
+            data,
+            transposed: false,
+        }
+    }
+
+    /// The transpose of what is stored.
+    pub fn transposed(data: &'a [T]) -> Self {
+        Self {
+            data,
+            transposed: true,
+        }
+    }
+
+    /// Plain or transposed, as `transposed` says.
+    pub fn new(data: &'a [T], transposed: bool) -> Self {
+        Self { data, transposed }
+    }
+
+    /// (row stride, column stride) of this operand as a `rows × columns` matrix.
+    fn strides(&self, rows: usize, columns: usize) -> (usize, usize) {
+        if self.transposed {
+            (1, rows)
+        } else {
+            (columns, 1)
+        }
+    }
+}
+
+/// `c = a·b` or `c += a·b`, with a: m×k, b: k×n, c: m×n row-major.
+///
+/// # Panics
+/// If a slice's length is not that of its matrix.
+pub fn gemm<T: Real>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: &mut [T],
+    term: Term,
+) {
+    let product = Gemm::new(m, k, n, a, b, c, term);
+    if m > 0 && n > 0 {
+        T::run(Job::Gemm(product));
+    }
+}
+
+/// As [`gemm`], by `matrixmultiply`: what [`gemm`] does without SIMD, and what it is
+/// measured against.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_by_matrixmultiply<T: Real>(
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<T>,
+    b: Matrix<T>,
+    c: &mut [T],
+    term: Term,
+) {
+    Gemm::new(m, k, n, a, b, c, term).portable();
+}
+
+/// A product with its operands, checked.
+pub struct Gemm<'a, T> {
+    m: usize,
+    k: usize,
+    n: usize,
+    a: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    c: &'a mut [T],
+    term: Term,
+}
+
+impl<T: Real> Kernel<T> for Gemm<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        if L::WIDTH == 1 {
+            self.portable();
+        } else if !self.a.transposed
+            && self.b.transposed
+            && self.k >= DOT_FROM
+            && self.m * self.n <= DOT_UP_TO
+        {
+            self.dots(lanes);
+        } else if self.mostly_zeros() {
+            self.skipping_zeros(lanes);
+        } else {
+            self.dense(lanes);
+        }
+    }
+}
+
+impl<'a, T: Real> Gemm<'a, T> {
+    fn new(
+        m: usize,
+        k: usize,
+        n: usize,
+        a: Matrix<'a, T>,
+        b: Matrix<'a, T>,
+        c: &'a mut [T],
+        term: Term,
+    ) -> Self {
+        assert_eq!(a.data.len(), m * k, "gemm: length of a ({m}×{k})");
+        assert_eq!(b.data.len(), k * n, "gemm: length of b ({k}×{n})");
+        assert_eq!(c.len(), m * n, "gemm: length of c ({m}×{n})");
+        Self {
+            m,
+            k,
+            n,
+            a,
+            b,
+            c,
+            term,
+        }
+    }
+
+    fn portable(self) {
+        let (rsa, csa) = self.a.strides(self.m, self.k);
+        let (rsb, csb) = self.b.strides(self.k, self.n);
+        let beta = if self.term == Term::Further {
+            T::one()
+        } else {
+            T::zero()
+        };
+        // SAFETY: `new` checked the lengths that these sizes and strides reach;
+        // `c` is borrowed mutably, so it overlaps neither operand.
+        unsafe {
+            T::matrixmultiply(
+                self.m,
+                self.k,
+                self.n,
+                (self.a.data.as_ptr(), rsa as isize, csa as isize),
+                (self.b.data.as_ptr(), rsb as isize, csb as isize),
+                beta,
+                (self.c.as_mut_ptr(), self.n as isize, 1),
+            );
+        }
+    }
+
+    /// The product by all elements of A, in the register tiles of the instruction set.
+    #[inline(always)]
+    fn dense<L: Lanes<T>>(self, lanes: L) {
+        match (L::REGISTERS >= 32, L::WIDTH) {
+            (true, 16) => self.blocks::<L, 8, 48>(lanes),
+            (true, _) => self.blocks::<L, 8, 24>(lanes),
+            (false, 8) => self.blocks::<L, 4, 24>(lanes),
+            (false, _) => self.blocks::<L, 4, 12>(lanes),
+        }
+    }
+
+    /// Loops 4 to 1 of the module's drawing, B packed or, where it is read too seldom
+    /// for that to pay, in place.
+    #[inline(always)]
+    fn blocks<L: Lanes<T>, const MR: usize, const NR: usize>(mut self, lanes: L) {
+        debug_assert_eq!(NR, NV * L::WIDTH);
+        if self.b.transposed || self.m.div_ceil(MR) >= PACK_FROM {
+            return self.packed::<L, MR, NR, false>(lanes);
+        }
+        for j in (0..self.n).step_by(NR) {
+            let panel = Panel {
+                // Not sliced: with k = 0 there is no row to point into.
+                start: self.b.data.as_ptr().wrapping_add(j),
+                stride: self.n,
+                columns: j..self.n.min(j + NR),
+                inner: 0..self.k,
+            };
+            self.strips::<L, MR>(lanes, &panel);
+        }
+    }
+
+    #[inline(always)]
+    fn packed<L: Lanes<T>, const MR: usize, const NR: usize, const SKIP_ZEROS: bool>(
+        mut self,
+        lanes: L,
+    ) {
+        T::with_scratch(
+            #[inline(always)]
+            |scratch| self.packed_in::<L, MR, NR, SKIP_ZEROS>(lanes, scratch),
+        );
+    }
+
+    #[inline(always)]
+    fn packed_in<L: Lanes<T>, const MR: usize, const NR: usize, const SKIP_ZEROS: bool>(
+        &mut self,
+        lanes: L,
+        scratch: &mut Buffer<T>,
+    ) {
+        let (k, n) = (self.k, self.n);
+        let nc = (NC_BYTES / (KC * size_of::<T>()) / NR * NR).min(n.next_multiple_of(NR));
+        let block = blocks(k).map(|inner| inner.len()).max().unwrap_or(0);
+        if scratch.len() < block * nc {
+            scratch.resize(block * nc, T::zero());
+        }
+        for inner in blocks(k) {
+            let kc = inner.len();
+            for j in (0..n).step_by(nc) {
+                let columns = j..n.min(j + nc);
+                pack::<T, NR>(
+                    &mut scratch[..kc * nc],
+                    &self.b,
+                    (k, n),
+                    inner.clone(),
+                    columns.clone(),
+                );
+                for (i, panel) in (0..columns.len()).step_by(NR).enumerate() {
+                    let panel = Panel {
+                        start: scratch[i * kc * NR..].as_ptr(),
+                        stride: NR,
+                        columns: j + panel..columns.end.min(j + panel + NR),
+                        inner: inner.clone(),
+                    };
+                    if SKIP_ZEROS {
+                        self.sparse_strips(lanes, &panel);
+                    } else {
+                        self.strips::<L, MR>(lanes, &panel);
+                    }
+                }
+            }
+            self.term = Term::Further;
+        }
+    }
+
+    /// Loop 1: all strips of A against one panel of B.
+    #[inline(always)]
+    fn strips<L: Lanes<T>, const MR: usize>(&mut self, lanes: L, panel: &Panel<T>) {
+        let rows_of_strip = self.m.div_ceil(self.m.div_ceil(MR));
+        for i in (0..self.m).step_by(rows_of_strip) {
+            let rows = rows_of_strip.min(self.m - i);
+            // SAFETY: the tile's rows i.., the panel's columns and its inner range lie inside
+            // the matrices whose lengths `new` checked; a packed panel holds a row of NR
+            // elements for each inner index.
+            unsafe { self.tile(panel, i).product(lanes, rows) }
+        }
+    }
+
+    /// The tile of C at row i and the panel's columns.
+    #[inline(always)]
+    fn tile(&mut self, panel: &Panel<T>, i: usize) -> Tile<T> {
+        let (rsa, csa) = self.a.strides(self.m, self.k);
+        let a = self.a.data.as_ptr();
+        Tile {
+            k: panel.inner.len(),
+            // Not sliced: with k = 0 there is no column to point into.
+            a: a.wrapping_add(i * rsa + panel.inner.start * csa),
+            row_stride_a: rsa,
+            column_stride_a: csa,
+            b: panel.start,
+            row_stride_b: panel.stride,
+            c: self.c[i * self.n + panel.columns.start..].as_mut_ptr(),
+            row_stride_c: self.n,
+            columns: panel.columns.len(),
+            term: self.term,
+        }
+    }
+
+    /// Vectors along k: every element of C is a dot product of two rows.
+    #[inline(always)]
+    fn dots<L: Lanes<T>>(self, lanes: L) {
+        const ROWS: usize = 5;
+        const COLUMNS: usize = 3;
+        let Gemm {
+            m,
+            k,
+            n,
+            a,
+            b,
+            c,
+            term,
+        } = self;
+        for i in (0..m).step_by(ROWS) {
+            for j in (0..n).step_by(COLUMNS) {
+                let dots = Dots {
+                    k,
+                    a: a.data[i * k..].as_ptr(),
+                    b: b.data[j * k..].as_ptr(),
+                    c: c[i * n + j..].as_mut_ptr(),
+                    row_stride_c: n,
+                    term,
+                };
+                // SAFETY: rows i.. of a and j.. of b (stored as n×k) exist, each of
+                // length k: `new` checked both lengths.
+                unsafe { dots.product(lanes, ROWS.min(m - i), COLUMNS.min(n - j)) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Blocks of B, packed into panels.
+
+use super::{KC, Matrix};
+use crate::kernels::Real;
+use std::ops::Range;
+
+/// The inner dimension in blocks of equal size, lest the last be a sliver; one of them, empty,
+/// if k = 0.
+#[inline(always)]
+pub(super) fn blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
+    let block = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
+    (0..k.max(1))
+        .step_by(block)
+        .map(move |p| p..k.min(p + block))
+}
+
+/// NR columns of B, in place or packed.
+pub(super) struct Panel<T> {
+    pub(super) start: *const T,
+    /// From one row to the next.
+    pub(super) stride: usize,
+    /// Which columns of B, at most NR.
+    pub(super) columns: Range<usize>,
+    /// Which rows of B.
+    pub(super) inner: Range<usize>,
+}
+
+/// Packs a block of B, `inner` × `columns`, into panels of NR columns, row after row; the
+/// last panel is padded to NR columns, with whatever was there.
+#[inline(always)]
+pub(super) fn pack<T: Real, const NR: usize>(
+    panels: &mut [T],
+    b: &Matrix<T>,
+    (k, n): (usize, usize),
+    inner: Range<usize>,
+    columns: Range<usize>,
+) {
+    let kc = inner.len();
+    if b.transposed {
+        for (j, column) in columns.enumerate() {
+            let panel = &mut panels[j / NR * NR * kc..];
+            let column = &b.data[column * k..][inner.clone()];
+            for (row, &x) in panel.chunks_exact_mut(NR).zip(column) {
+                row[j % NR] = x;
+            }
+        }
+        return;
+    }
+    for (row, p) in inner.enumerate() {
+        let (whole, rest) = b.data[p * n..][columns.clone()].as_chunks::<NR>();
+        for (panel, elements) in panels.chunks_exact_mut(NR * kc).zip(whole) {
+            panel[row * NR..][..NR].copy_from_slice(elements);
+        }
+        if let Some(last) = panels.chunks_exact_mut(NR * kc).nth(whole.len()) {
+            last[row * NR..][..rest.len()].copy_from_slice(rest);
+        }
+    }
+}

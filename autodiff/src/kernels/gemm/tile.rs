@@ -1,0 +1,115 @@
+//! The register tile: rank-1 updates of a few rows and registers of C.
+
+use super::NV;
+use crate::kernels::Real;
+use crate::kernels::Term;
+use crate::kernels::simd::{Kernel, Lanes};
+
+/// One register tile of C and the strips of A and B that it is the product of.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<T> {
+    pub(super) k: usize,
+    pub(super) a: *const T,
+    pub(super) row_stride_a: usize,
+    pub(super) column_stride_a: usize,
+    pub(super) b: *const T,
+    pub(super) row_stride_b: usize,
+    pub(super) c: *mut T,
+    pub(super) row_stride_c: usize,
+    pub(super) columns: usize,
+    pub(super) term: Term,
+}
+
+impl<T: Real> Tile<T> {
+    /// Runs the kernel compiled for this number of rows and registers.
+    ///
+    /// # Safety
+    /// `a` is readable at `i·row_stride_a + p·column_stride_a` for i < `rows`,
+    /// p < k; `b` at `p·row_stride_b + j` and `c` writable at
+    /// `i·row_stride_c + j` for j < columns; 1 <= rows <= 8 and
+    /// 1 <= columns <= NV registers.
+    #[inline(always)]
+    pub(super) unsafe fn product<L: Lanes<T>>(self, lanes: L, rows: usize) {
+        macro_rules! pick {
+            ($($m:literal)*) => {
+                match (rows, self.columns.div_ceil(L::WIDTH)) {
+                    $(($m, 1) => lanes.call(Product::<T, $m, 1>(self)),
+                      ($m, 2) => lanes.call(Product::<T, $m, 2>(self)),
+                      ($m, _) => lanes.call(Product::<T, $m, NV>(self)),)*
+                    _ => unreachable!("a strip has 1 to 8 rows"),
+                }
+            };
+        }
+        pick!(1 2 3 4 5 6 7 8)
+    }
+
+    /// Stores the registers of a tile, or adds them to what is there.
+    ///
+    /// # Safety
+    /// `c` is writable at `i·row_stride_c + j` for i < M and j < columns, which are more than
+    /// V − 1 registers and at most V.
+    #[inline(always)]
+    pub(super) unsafe fn store<L: Lanes<T>, const M: usize, const V: usize>(
+        self,
+        lanes: L,
+        c: [[L::Register; V]; M],
+    ) {
+        let full = lanes.first(L::WIDTH);
+        let tail = lanes.first(self.columns - (V - 1) * L::WIDTH);
+        for (i, sums) in c.into_iter().enumerate() {
+            for (v, mut sum) in sums.into_iter().enumerate() {
+                let mask = if v + 1 < V { full } else { tail };
+                // SAFETY: row i of the tile of c, masked to its columns.
+                unsafe {
+                    let p = self.c.add(i * self.row_stride_c + v * L::WIDTH);
+                    if self.term == Term::Further {
+                        sum = lanes.add(lanes.load_masked(mask, p), sum);
+                    }
+                    lanes.store_masked(mask, p, sum);
+                }
+            }
+        }
+    }
+}
+
+/// A tile of M rows by V registers: k rank-1 updates held in registers.
+///
+/// Built by [`Tile::product`] only, whose contract `run` relies on.
+pub(super) struct Product<T, const M: usize, const V: usize>(pub(super) Tile<T>);
+
+impl<T: Real, const M: usize, const V: usize> Kernel<T> for Product<T, M, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let tile = self.0;
+        let tail = lanes.first(tile.columns - (V - 1) * L::WIDTH);
+        let mut c = [[lanes.splat(T::zero()); V]; M];
+        let (mut a, mut b) = (tile.a, tile.b);
+        for _ in 0..tile.k {
+            let mut row = [lanes.splat(T::zero()); V];
+            for (v, register) in row.iter_mut().enumerate() {
+                // SAFETY: the columns of row p of b; the last register is masked to them.
+                *register = unsafe {
+                    let p = b.add(v * L::WIDTH);
+                    if v + 1 < V {
+                        lanes.load(p)
+                    } else {
+                        lanes.load_masked(tail, p)
+                    }
+                };
+            }
+            for (i, sums) in c.iter_mut().enumerate() {
+                // SAFETY: element (i, p) of a, i < M.
+                let x = lanes.splat(unsafe { *a.add(i * tile.row_stride_a) });
+                for v in 0..V {
+                    sums[v] = lanes.mul_add(x, row[v], sums[v]);
+                }
+            }
+            a = a.wrapping_add(tile.column_stride_a);
+            b = b.wrapping_add(tile.row_stride_b);
+        }
+        // SAFETY: the caller's: M rows of c and the tile's columns.
+        unsafe { tile.store(lanes, c) }
+    }
+}

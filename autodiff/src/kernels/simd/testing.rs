@@ -1,0 +1,41 @@
+//! Runs a kernel on every instruction set that the machine has.
+
+use super::*;
+
+/// Calls `check` with the name of each instruction set and a way to run
+/// kernels on it.
+pub(crate) fn on_every_level(mut check: impl FnMut(&str, Level)) {
+    check("portable", Level::Portable);
+    #[cfg(target_arch = "x86_64")]
+    match Arch::new() {
+        Arch::V4(_) => {
+            check("AVX2", Level::Avx2(Avx2(())));
+            check("AVX-512", Level::Avx512(Avx512(())));
+        }
+        Arch::V3(_) => check("AVX2", Level::Avx2(Avx2(()))),
+        _ => {}
+    }
+}
+
+/// One of the machine's instruction sets.
+#[derive(Clone, Copy)]
+pub(crate) enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Level {
+    /// Runs `kernel` on this instruction set.
+    pub(crate) fn run<T: Real, K: Kernel<T>>(self, kernel: K) -> K::Output {
+        match self {
+            Level::Portable => kernel.run(Portable),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(lanes) => T::lanes_call(lanes, kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(lanes) => T::lanes_call(lanes, kernel),
+        }
+    }
+}

@@ -43,7 +43,7 @@ impl Collection {
     }
 
     /// The matrix with its legend, for a page from which the sections' pages are at `page` of their names.
-    pub fn matrix(&self, page: impl Fn(&Section) -> String, are_short: bool) -> Vec<Block> {
+    pub fn matrix(&self, page: impl Fn(&Section) -> String, legend: &str) -> Vec<Block> {
         let named: Vec<(String, String)> = self
             .sections
             .iter()
@@ -55,16 +55,10 @@ impl Collection {
             .zip(&named)
             .filter_map(|(section, (name, page))| section.column(name, page))
             .collect();
-        let legend = match are_short {
-            true => matrix::LEGEND,
-            false => {
-                "Dashed, with the word “reduced”: less was run than the paper did, in length, seeds or data."
-            }
-        };
         vec![
             Block::Table {
                 title: "The paper's claims, by section".to_owned(),
-                grid: matrix::grid(&columns, are_short),
+                grid: matrix::grid(&columns),
             },
             Block::Text(plain(format!("{} {legend}", matrix::summary(&columns)))),
         ]
@@ -74,7 +68,7 @@ impl Collection {
     pub fn index(&self) -> Output {
         let page = |section: &Section| format!("{}/README.md", section.name);
         let mut blocks = vec![Block::Heading(1, TITLE.to_owned())];
-        blocks.extend(self.matrix(page, true));
+        blocks.extend(self.matrix(page, matrix::LEGEND_OF_SIGNS));
         blocks.push(Block::Heading(2, "Pages".to_owned()));
         let link = |section: &Section| {
             vec![Span::Link {
@@ -92,7 +86,10 @@ impl Collection {
     /// One page of everything, the matrix first.
     pub fn report(&self) -> Output {
         let mut blocks = vec![Block::Heading(1, TITLE.to_owned())];
-        blocks.extend(self.matrix(|section| format!("#{}", section.name), false));
+        blocks.extend(self.matrix(
+            |section| format!("#{}", section.name),
+            matrix::LEGEND_OF_WORDS,
+        ));
         blocks.extend(self.sections.iter().map(|section| Block::Part {
             anchor: section.name.clone(),
             blocks: section.page(),

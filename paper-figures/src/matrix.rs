@@ -5,10 +5,14 @@ use crate::{
     results::{CLAIMS, Claim, Claims, Verdict},
 };
 
-/// What the signs mean, for a reader who sees nothing else.
-pub const LEGEND: &str = "● reproduced, ◐ partly, ○ not reproduced, – untested; no sign: the section does not bear on the \
-                          claim. In italics and with the word “reduced”: less was run than the paper did, in length, seeds or \
-                          data.";
+/// What the signs of a Markdown page mean, for a reader who sees nothing else.
+pub const LEGEND_OF_SIGNS: &str = "● reproduced, ◐ partly, ○ not reproduced, – untested; no sign: the section does not bear on \
+                                   the claim. In italics and with the word “reduced”: less was run than the paper did, in \
+                                   length, seeds or data.";
+
+/// What the frames of an HTML page mean.
+pub const LEGEND_OF_WORDS: &str =
+    "Dashed, with the word “reduced”: less was run than the paper did, in length, seeds or data.";
 
 /// The verdicts of one section.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +25,8 @@ pub struct Column<'a> {
     pub claims: &'a Claims,
 }
 
-/// The matrix, with signs or, where there is room, with words.
-pub fn grid(columns: &[Column<'_>], are_short: bool) -> Grid {
+/// The matrix.
+pub fn grid(columns: &[Column<'_>]) -> Grid {
     let mut rows: Vec<(&str, &str)> = CLAIMS.to_vec();
     for claim in columns.iter().flat_map(|column| &column.claims.claims) {
         if !rows.iter().any(|(id, _)| *id == claim.id) {
@@ -34,10 +38,7 @@ pub fn grid(columns: &[Column<'_>], are_short: bool) -> Grid {
     Grid {
         headings,
         is_number: vec![false; 2 + columns.len()],
-        rows: rows
-            .iter()
-            .map(|row| self::row(*row, columns, are_short))
-            .collect(),
+        rows: rows.iter().map(|row| self::row(*row, columns)).collect(),
     }
 }
 
@@ -52,20 +53,20 @@ fn heading(column: &Column<'_>) -> Line {
     }
 }
 
-fn row((id, text): (&str, &str), columns: &[Column<'_>], are_short: bool) -> Vec<Line> {
+fn row((id, text): (&str, &str), columns: &[Column<'_>]) -> Vec<Line> {
     let cells = columns.iter().map(|column| {
         let own = column.claims.claims.iter().filter(|claim| claim.id == id);
-        cell(&own.collect::<Vec<_>>(), are_short)
+        cell(&own.collect::<Vec<_>>())
     });
     [plain(id), plain(text)].into_iter().chain(cells).collect()
 }
 
 /// The verdicts on one claim in one section; each names its task only where there are several.
-fn cell(claims: &[&Claim], is_short: bool) -> Line {
+fn cell(claims: &[&Claim]) -> Line {
     let badge = |claim: &&Claim| {
         Span::Badge(Badge {
             task: claim.task.clone().filter(|_| claims.len() > 1),
-            is_short,
+            is_short: true,
             ..Badge::of(claim)
         })
     };
@@ -88,7 +89,7 @@ pub fn terminal(sections: &[(&str, &Claims)]) -> String {
         claims,
     };
     let columns: Vec<Column<'_>> = sections.iter().map(column).collect();
-    let mut grid = grid(&columns, true);
+    let mut grid = grid(&columns);
     // The claims' sentences are too long to stand beside the verdicts.
     grid.headings.remove(1);
     grid.is_number.remove(1);
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn every_claim_has_a_row_and_every_section_a_column() {
         let sections = sections();
-        let text = markdown::table(&grid(&columns(&sections), true));
+        let text = markdown::table(&grid(&columns(&sections)));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2 + 12);
         assert_eq!(

@@ -89,7 +89,7 @@ pub fn hex((r, g, b): Colour) -> String {
 
 /// The same hue for a dark ground: lightened until it stands out from it. Black becomes white.
 pub fn on_dark(colour: Colour) -> Colour {
-    const ENOUGH: f64 = 0.3;
+    const ENOUGH: f64 = 0.22;
     if colour == (0, 0, 0) {
         return (0xFF, 0xFF, 0xFF);
     }

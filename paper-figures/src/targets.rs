@@ -10,7 +10,7 @@ use crate::{
     collection::Collection,
     document::{Block, markdown},
     files::{self, Loaded},
-    readme,
+    matrix, readme,
     results::Parsed,
     section::{self, Output, Section},
 };
@@ -215,7 +215,7 @@ impl Targets {
                 let page = self.place(&section.folder).join("README.md");
                 relative(folder, &full(&page))
             };
-            return Ok(collection.matrix(page, true));
+            return Ok(collection.matrix(page, matrix::LEGEND_OF_SIGNS));
         }
         let (file, at) = self.find(key)?;
         let svg = relative(

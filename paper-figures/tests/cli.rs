@@ -24,7 +24,8 @@ fn results() -> (TempDir, PathBuf) {
         folder.path().join("README.md"),
         "# Title\n\n<!-- generated: section3_1/table2 -->\nold\n<!-- /generated -->\n\n\
          <!--generated:section3_1/figure3-->\n<!-- /generated -->\n\n\
-         <!-- generated: section3_1/claims -->\n<!-- /generated -->\nend\n",
+         <!-- generated: section3_1/claims -->\n<!-- /generated -->\n\n\
+         <!-- generated: matrix -->\n<!-- /generated -->\nend\n",
     )
     .expect("written");
     (folder, section)
@@ -67,6 +68,9 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// What is made of [`results`] in the section's folder.
+const MADE: [&str; 4] = ["README.md", "figure3.svg", "report.html", "table2.md"];
+
 #[test]
 fn without_arguments_the_reference_is_drawn_and_named() {
     let (folder, section) = results();
@@ -76,14 +80,18 @@ fn without_arguments_the_reference_is_drawn_and_named() {
     assert_eq!(
         names(&section),
         [
+            "README.md",
             "claims.json",
-            "claims.md",
             "figure3.json",
-            "figure3.png",
             "figure3.svg",
+            "report.html",
             "table2.json",
             "table2.md"
         ]
+    );
+    assert_eq!(
+        names(&folder.path().join("repro/reference")),
+        ["README.md", "report.html", "section3_1"]
     );
 }
 
@@ -111,9 +119,10 @@ fn out_keeps_the_sections_apart() {
     let (folder, section) = results();
     let (code, said) = run(folder.path(), &["repro/reference", "--out", "a/b"]);
     assert_eq!(code, 0, "{said}");
+    assert_eq!(names(&folder.path().join("a/b/section3_1")), MADE);
     assert_eq!(
-        names(&folder.path().join("a/b/section3_1")),
-        ["claims.md", "figure3.png", "figure3.svg", "table2.md"]
+        names(&folder.path().join("a/b")),
+        ["README.md", "report.html", "section3_1"]
     );
     assert_eq!(names(&section).len(), 3, "nothing beside the results");
 }
@@ -130,18 +139,117 @@ fn tables_and_claims_are_rendered() {
         "| L4Mom\\* | 96 | 8,210 ± 1,203 (n = 3; 2/5 not reached) | (1.50 ± 0.20)×10⁻⁵ |",
         "| LMA\\* | 384 | 12.4 ± 1.1 | – (n = 0; 4/5 not reached; 1/5 diverged) |",
         "| a\\|b | – | 17 | 0.15 |",
-        "Deviations from the protocol: Made-up numbers, for a test.",
     ] {
         assert!(
             table.lines().any(|l| l == line),
             "expected {line}, found {table}"
         );
     }
-    let claims = fs::read_to_string(section.join("claims.md")).expect("claims");
+}
+
+#[test]
+fn a_page_has_everything_and_says_once_what_is_common() {
+    let (folder, section) = results();
+    run(folder.path(), &[]);
+    let page = fs::read_to_string(section.join("README.md")).expect("a page");
+    for part in [
+        "# Section 3.1: Badly conditioned regression\n",
+        "[![Three-layer perceptron on MNIST](figure3.svg)](figure3.svg)\n",
+        "| L4Adam\\* | 96 | 2,341 ± 311 |",
+        "**C3** reproduced: L4 reaches machine precision\n",
+        "**C4** *partly on regression (reduced: 3 of 5 seeds)*: LMA needs far fewer steps\n",
+        "- **does not hold:** dearer ones. As dear.",
+        "- Made-up numbers, for a test.\n",
+        "| mSGD | learning_rate 0.0005 |",
+    ] {
+        assert!(page.contains(part), "expected {part}, found {page}");
+    }
+    for once in [
+        "Made-up numbers",
+        "commit 0123456789",
+        "Training time, summed over all runs: 23.4 s.",
+    ] {
+        assert_eq!(page.matches(once).count(), 1, "{once}");
+    }
     assert!(
-        claims.contains("| C4 | LMA needs far fewer steps | partly | made up |"),
-        "{claims}"
+        !page.contains("12.3"),
+        "how long the last command took says nothing"
     );
+}
+
+#[test]
+fn a_report_is_whole_in_itself() {
+    let (folder, section) = results();
+    let (code, said) = run(folder.path(), &["--report", "repro/reference"]);
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "wrote repro/reference/report.html\n")
+    );
+    assert_eq!(names(&section).len(), 3, "nothing else is written");
+    let page =
+        fs::read_to_string(folder.path().join("repro/reference/report.html")).expect("a page");
+    let place = |what: &str| page.find(what).unwrap_or_else(|| panic!("expected {what}"));
+    assert!(place("<table class=\"matrix\">") < place("<section id=\"section3_1\">"));
+    assert!(place("<a href=\"#section3_1\">3.1</a>") < place("<svg "));
+    assert!(page.contains("class=\"badge partly reduced\""));
+    for external in ["<script", "<link", "<img", "src=", "url("] {
+        assert!(!page.contains(external), "{external}");
+    }
+    let outside = page.matches("http").count() - page.matches("http://www.w3.org/2000/svg").count();
+    assert_eq!(outside, 0, "no address but the name of SVG");
+}
+
+#[test]
+fn publishing_a_section_writes_beside_its_results() {
+    let (_folder, section) = results();
+    fs::write(section.join(".figure9.svg.tmp"), "half").expect("written");
+    let paths = paper_figures::publish(&section).expect("published");
+    assert_eq!(paths.last(), Some(&section.join("report.html")));
+    let mut made: Vec<_> = paths
+        .iter()
+        .map(|p| p.strip_prefix(&section).expect("inside"))
+        .collect();
+    made.sort();
+    assert_eq!(made, MADE.map(Path::new));
+    assert!(
+        !names(&section).contains(&".figure9.svg.tmp".to_owned()),
+        "a killed run's file is gone"
+    );
+
+    fs::write(section.join("figure4.json"), "{}").expect("written");
+    let error = paper_figures::publish(&section)
+        .expect_err("a broken file")
+        .to_string();
+    assert!(
+        error.contains("figure4.json: ") && error.contains("missing field `id`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_file_is_checked() {
+    let (folder, section) = results();
+    run(folder.path(), &[]);
+    let check = || run(folder.path(), &["repro/reference", "--check"]);
+    assert_eq!(check(), (0, String::new()));
+    for path in [
+        section.join("figure3.svg"),
+        section.join("README.md"),
+        section.join("../README.md"),
+    ] {
+        let text = fs::read_to_string(&path).expect("there");
+        fs::write(&path, format!("{text} ")).expect("written");
+        let (code, said) = check();
+        assert_eq!(code, 1);
+        assert!(
+            said.contains("out of date") && said.lines().count() == 1,
+            "{said}"
+        );
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(check().0, 1, "{}", path.display());
+        fs::write(&path, text).expect("written");
+    }
+    assert_eq!(check().0, 0);
 }
 
 #[test]
@@ -154,7 +262,7 @@ fn a_bad_file_is_named_and_the_good_ones_are_drawn() {
     assert_eq!(errors.len(), 2, "{said}");
     assert!(errors[0].contains("figure4.json: expected JSON"), "{said}");
     assert!(errors[1].contains("missing.json: cannot read it"), "{said}");
-    assert!(section.join("figure3.png").is_file() && section.join("table2.md").is_file());
+    assert!(section.join("figure3.svg").is_file() && section.join("table2.md").is_file());
     assert!(!section.join("figure4.svg").exists());
 }
 
@@ -177,7 +285,11 @@ fn an_unwritable_place_is_named_and_leaves_nothing_behind() {
 #[test]
 fn usage_errors_are_exit_code_2() {
     let (folder, _) = results();
-    for arguments in [&["--check"][..], &["--no-such-option"], &["--out"]] {
+    for arguments in [
+        &["--no-such-option"][..],
+        &["--out"],
+        &["--schema", "--check"],
+    ] {
         assert_eq!(run(folder.path(), arguments).0, 2, "{arguments:?}");
     }
 }
@@ -208,37 +320,37 @@ fn the_readme_is_brought_up_to_date_once_and_checked() {
     assert_eq!(code, 0, "{said}");
     let text = fs::read_to_string(&readme).expect("a README");
     assert!(text.contains("| L4Adam\\* | 96 | 2,341 ± 311 |"), "{text}");
-    let link = "[![Three-layer perceptron on MNIST](repro/reference/section3_1/figure3.png)]\
+    let link = "[![Three-layer perceptron on MNIST](repro/reference/section3_1/figure3.svg)]\
                 (repro/reference/section3_1/figure3.svg)";
     assert!(text.contains(link), "{text}");
     assert!(
-        text.contains("n = 5") && text.contains("commit 0123456789"),
+        text.contains("n = 5") && !text.contains("commit 0123456789"),
         "{text}"
     );
+    let matrix = "|  | Claim | [3.1](repro/reference/section3_1/README.md) |";
+    assert!(text.contains(matrix), "{text}");
     assert!(
-        text.starts_with("# Title\n") && text.ends_with("\nend\n") && !text.contains("old"),
+        text.starts_with("# Title\n") && text.ends_with("\nend\n") && !text.contains("\nold\n"),
         "{text}"
     );
 
-    assert_eq!(
-        check(),
-        (
-            0,
-            "reading repro/reference\nREADME.md is up to date\n".to_owned()
-        )
-    );
+    let expected = "reading repro/reference\nREADME.md is up to date\n".to_owned();
+    assert_eq!(check(), (0, expected));
     let (_, said) = run(folder.path(), &["--readme", "README.md"]);
     assert!(said.contains("README.md was up to date"), "{said}");
 
     let mut newer = fixtures::table2();
     newer["rows"][0]["steps"]["mean"] = 2000.0.into();
     write(&section, &newer);
-    assert_eq!(check().0, 1, "the results changed");
-    write(&section, &fixtures::table2());
-    fs::remove_file(section.join("figure3.png")).expect("removed");
     let (code, said) = check();
-    assert_eq!(code, 1);
-    assert!(said.contains("figure3.png, which does not exist"), "{said}");
+    assert_eq!(code, 1, "the results changed");
+    for file in ["README.md", "table2.md", "section3_1/README.md"] {
+        assert!(said.contains(&format!("{file}: out of date")), "{said}");
+    }
+    assert!(
+        said.contains("cargo run -p paper-figures -- --readme README.md`"),
+        "{said}"
+    );
 }
 
 #[test]

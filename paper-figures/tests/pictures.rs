@@ -5,35 +5,39 @@ mod fixtures;
 use std::{fs, path::Path};
 
 use paper_figures::{
-    picture::{Picture, picture},
-    results::{Parsed, parse},
+    Pieces, pieces,
+    results::{Figure, Parsed, parse},
+    sheet,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const BLUE: &str = "#0072B2";
 const VERMILLION: &str = "#D55E00";
-const BAND: &str = "opacity=\"0.22\"";
+const BAND: &str = "fill-opacity=\"0.22\"";
 
-fn draw(file: &Value) -> Picture {
-    let Parsed::Figure(figure) = parse(&file.to_string()).expect("a valid file") else {
-        panic!("expected a figure")
-    };
-    picture(&figure).expect("drawn")
+fn figure(file: &Value) -> Figure {
+    match parse(&file.to_string()).expect("a valid file") {
+        Parsed::Figure(figure) => figure,
+        _ => panic!("expected a figure"),
+    }
+}
+
+fn draw(file: &Value) -> String {
+    sheet(&figure(file))
 }
 
 /// Draws and leaves the picture to be looked at.
-fn shown(file: &Value) -> Picture {
-    let drawn = draw(file);
+fn shown(file: &Value) -> String {
+    let svg = draw(file);
     let gallery = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gallery");
-    let stem = gallery.join(file["id"].as_str().expect("an id"));
+    let id = file["id"].as_str().expect("an id");
     fs::create_dir_all(&gallery).expect("a folder");
-    fs::write(stem.with_extension("svg"), &drawn.svg).expect("written");
-    fs::write(stem.with_extension("png"), &drawn.png).expect("written");
-    drawn
+    fs::write(gallery.join(id).with_extension("svg"), &svg).expect("written");
+    svg
 }
 
-/// The elements of a kind that contain all of `parts`.
+/// The elements of a kind that contain all of `parts`; each is on a line of its own.
 fn elements<'a>(svg: &'a str, kind: &str, parts: &[&str]) -> Vec<&'a str> {
     let start = format!("<{kind} ");
     svg.lines()
@@ -41,27 +45,54 @@ fn elements<'a>(svg: &'a str, kind: &str, parts: &[&str]) -> Vec<&'a str> {
         .collect()
 }
 
-/// The texts of an SVG; plotters writes each on a line of its own.
+/// The texts of an SVG, but for the grounds of those that have one.
 fn texts(svg: &str) -> Vec<&str> {
-    let lines: Vec<&str> = svg.lines().collect();
-    lines
-        .windows(2)
-        .filter(|w| w[0].starts_with("<text "))
-        .map(|w| w[1])
+    let inside = |line: &'_ str| {
+        line.split('>')
+            .nth(1)
+            .and_then(|rest| rest.split('<').next())
+            .map(str::len)
+    };
+    elements(svg, "text", &[])
+        .into_iter()
+        .filter(|line| !line.contains("halo"))
+        .map(|line| {
+            let start = line.find('>').expect("a tag") + 1;
+            &line[start..start + inside(line).expect("a text")]
+        })
         .collect()
 }
 
-/// The vertical coordinates of a polyline's or polygon's points.
-fn heights(element: &str) -> Vec<i32> {
-    let points = element
-        .split("points=\"")
-        .nth(1)
+fn attribute<'a>(element: &'a str, name: &str) -> &'a str {
+    let value = element.split(&format!(" {name}=\"")).nth(1);
+    value
         .and_then(|rest| rest.split('"').next())
-        .expect("points");
-    points
-        .split_whitespace()
-        .map(|p| p.split(',').nth(1).expect("y").parse().expect("a number"))
-        .collect()
+        .unwrap_or_else(|| panic!("{name} of {element}"))
+}
+
+/// The places of a path, which is a start and the ways from there on, perhaps several times.
+fn places(element: &str) -> Vec<(i32, i32)> {
+    let mut all = Vec::new();
+    for piece in attribute(element, "d")
+        .trim_end_matches('z')
+        .split('M')
+        .skip(1)
+    {
+        let numbers = piece
+            .split(['l', ' '])
+            .map(|n| n.parse().expect("a number"));
+        let numbers: Vec<i32> = numbers.collect();
+        let (mut x, mut y) = (0, 0);
+        for pair in numbers.chunks(2) {
+            (x, y) = (x + pair[0], y + pair[1]);
+            all.push((x, y));
+        }
+    }
+    all
+}
+
+fn heights(element: &str) -> impl Iterator<Item = i32> {
+    places(element).into_iter().map(|(_, y)| y)
 }
 
 fn stroke(colour: &str) -> String {
@@ -74,8 +105,8 @@ fn fill(colour: &str) -> String {
 
 #[test]
 fn a_figure_has_its_bands_lines_titles_and_legend() {
-    let svg = shown(&fixtures::figure2()).svg;
-    let swatches_and_bands = |colour: &str| elements(&svg, "polygon", &[&fill(colour), BAND]).len();
+    let svg = shown(&fixtures::figure2());
+    let swatches_and_bands = |colour: &str| elements(&svg, "path", &[&fill(colour), BAND]).len();
     assert_eq!(
         swatches_and_bands(BLUE),
         3 + 2,
@@ -86,14 +117,13 @@ fn a_figure_has_its_bands_lines_titles_and_legend() {
         2 + 1,
         "mSGD in both panels; one legend entry"
     );
-    assert_eq!(
-        elements(&svg, "polyline", &[&stroke("#E69F00")]).len(),
-        2 + 1,
-        "solid lines are one element each"
-    );
+    let lines = elements(&svg, "path", &[&stroke(BLUE)]);
+    assert_eq!(lines.len(), 3 + 2, "a curve is one element, dashed or not");
+    let pieces = |line: &&str| attribute(line, "d").matches('M').count();
+    let dashed: Vec<usize> = lines.iter().map(pieces).filter(|n| *n > 1).collect();
     assert!(
-        elements(&svg, "polyline", &[&stroke(BLUE)]).len() > 30,
-        "L4Adam* is dashed"
+        dashed.len() == 2 && dashed[0] > 30,
+        "L4Adam* is dashed: {dashed:?}"
     );
     let texts = texts(&svg);
     for text in [
@@ -113,41 +143,45 @@ fn a_figure_has_its_bands_lines_titles_and_legend() {
 }
 
 #[test]
+fn a_caption_does_not_say_what_is_said_once_a_page() {
+    let svg = draw(&fixtures::figure2());
+    for once in ["Deviations", "commit", "12.3", "23.4"] {
+        assert!(!svg.contains(once), "{once}");
+    }
+}
+
+#[test]
 fn texts_stay_on_the_sheet_and_the_legend_below_the_plots() {
     for file in [
+        fixtures::figure1(),
         fixtures::figure2(),
         fixtures::figure3(),
         fixtures::figure8(),
+        fixtures::figure_sensitivity(),
         fixtures::figure_of_oddities(),
     ] {
-        let svg = shown(&file).svg;
-        let size: Vec<i32> = svg
-            .split("viewBox=\"0 0 ")
-            .nth(1)
-            .and_then(|rest| rest.split('"').next())
-            .expect("size")
+        let svg = shown(&file);
+        let size = attribute(&svg, "viewBox")
             .split(' ')
-            .map(|n| n.parse().expect("a number"))
-            .collect();
-        let attribute = |element: &str, name: &str| -> i32 {
-            let value = element
-                .split(&format!(" {name}=\""))
-                .nth(1)
-                .and_then(|rest| rest.split('"').next());
-            value.expect("the attribute").parse().expect("a number")
-        };
-        let lowest_plot_point = elements(&svg, "polyline", &[&stroke("#E4E4E4")])
-            .into_iter()
-            .flat_map(heights)
-            .max();
-        let swatches = elements(&svg, "polygon", &[BAND])
-            .into_iter()
-            .filter(|e| heights(e).iter().min() > lowest_plot_point.as_ref());
-        assert!(swatches.count() >= 1);
+            .map(|n| n.parse().expect("a number"));
+        let size: Vec<i32> = size.collect();
+        let grid = elements(&svg, "path", &["class=\"grid\""]);
+        let lowest_plot_point = grid.into_iter().flat_map(heights).max();
+        let below = |y: i32| Some(y) > lowest_plot_point;
+        let samples = elements(&svg, "path", &["--dark"]);
+        assert!(
+            samples.into_iter().any(|e| heights(e).all(below)),
+            "{}",
+            file["id"]
+        );
         for text in elements(&svg, "text", &[]) {
-            let (x, y) = (attribute(text, "x"), attribute(text, "y"));
+            if text.contains("transform") {
+                continue;
+            }
+            let number = |name| attribute(text, name).parse::<i32>().expect("a number");
+            let (x, y) = (number("x"), number("y"));
             assert!(
-                (0..=size[0]).contains(&x) && (0..=size[1]).contains(&y),
+                (0..=size[2]).contains(&x) && (0..=size[3]).contains(&y),
                 "{text}"
             );
         }
@@ -156,37 +190,132 @@ fn texts_stay_on_the_sheet_and_the_legend_below_the_plots() {
 
 #[test]
 fn a_loss_of_zero_reaches_a_labelled_floor() {
-    let svg = shown(&fixtures::figure3()).svg;
+    let svg = shown(&fixtures::figure3());
     let texts = texts(&svg);
     assert!(texts.contains(&"0"), "the floor's label");
     assert!(
         texts.contains(&"L4Adam* (reaches 0 in (a); 1 of 5 diverged)"),
         "{texts:?}"
     );
-    let arrowheads: Vec<_> = elements(&svg, "polygon", &[&fill(BLUE), "opacity=\"1\""]);
+    let filled = |colour: &str| {
+        let paths = elements(&svg, "path", &[&fill(colour)]);
+        paths
+            .into_iter()
+            .filter(|e| !e.contains("fill-opacity"))
+            .collect::<Vec<_>>()
+    };
+    let arrowheads = filled(BLUE);
     assert_eq!(arrowheads.len(), 1);
-    let floor = heights(arrowheads[0]).into_iter().max();
-    let lowest_ink = elements(&svg, "polyline", &[&stroke(BLUE)])
+    let floor = heights(arrowheads[0]).max();
+    let lowest_ink = elements(&svg, "path", &[&stroke(BLUE)])
         .into_iter()
         .flat_map(heights)
         .filter(|y| Some(*y) <= floor)
         .max();
     assert_eq!(lowest_ink, floor, "the line runs along the floor");
+    assert!(filled(VERMILLION).is_empty(), "L4Mom* stays above");
+}
+
+#[test]
+fn an_illustration_has_its_lines_arrows_and_words() {
+    let file = fixtures::figure1();
+    let svg = shown(&file);
     assert!(
-        elements(&svg, "polygon", &[&fill(VERMILLION), "opacity=\"1\""]).is_empty(),
-        "L4Mom* stays above"
+        elements(&svg, "path", &[BAND]).is_empty(),
+        "nothing has a band"
+    );
+    let (step, part) = ("#CC79A7", "#D55E00");
+    for (colour, what) in [(step, "the full step"), (part, "the fraction of it")] {
+        let heads = elements(&svg, "path", &[&fill(colour)]);
+        assert_eq!(
+            heads.len(),
+            2 + 1,
+            "{what}: an arrowhead a panel, and the legend's"
+        );
+        // The panels are drawn before the legend. A head is corner, tip, corner.
+        let tip = places(heads[0])[1];
+        let shaft = places(elements(&svg, "path", &[&stroke(colour)])[0]);
+        assert!(
+            tip.0 < shaft[0].0 && tip.1 > shaft[0].1,
+            "{what} goes down to the left"
+        );
+    }
+    let texts = texts(&svg);
+    for text in ["θ", "predicted minimum", "tangent at θ", "α of it"] {
+        assert!(texts.contains(&text), "{text}: {texts:?}");
+    }
+    assert!(!svg.contains("n = 0"), "nothing was run");
+}
+
+#[test]
+fn a_sweep_has_markers_bars_rings_and_the_published_setting() {
+    let svg = shown(&fixtures::figure_sensitivity());
+    let (orange, sky) = ("#E69F00", "#56B4E9");
+    let dots = |colour: &str| elements(&svg, "circle", &[&fill(colour)]).len();
+    assert_eq!(
+        (dots(orange), dots(sky)),
+        (6 + 1, 9 + 1),
+        "a dot a rate, and the legend's"
+    );
+    let rings = |colour: &str| elements(&svg, "circle", &[&stroke(colour)]);
+    assert_eq!((rings(orange).len(), rings(sky).len()), (2, 3));
+    let level = |ring: &&str| attribute(ring, "cy").to_owned();
+    let (msgd, adam) = (level(&rings(orange)[0]), level(&rings(sky)[0]));
+    assert_ne!(msgd, adam, "one method's ring does not hide the other's");
+    assert!(
+        texts(&svg).contains(&"0.0005"),
+        "the published rate is marked"
+    );
+    let shared = texts(&svg).into_iter().filter(|text| *text == "0.15");
+    assert_eq!(shared.count(), 1, "what two methods have is marked once");
+    assert!(svg.contains("Markers: mean of n = 3 runs; bars: from the least to the greatest run."));
+    assert!(
+        svg.contains("Rings at the upper edge: a run diverged there, so the mean is infinite.")
     );
 }
 
 #[test]
-fn the_png_is_the_svg_at_300_dots_per_inch() {
-    let drawn = draw(&fixtures::figure8());
-    let reader = png::Decoder::new(std::io::Cursor::new(&drawn.png))
-        .read_info()
-        .expect("a PNG");
-    let info = reader.info();
-    assert_eq!(info.width, 990, "3.3 in");
-    assert_eq!(info.pixel_dims.map(|d| d.xppu), Some(11811));
+fn the_pieces_are_the_sheets_panels_and_entries() {
+    let Pieces { panels, legend } = pieces(&figure(&fixtures::figure3()));
+    assert_eq!(panels.len(), 2);
+    assert!(texts(&panels[0]).contains(&"(a) Training loss"));
+    assert!(texts(&panels[1]).contains(&"(b) Test accuracy"));
+    for svg in &panels {
+        assert!(svg.contains("width=\"3.3in\"") && !texts(svg).contains(&"mSGD"));
+    }
+    let entries: Vec<&str> = legend.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(
+        entries,
+        [
+            "mSGD",
+            "Adam",
+            "L4Mom*",
+            "L4Adam* (reaches 0 in (a); 1 of 5 diverged)"
+        ]
+    );
+}
+
+#[test]
+fn every_colour_has_another_for_a_dark_ground() {
+    for file in [
+        fixtures::figure1(),
+        fixtures::figure3(),
+        fixtures::figure_sensitivity(),
+    ] {
+        let svg = draw(&file);
+        let drawn = svg
+            .lines()
+            .filter(|line| line.starts_with(['<']) && line.contains("=\"#"));
+        for element in drawn {
+            let has_class = ["sheet", "ink", "grid", "halo"]
+                .iter()
+                .any(|class| element.contains(&format!("class=\"{class}\"")));
+            assert!(
+                has_class || element.contains("style=\"--dark:#"),
+                "{element}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -198,8 +327,7 @@ fn a_hundred_thousand_points_make_a_small_file() {
         "f",
         "t",
         json!({"axes": [axes], "series": [noisy]}),
-    ))
-    .svg;
+    ));
     assert!(svg.len() < 100_000, "{}", svg.len());
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Badge, Block, Grid, Line, Span};
 use crate::{
+    caption::sentence,
     draw::Pieces,
     escape::{link, xml as escaped},
     results::{Claim, Part, Verdict},
@@ -75,12 +76,22 @@ fn figure(title: &str, caption: &str, pieces: &Pieces) -> String {
 }
 
 fn table(title: &str, grid: &Grid) -> String {
+    let is_matrix = grid.spans().any(|span| matches!(span, Span::Badge(_)));
     let class = |i: usize| match grid.is_number.get(i) {
         Some(true) => " class=\"number\"",
         _ => "",
     };
+    // Where there is no room for columns, a cell says itself of which it is.
+    let label = |i: usize| match grid.headings.get(i) {
+        Some(heading) if is_matrix && i > 1 => {
+            format!(" data-label=\"{}\"", escaped(&text(heading)))
+        }
+        _ => String::new(),
+    };
     let cells = |tag: &str, cells: &[Line]| -> String {
-        let cell = |(i, cell): (usize, &Line)| format!("<{tag}{}>{}</{tag}>", class(i), line(cell));
+        let cell = |(i, cell): (usize, &Line)| {
+            format!("<{tag}{}{}>{}</{tag}>", class(i), label(i), line(cell))
+        };
         cells.iter().enumerate().map(cell).collect()
     };
     let head = cells("th", &grid.headings);
@@ -89,7 +100,6 @@ fn table(title: &str, grid: &Grid) -> String {
         .iter()
         .map(|row| format!("<tr>{}</tr>\n", cells("td", row)))
         .collect();
-    let is_matrix = grid.spans().any(|span| matches!(span, Span::Badge(_)));
     let kind = if is_matrix { "matrix" } else { "data" };
     format!(
         "<div class=\"scroll\" tabindex=\"0\">\n<table class=\"{kind}\">\n<caption>{}</caption>\n<thead><tr>{head}</tr></thead>\n\
@@ -122,7 +132,19 @@ fn part(part: &Part) -> String {
         "" => String::new(),
         evidence => format!(" <span class=\"evidence\">{}</span>", escaped(evidence)),
     };
-    format!("<b>{holds}:</b> {}{evidence}", escaped(&part.what))
+    format!(
+        "<b>{holds}:</b> {}{evidence}",
+        escaped(&sentence(&part.what))
+    )
+}
+
+/// What is said, without how it is set; a heading has no verdicts.
+fn text(spans: &[Span]) -> String {
+    let plain = |span: &Span| match span {
+        Span::Text(text) | Span::Strong(text) | Span::Link { text, .. } => text.clone(),
+        Span::Badge(badge) => badge.verdict.name().to_owned(),
+    };
+    spans.iter().map(plain).collect()
 }
 
 fn line(spans: &[Span]) -> String {

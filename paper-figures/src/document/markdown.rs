@@ -2,6 +2,7 @@
 
 use super::{Badge, Block, Grid, Line, Span};
 use crate::{
+    caption::sentence,
     escape::{link, markdown as escaped},
     results::{Claim, Part},
 };
@@ -66,7 +67,7 @@ fn part(part: &Part) -> String {
         "" => String::new(),
         evidence => format!(" {}", escaped(evidence)),
     };
-    let what = escaped(&part.what);
+    let what = escaped(&sentence(&part.what));
     match part.holds {
         Some(true) => format!("**holds:** {what}{evidence}"),
         Some(false) => format!("**does not hold:** {what}{evidence}"),

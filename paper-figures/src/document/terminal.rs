@@ -1,7 +1,10 @@
 //! Text for a terminal: aligned, without markup.
 
 use super::{Badge, Grid, Line, Span};
-use crate::results::{Claims, Part, Table};
+use crate::{
+    caption::sentence,
+    results::{Claims, Part, Table},
+};
 
 /// A result's table, a line a row.
 #[must_use]
@@ -30,7 +33,7 @@ fn part(part: &Part) -> String {
         Some(false) => "does not hold",
         None => "undecided",
     };
-    let text = format!("{holds}: {} {}", part.what, part.evidence);
+    let text = format!("{holds}: {} {}", sentence(&part.what), part.evidence);
     text.trim_end().to_owned()
 }
 

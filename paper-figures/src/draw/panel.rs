@@ -2,7 +2,7 @@
 
 use super::{
     AXIS_WIDTH, GAP, GRID_WIDTH, PANEL_WIDTH, PLOT_HEIGHT, Shown, TICK_LABEL,
-    plot::{Drawn, Plot},
+    plot::{self, Drawn, Plot},
 };
 use crate::{
     canvas::{Anchor, Canvas, INCH, Paint, Position, Type, points},
@@ -136,8 +136,9 @@ impl<'a> Panel<'a> {
         for (drawn, look) in &with_look {
             drawn.draw_line(canvas, &plot, *look);
         }
+        plot::draw_verticals(canvas, &plot, &self.x, &with_look);
         for (drawn, look) in &with_look {
-            drawn.draw_marks(canvas, &plot, (&self.x, &self.y), *look);
+            drawn.draw_words(canvas, &plot, (&self.x, &self.y), *look);
         }
         self.draw_words(canvas, &plot, left);
     }

@@ -114,26 +114,25 @@ impl Drawn<'_> {
         }
     }
 
-    /// Vertical lines and words, on top of all lines.
-    pub fn draw_marks(&self, canvas: &mut Canvas, plot: &Plot, axes: (&Scale, &Scale), look: Look) {
+    /// Words beside places, on top of all lines.
+    pub fn draw_words(
+        &self,
+        canvas: &mut Canvas,
+        plot: &Plot,
+        (x, y): (&Scale, &Scale),
+        look: Look,
+    ) {
         for mark in &self.series.marks {
-            let x = axes.0.position(mark.x);
-            match mark.y {
-                Some(y) => draw_word(
-                    canvas,
-                    plot,
-                    plot.place((x, axes.1.position(y))),
-                    mark,
-                    look,
-                ),
-                None => draw_vertical(canvas, plot, x, mark, look),
+            if let Some(height) = mark.y {
+                let at = plot.place((x.position(mark.x), y.position(height)));
+                draw_word(canvas, plot, at, mark, Paint::Data(look.colour));
             }
         }
     }
 }
 
 /// A word beside a place, to the right of it and above unless it would leave the plot there.
-fn draw_word(canvas: &mut Canvas, plot: &Plot, (x, y): Position, mark: &Mark, look: Look) {
+fn draw_word(canvas: &mut Canvas, plot: &Plot, (x, y): Position, mark: &Mark, paint: Paint) {
     let (gap, half) = (points(GAP), MARK.line_height() / 2);
     let fits = x + gap + MARK.width(&mark.text) <= plot.right();
     let (x, anchor) = if fits {
@@ -147,38 +146,48 @@ fn draw_word(canvas: &mut Canvas, plot: &Plot, (x, y): Position, mark: &Mark, lo
     } else {
         y + half + points(1.0)
     };
-    canvas.text(&mark.text, (x, y), coloured(look).anchored(anchor));
+    let kind = Type { paint, ..MARK }.anchored(anchor);
+    canvas.text(&mark.text, (x, y), kind);
 }
 
-/// A line from the lower to the upper end of the plot, with its words along it from the bottom, on whichever side has room.
-fn draw_vertical(canvas: &mut Canvas, plot: &Plot, x: f64, mark: &Mark, look: Look) {
-    let ends = [plot.place((x, 0.0)), plot.place((x, 1.0))];
-    let paint = Paint::Data(look.colour);
-    let (dash, gap) = (points(2.0), points(2.0));
-    canvas.strokes(
-        &crate::dash::pieces(&ends, dash, gap),
-        paint,
-        points(THIN_WIDTH),
-    );
+/// The vertical lines of a panel's series, each once: one that several series have is in ink.
+pub fn draw_verticals(canvas: &mut Canvas, plot: &Plot, x: &Scale, drawn: &[(&Drawn<'_>, Look)]) {
+    let mut verticals: Vec<(&Mark, Paint)> = Vec::new();
+    for (series, look) in drawn {
+        for mark in series.series.marks.iter().filter(|mark| mark.y.is_none()) {
+            match verticals.iter_mut().find(|(known, _)| *known == mark) {
+                Some((_, paint)) => *paint = Paint::Ink,
+                None => verticals.push((mark, Paint::Data(look.colour))),
+            }
+        }
+    }
+    for (mark, paint) in verticals {
+        draw_vertical(canvas, plot, x.position(mark.x), mark, paint);
+    }
+}
+
+/// A dotted line from the lower to the upper end of the plot, with its words along it from the bottom, on whichever side has
+/// room.
+fn draw_vertical(canvas: &mut Canvas, plot: &Plot, x: f64, mark: &Mark, paint: Paint) {
+    let (x, bottom) = plot.place((x, 0.0));
+    let dash = points(1.5);
+    let dashes: Vec<Vec<Position>> = (0..plot.height / (2 * dash))
+        .map(|i| bottom - 2 * i * dash)
+        .map(|y| vec![(x, y), (x, y - dash)])
+        .collect();
+    canvas.strokes(&dashes, paint, points(THIN_WIDTH));
     let beside = MARK.line_height() / 2 + points(0.5);
-    let left = ends[0].0 - beside;
-    let x = if left - beside >= plot.left {
-        left
+    let x = if x - 2 * beside >= plot.left {
+        x - beside
     } else {
-        ends[0].0 + beside
+        x + beside
     };
     let upwards = Type {
         upwards: true,
-        ..coloured(look)
-    };
-    canvas.text(&mark.text, (x, ends[0].1 - points(GAP)), upwards);
-}
-
-fn coloured(look: Look) -> Type {
-    Type {
-        paint: Paint::Data(look.colour),
+        paint,
         ..MARK
-    }
+    };
+    canvas.text(&mark.text, (x, bottom - points(GAP)), upwards);
 }
 
 /// A line with a head at its last place.

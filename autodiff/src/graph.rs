@@ -1,7 +1,7 @@
 //! Recording: expressions of [`Var`]s append operations to a [`Graph`].
 
-use crate::memory::{Buffer, Slot, Storage, Variable, empty, zeros_of};
-use crate::op::Op;
+use crate::memory::{Buffer, Slot, Storage, Variable, empty, zeros, zeros_of};
+use crate::op::{Gradients, Inputs, Op};
 use crate::params::Param;
 use crate::tape::{Node, Tape};
 use crate::{Error, Params, Real, Shape};
@@ -78,12 +78,67 @@ struct Recording<T> {
     storages: Vec<Storage>,
     buffers: Vec<Buffer<T>>,
     nodes: Vec<Node<T>>,
+    /// Operations that wait to be recorded until their result is used as it is.
+    deferred: Vec<Deferred<T>>,
     /// Every parameter that a storage views.
     params: Vec<Param>,
     error: Option<Error>,
 }
 
+struct Deferred<T> {
+    /// The variable that it would compute, and the one it would compute it from.
+    result: usize,
+    operand: usize,
+    op: Box<dyn Op<T>>,
+}
+
 /// A value of the computation being recorded. Copy it freely.
+///
+/// # The operations
+///
+/// x, a, b are operands, y is the result, and each derivative is what is *added* to the
+/// operand's gradient. `T` is [`f32`] or [`f64`]; c is a constant of that type.
+///
+/// | method | y | derivative |
+/// |---|---|---|
+/// | `a + b`, `a - b` | broadcast | da = dy, db = ±dy |
+/// | `a * b` | aᵢ·bᵢ, broadcast | da = dy·b, db = dy·a |
+/// | `a / b` | aᵢ/bᵢ, broadcast | da = dy/b, db = −dy·a/b² |
+/// | `x + c`, `x - c`, `c - x`, `-x` | ±x ± c | dx = ±dy |
+/// | `x * c`, `x / c` | c·x, x/c | dx = c·dy, dy/c |
+/// | [`exp`](Var::exp) | eˣ | dx = dy·y |
+/// | [`ln`](Var::ln) | ln x | dx = dy/x |
+/// | [`sqrt`](Var::sqrt) | √x | dx = dy/2y |
+/// | [`square`](Var::square) | x² | dx = dy·2x |
+/// | [`sigmoid`](Var::sigmoid) | 1/(1 + e⁻ˣ) | dx = dy·y(1 − y) |
+/// | [`tanh`](Var::tanh) | tanh x | dx = dy·(1 − y²) |
+/// | [`relu`](Var::relu) | max(x, 0) | dx = dy where x > 0 |
+/// | [`softplus`](Var::softplus) | ln(1 + eˣ) | dx = dy/(1 + e⁻ˣ) |
+/// | [`clamp`](Var::clamp) | min(max(x, low), high) | dx = dy in [low, high], bounds included |
+/// | [`matmul`](Var::matmul) | A·B | dA = dY·Bᵀ, dB = Aᵀ·dY |
+/// | [`affine`](Var::affine) | x·W + b | dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ rows of dy |
+/// | [`conv2d`](Var::conv2d) | x ∗ k, images in NHWC, kernels in HWIO | dx = dy ∗ kᵀ, dk = x ∗ dy |
+/// | [`conv2d_bias_relu`](Var::conv2d_bias_relu) | max(x ∗ k + b, 0) | as `conv2d` where y > 0, db = Σ pixels of dy |
+/// | [`sum`](Var::sum), [`sum_over`](Var::sum_over), [`sum_keep`](Var::sum_keep) | Σ x over axes | dx = dy, stretched |
+/// | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |
+/// | [`max_pool2d`](Var::max_pool2d) | the largest of each window | dx = dy at the first of the largest |
+/// | [`global_average_pool`](Var::global_average_pool) | Σ x / n over an image | dx = dy/n, stretched |
+/// | [`batch_norm`](Var::batch_norm), [`batch_norm_relu`](Var::batch_norm_relu) | a·x̂ + b, x̂ = (x − μ)/√(σ² + ε) by channel | da = Σ dy·x̂, db = Σ dy, dx = a/√(σ² + ε)·(dy − (db + x̂·da)/n) |
+/// | [`dropout`](Var::dropout) | m·x, m random | dx = m·dy |
+/// | [`half_squared_norm`](Graph::half_squared_norm) | ½ Σ w² over several operands | dw = dy·w |
+/// | [`softmax`](Var::softmax) | e^xᵢ / Σⱼ e^xⱼ over the last axis | dx = y·(dy − ⟨dy, y⟩) |
+/// | [`softmax_cross_entropy`](Var::softmax_cross_entropy) | −1/n Σₙ Σᵢ tₙᵢ ln softmax(xₙ)ᵢ | dx = dy/n·(softmax(x)·Σᵢtᵢ − t), dt = −dy/n·ln softmax(x) |
+/// | [`sigmoid_cross_entropy`](Var::sigmoid_cross_entropy) | −tᵢ ln σ(xᵢ) − (1 − tᵢ) ln(1 − σ(xᵢ)), σ the sigmoid | dx = dy·(σ(x) − t), dt = −dy·x |
+/// | [`squared_error`](Var::squared_error) | Σᵢ (aᵢ − bᵢ)² | da = 2dy·(a − b), db = −da |
+/// | [`reshape`](Var::reshape) | the same elements | dx = dy |
+/// | [`transpose`](Var::transpose), [`permute`](Var::permute) | axes in another order | dx = dy in the old order |
+/// | [`slice`](Var::slice) | a range of an axis | dx = dy inside, 0 outside |
+/// | [`concat`](Graph::concat) | side by side along an axis | each its part of dy |
+///
+/// *Broadcast* means: axes are aligned at the last one, and where one operand has
+/// extent 1, or no axis, it is stretched; its gradient is summed over what it was
+/// stretched along. Shapes that an operation is not defined for make
+/// [`record`] fail with the operation, the shapes and the line of your source.
 pub struct Var<'g, T> {
     graph: &'g Graph<T>,
     /// `None` once an operation has failed; whatever is built on it fails too.
@@ -125,6 +180,7 @@ impl<T: Real> Graph<T> {
             storages: Vec::new(),
             buffers: Vec::new(),
             nodes: Vec::new(),
+            deferred: Vec::new(),
             params: Vec::new(),
             error: None,
         };
@@ -189,6 +245,7 @@ impl<T: Real> Graph<T> {
             let why = format!("operand {i} belongs to another graph");
             return self.fail(op.name(), shapes, why);
         }
+        inputs.iter().for_each(|v| self.settle(v));
         let Some(operands) = self.storages(inputs) else {
             return Var {
                 graph: self,
@@ -256,6 +313,72 @@ impl<T: Real> Graph<T> {
             .any(|&s| recording.storages[s].differentiable())
     }
 
+    /// As [`apply`](Graph::apply) to one operand, but only once the result is used by other
+    /// than [`Graph::deferred_operand`].
+    #[track_caller]
+    pub(crate) fn defer<'g>(&'g self, mut op: impl Op<T>, operand: Var<'g, T>) -> Var<'g, T> {
+        let Some(index) = operand.index else {
+            return operand;
+        };
+        let from = operand.recorded_shape();
+        let shape = match op.infer(&[from]) {
+            Ok(shape) => shape,
+            Err(why) => return self.fail(op.name(), vec![from], why),
+        };
+        let recording = &mut *self.recording.borrow_mut();
+        let result = recording.vars.len();
+        recording.deferred.push(Deferred {
+            result,
+            operand: index,
+            op: Box::new(op),
+        });
+        let index = recording.var(shape, usize::MAX);
+        Var { graph: self, index }
+    }
+
+    /// What an operation that still waits would be applied to.
+    pub(crate) fn deferred_operand<'g>(&'g self, var: Var<'g, T>) -> Option<Var<'g, T>> {
+        let recording = self.recording.borrow();
+        let deferred = recording.deferred.iter();
+        let waits = deferred.rev().find(|d| Some(d.result) == var.index)?;
+        let index = Some(waits.operand);
+        Some(Var { graph: self, index })
+    }
+
+    /// Records the operation that `var` has waited for, if it has.
+    fn settle(&self, var: &Var<T>) {
+        let mut waiting = self.recording.borrow_mut();
+        let deferred = waiting.deferred.iter();
+        let Some(at) = deferred.clone().position(|d| Some(d.result) == var.index) else {
+            return;
+        };
+        let Deferred {
+            result,
+            operand,
+            op,
+        } = waiting.deferred.remove(at);
+        drop(waiting);
+        let operand = Var {
+            graph: self,
+            index: Some(operand),
+        };
+        self.settle(&operand);
+        let recording = &mut *self.recording.borrow_mut();
+        let storage = recording.vars[operand.index.expect("settled")].storage;
+        let shape = recording.vars[result].shape;
+        // As large as the operand, which is there.
+        recording.buffers.push(zeros(shape.elements()));
+        recording.storages.push(Storage::Result {
+            differentiable: recording.storages[storage].differentiable(),
+        });
+        recording.vars[result].storage = recording.storages.len() - 1;
+        recording.nodes.push(Node {
+            op,
+            operands: Box::new([storage]),
+            output: recording.storages.len() - 1,
+        });
+    }
+
     /// Views of one range of the same parameters share one storage, so that their
     /// gradients add up.
     fn view_of_params(&self, params: &[Param], shape: Shape) -> Var<'_, T> {
@@ -310,6 +433,28 @@ impl<T> Recording<T> {
     }
 }
 
+struct Identity;
+
+impl<T: Real> Op<T> for Identity {
+    fn name(&self) -> &'static str {
+        "stop_gradient"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        Ok(inputs[0])
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        y.copy_from_slice(&x[0]);
+    }
+
+    /// Never called: nothing asks for the gradient of its result.
+    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let Some(dx) = dx.of(0) else { return };
+        dx.add(dy.iter().copied());
+    }
+}
+
 impl<'g, T: Real> Var<'g, T> {
     /// Its shape.
     ///
@@ -333,10 +478,25 @@ impl<'g, T: Real> Var<'g, T> {
     /// Its handle on the tape that the recording becomes: for those that the array which
     /// [`record`] returns has no room for.
     pub fn slot(&self) -> Slot {
+        self.graph.settle(self);
         Slot {
             recording: self.graph.id,
             index: self.index,
         }
+    }
+
+    /// The same value, through which no gradient flows.
+    #[track_caller]
+    pub fn stop_gradient(self) -> Self {
+        let y = self.graph.apply(Identity, &[self]);
+        let recording = &mut *self.graph.recording.borrow_mut();
+        if let Some(index) = y.index {
+            let storage = recording.vars[index].storage;
+            recording.storages[storage] = Storage::Result {
+                differentiable: false,
+            };
+        }
+        y
     }
 
     /// The recording it belongs to.
@@ -354,6 +514,7 @@ impl<'g, T: Real> Var<'g, T> {
             let why = "both need the same number of elements".to_owned();
             return self.graph.fail("reshape", vec![from, shape], why);
         }
+        self.graph.settle(&self);
         let recording = &mut *self.graph.recording.borrow_mut();
         let storage = recording.vars[index].storage;
         let index = recording.var(shape, storage);

@@ -32,7 +32,8 @@ pub(crate) fn evaluate(
     pass.into_value(y).expect("its own slot").to_vec()
 }
 
-/// Checks the gradient of `f` by every operand.
+/// Checks the gradient of `f` by every operand: each component by [`gradcheck`], and all of
+/// them at once by the dot-product test.
 pub(crate) fn assert_gradients(
     operands: &[Operand],
     f: impl for<'g> Fn(&[Var<'g, f64>]) -> Var<'g, f64>,
@@ -41,6 +42,48 @@ pub(crate) fn assert_gradients(
     if let Err(error) = gradcheck(&params, |g| f(&vars(g, &params))) {
         panic!("{error}");
     }
+    dot_product_test(&params, f);
+}
+
+/// ⟨dy, J·v⟩ = ⟨Jᵀ·dy, v⟩, with J·v from differences along v, extrapolated, and Jᵀ·dy from
+/// the tape: neither side sees a component alone, so that a term in the wrong place shows
+/// although it is of the right size.
+fn dot_product_test(params: &Params<f64>, f: impl for<'g> Fn(&[Var<'g, f64>]) -> Var<'g, f64>) {
+    let (mut tape, [y]) = record(|g| Ok([f(&vars(g, params))])).expect("right shapes");
+    let elements = tape.shape(y).expect("its own slot").elements();
+    let (dy, v) = (numbers(elements), numbers(params.len() + 7).split_off(7));
+    let mut along = |h: f64| {
+        let mut moved = params.clone();
+        let theta = moved.values_mut().iter_mut().zip(&v);
+        theta.for_each(|(theta, v)| *theta += h * v);
+        let pass = tape.forward(&moved).expect("a clone");
+        pass.into_value(y).expect("its own slot").to_vec()
+    };
+    let h = 1e-4;
+    let [far, near] = [h, h / 2.0].map(|h| [along(h), along(-h)]);
+    let difference =
+        |[after, before]: &[Vec<f64>; 2], i: usize, h: f64| (after[i] - before[i]) / (2.0 * h);
+    let jv = |i| (4.0 * difference(&near, i, h / 2.0) - difference(&far, i, h)) / 3.0;
+    let forward: f64 = dy.iter().enumerate().map(|(i, dy)| dy * jv(i)).sum();
+    let size: f64 = dy
+        .iter()
+        .enumerate()
+        .map(|(i, dy)| (dy * jv(i)).abs())
+        .sum();
+
+    let (mut tape, _) = record(|g| {
+        let y = f(&vars(g, params));
+        Ok([(y * g.constant(y.shape()?, &dy)).sum()])
+    })
+    .expect("right shapes");
+    let mut gradient = params.zeros_like();
+    let mut pass = tape.forward(params).expect("its own parameters");
+    pass.backward(&mut gradient).expect("a scalar");
+    let reverse: f64 = gradient.iter().zip(&v).map(|(g, v)| g * v).sum();
+    assert!(
+        (forward - reverse).abs() <= 1e-6 * size.max(1e-3),
+        "⟨dy, J·v⟩ is {forward:e} and ⟨Jᵀ·dy, v⟩ {reverse:e}"
+    );
 }
 
 /// Compares element by element, relative to the larger of the value and 1.

@@ -55,9 +55,9 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
 fn products<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
     vec![
         x.matmul(w.transpose()),
-        x.matmul_tn(w),
-        w.matmul_nt(x),
-        w.matmul_tt(x.transpose()),
+        x.transpose().matmul(w),
+        w.matmul(x.transpose()),
+        w.transpose().matmul(x.transpose().transpose()),
         x.affine(w.transpose(), w.sum_over(&[1])),
     ]
 }

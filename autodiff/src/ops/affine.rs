@@ -18,15 +18,14 @@ impl<T: Real> Op<T> for Affine {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let ([batch, inner], [rows, columns]) = (axes(inputs[0])?, axes(inputs[1])?);
-        let [bias] = axes(inputs[2])?;
-        if inner != rows || columns != bias {
-            return Err(
-                "expected x: [batch, inputs], W: [inputs, outputs], b: [outputs]".to_owned(),
-            );
-        }
-        (self.batch, self.inputs, self.outputs) = (batch, inner, columns);
-        Ok(Shape::from([batch, columns]))
+        let (x, [rows, columns], [bias]) = (inputs[0], axes(inputs[1])?, axes(inputs[2])?);
+        let last = x.rank().checked_sub(2).map(|before| before + 1);
+        let Some(last) = last.filter(|&last| x[last] == rows && columns == bias) else {
+            return Err("expected x: [.., inputs], W: [inputs, outputs], b: [outputs]".to_owned());
+        };
+        self.batch = x[..last].iter().product();
+        (self.inputs, self.outputs) = (rows, columns);
+        Ok(x.with(last, columns))
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
@@ -68,7 +67,8 @@ impl<T: Real> Op<T> for Affine {
 }
 
 impl<T: Real> Var<'_, T> {
-    /// x·W + b for x: \[batch, inputs\], W: \[inputs, outputs\], b: \[outputs\].
+    /// x·W + b for x: \[.., inputs\], W: \[inputs, outputs\], b: \[outputs\]. Zeros of x
+    /// may be skipped, as [`matmul`](Var::matmul) says.
     #[track_caller]
     pub fn affine(self, w: Self, b: Self) -> Self {
         self.graph().apply(Affine::default(), &[self, w, b])
@@ -95,5 +95,9 @@ mod tests {
         let composed = evaluate(&operands, |v| v[0].matmul(v[1]) + v[2]);
         assert_close(&fused, &composed, 1e-14, "affine");
         assert_gradients(&operands, |v| v[0].affine(v[1], v[2]));
+        let sequence: [(&[usize], &[f64]); 3] = [(&[3, 1, 7], &x), operands[1], operands[2]];
+        let y = evaluate(&sequence, |v| v[0].affine(v[1], v[2]));
+        assert_eq!(y, fused, "more axes");
+        assert_gradients(&sequence, |v| v[0].affine(v[1], v[2]));
     }
 }

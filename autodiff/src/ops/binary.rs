@@ -57,7 +57,53 @@ impl<T: Real, F: Function<T>> Op<T> for Broadcast<F> {
     }
 }
 
+impl<'g, T: Real> Var<'g, T> {
+    #[track_caller]
+    fn with<F: Function<T>>(self, _: F, other: Self) -> Self {
+        let op = Broadcast::<F> {
+            walk: Walk::new(Shape::default(), [[0; crate::MAX_RANK]; 3]),
+            function: std::marker::PhantomData,
+        };
+        self.graph().apply(op, &[self, other])
+    }
+
+    /// The larger of a and b, broadcast; the gradient goes to the larger, at a tie to a.
+    #[track_caller]
+    pub fn maximum(self, other: Self) -> Self {
+        self.with(Maximum, other)
+    }
+
+    /// The smaller of a and b, broadcast; the gradient goes to the smaller, at a tie to a.
+    #[track_caller]
+    pub fn minimum(self, other: Self) -> Self {
+        self.with(Minimum, other)
+    }
+
+    /// 1 where a < b, else 0, broadcast. Not differentiated.
+    #[track_caller]
+    pub fn less(self, other: Self) -> Self {
+        self.with(Less, other).stop_gradient()
+    }
+}
+
 macro_rules! function {
+    ($trait:ident, |$a:ident, $b:ident| $text:literal, $value:expr, $by_a:expr, $by_b:expr) => {
+        struct $trait;
+
+        #[allow(unused_variables)]
+        impl<T: Real> Function<T> for $trait {
+            const NAME: &'static str = $text;
+            fn value($a: T, $b: T) -> T {
+                $value
+            }
+            fn by_a($a: T, $b: T) -> T {
+                $by_a
+            }
+            fn by_b($a: T, $b: T) -> T {
+                $by_b
+            }
+        }
+    };
     ($(#[$doc:meta])* $trait:ident, $method:ident, |$a:ident, $b:ident| $value:expr, $by_a:expr, $by_b:expr) => {
         struct $trait;
 
@@ -80,11 +126,7 @@ macro_rules! function {
             type Output = Self;
             #[track_caller]
             fn $method(self, other: Self) -> Self {
-                let op = Broadcast::<$trait> {
-                    walk: Walk::new(Shape::default(), [[0; crate::MAX_RANK]; 3]),
-                    function: std::marker::PhantomData,
-                };
-                self.graph().apply(op, &[self, other])
+                self.with($trait, other)
             }
         }
     };
@@ -106,6 +148,15 @@ function! {
     /// y = a/b elementwise, broadcast; ∂y/∂a = 1/b, ∂y/∂b = −a/b².
     Div, div, |a, b| a / b, b.recip(), -a / (b * b)
 }
+
+/// 1 or 0.
+fn indicator<T: Real>(holds: bool) -> T {
+    if holds { T::one() } else { T::zero() }
+}
+
+function! { Maximum, |a, b| "maximum", if a < b { b } else { a }, indicator(a >= b), indicator(a < b) }
+function! { Minimum, |a, b| "minimum", if a > b { b } else { a }, indicator(a <= b), indicator(a > b) }
+function! { Less, |a, b| "less", indicator(a < b), T::zero(), T::zero() }
 
 #[cfg(test)]
 mod tests {
@@ -159,7 +210,11 @@ mod tests {
             assert_gradients(&[a, b], |v| v[0] - v[1]);
             assert_gradients(&[a, b], |v| v[0] * v[1]);
             assert_gradients(&[a, b], |v| v[0] / v[1]);
+            assert_gradients(&[a, b], |v| v[0].maximum(v[1] * 0.37 + 0.01));
+            assert_gradients(&[a, b], |v| v[0].minimum(v[1] * 0.37 + 0.01));
         }
+        let less = evaluate(&[A, ROW], |v| v[0].less(v[1]));
+        assert_eq!(less, [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
     }
 
     #[test]

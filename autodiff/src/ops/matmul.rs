@@ -8,115 +8,150 @@
 //!
 //! and where an operand was taken transposed, the transpose of its line.
 
-use super::axes;
 use crate::kernels::{Matrix, Term, gemm};
-use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+use crate::{Gradient, Gradients, Inputs, Op, Real, Shape, Var};
 
 struct MatMul {
-    name: &'static str,
     transposed: [bool; 2],
+    /// Products, and how many each operand has matrices for: as many, or one.
+    products: usize,
+    matrices: [usize; 2],
     /// C is m×n, the inner dimension is k.
     m: usize,
     k: usize,
     n: usize,
 }
 
+/// The axes before the last two, and these, exchanged if the matrix is taken transposed.
+fn matrix(shape: &Shape, transposed: bool) -> Result<(&[usize], [usize; 2]), String> {
+    let Some((before, &[rows, columns])) = shape.split_last_chunk() else {
+        return Err(format!("expected two axes or more, found {}", shape.rank()));
+    };
+    let taken = if transposed {
+        [columns, rows]
+    } else {
+        [rows, columns]
+    };
+    Ok((before, taken))
+}
+
+impl MatMul {
+    /// The i-th matrix of an operand.
+    fn part<'a, T>(&self, operand: usize, x: &'a [T], i: usize) -> &'a [T] {
+        let len = x.len() / self.matrices[operand].max(1);
+        if self.matrices[operand] == 1 {
+            return x;
+        }
+        &x[i * len..][..len]
+    }
+
+    /// For each product the part of `gradient` that `product` adds its share to.
+    fn accumulate<T: Real>(
+        &self,
+        operand: usize,
+        gradient: Gradient<T>,
+        product: impl Fn(usize, &mut [T], Term),
+    ) {
+        if self.products == 0 {
+            gradient.zeroed();
+            return;
+        }
+        let (values, mut term) = gradient.parts();
+        let one = self.matrices[operand] == 1;
+        let len = values.len() / self.matrices[operand];
+        for i in 0..self.products {
+            let start = if one { 0 } else { i * len };
+            product(i, &mut values[start..][..len], term);
+            if one {
+                term = Term::Further;
+            }
+        }
+    }
+}
+
 impl<T: Real> Op<T> for MatMul {
     fn name(&self) -> &'static str {
-        self.name
+        "matmul"
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let taken = |i: usize| -> Result<[usize; 2], String> {
-            let [rows, columns] = axes(inputs[i])?;
-            Ok(if self.transposed[i] {
-                [columns, rows]
-            } else {
-                [rows, columns]
-            })
-        };
-        let ([m, k], [k_of_b, n]) = (taken(0)?, taken(1)?);
+        let (a_axes, [m, k]) = matrix(&inputs[0], self.transposed[0])?;
+        let (b_axes, [k_of_b, n]) = matrix(&inputs[1], self.transposed[1])?;
         if k != k_of_b {
             return Err(format!("the inner dimensions differ: {k} and {k_of_b}"));
         }
+        if a_axes != b_axes && !a_axes.is_empty() && !b_axes.is_empty() {
+            return Err("the axes before the last two differ".to_owned());
+        }
+        let axes = if a_axes.is_empty() { b_axes } else { a_axes };
+        self.matrices = [a_axes, b_axes].map(|axes| axes.iter().product());
+        self.products = axes.iter().product();
         (self.m, self.k, self.n) = (m, k, n);
-        Ok(Shape::from([m, n]))
+        Shape::new(&[axes, &[m, n]].concat()).ok_or("too many axes".to_owned())
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let a = Matrix::new(&x[0], self.transposed[0]);
-        let b = Matrix::new(&x[1], self.transposed[1]);
-        gemm(self.m, self.k, self.n, a, b, y, Term::First);
+        let Self { m, k, n, .. } = *self;
+        for (i, y) in y.chunks_exact_mut((m * n).max(1)).enumerate() {
+            let a = Matrix::new(self.part(0, &x[0], i), self.transposed[0]);
+            let b = Matrix::new(self.part(1, &x[1], i), self.transposed[1]);
+            gemm(m, k, n, a, b, y, Term::First);
+        }
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dc: &[T], dx: &mut Gradients<T>) {
-        let Self {
-            m,
-            k,
-            n,
-            transposed: [ta, tb],
-            ..
-        } = *self;
-        let dc = |transposed| Matrix::new(dc, transposed);
+        let Self { m, k, n, .. } = *self;
+        let [ta, tb] = self.transposed;
+        let dc = |i, transposed| Matrix::new(&dc[i * m * n..][..m * n], transposed);
         if let Some(da) = dx.of(0) {
-            let b = |transposed| Matrix::new(&x[1], transposed);
-            match ta {
-                false => da.add_product([m, n, k], dc(false), b(!tb)),
-                true => da.add_product([k, n, m], b(tb), dc(true)),
-            }
+            self.accumulate(0, da, |i, da, term| {
+                let b = |transposed| Matrix::new(self.part(1, &x[1], i), transposed);
+                match ta {
+                    false => gemm(m, n, k, dc(i, false), b(!tb), da, term),
+                    true => gemm(k, n, m, b(tb), dc(i, true), da, term),
+                }
+            });
         }
         if let Some(db) = dx.of(1) {
-            let a = |transposed| Matrix::new(&x[0], transposed);
-            match tb {
-                false => db.add_product([k, m, n], a(!ta), dc(false)),
-                true => db.add_product([n, m, k], dc(true), a(ta)),
-            }
+            self.accumulate(1, db, |i, db, term| {
+                let a = |transposed| Matrix::new(self.part(0, &x[0], i), transposed);
+                match tb {
+                    false => gemm(k, m, n, a(!ta), dc(i, false), db, term),
+                    true => gemm(n, m, k, dc(i, true), a(ta), db, term),
+                }
+            });
         }
     }
 }
 
 impl<T: Real> Var<'_, T> {
+    /// A·B for A: m×k, B: k×n, the last two axes. Axes before them are equal, a product for
+    /// each place along them, or one operand has none and takes part in all. A [transposed](Var::transpose) operand is read as it lies,
+    /// so that `a.transpose().matmul(b)` moves nothing.
+    ///
+    /// Where half of A or more is 0, as in images of digits or behind a ReLU, zeros of A are
+    /// skipped: an infinity or NaN of B that meets only zeros does not show in the result.
     #[track_caller]
-    fn product(self, name: &'static str, transposed: [bool; 2], b: Self) -> Self {
+    pub fn matmul(self, b: Self) -> Self {
+        let graph = self.graph();
+        let lazy = [self, b].map(|operand| graph.deferred_operand(operand));
         let op = MatMul {
-            name,
-            transposed,
+            transposed: lazy.map(|operand| operand.is_some()),
+            products: 0,
+            matrices: [1; 2],
             m: 0,
             k: 0,
             n: 0,
         };
-        self.graph().apply(op, &[self, b])
-    }
-
-    /// A·B for A: m×k, B: k×n.
-    #[track_caller]
-    pub fn matmul(self, b: Self) -> Self {
-        self.product("matmul", [false, false], b)
-    }
-
-    /// Aᵀ·B for A: k×m, B: k×n.
-    #[track_caller]
-    pub fn matmul_tn(self, b: Self) -> Self {
-        self.product("matmul_tn", [true, false], b)
-    }
-
-    /// A·Bᵀ for A: m×k, B: n×k.
-    #[track_caller]
-    pub fn matmul_nt(self, b: Self) -> Self {
-        self.product("matmul_nt", [false, true], b)
-    }
-
-    /// Aᵀ·Bᵀ for A: k×m, B: n×k.
-    #[track_caller]
-    pub fn matmul_tt(self, b: Self) -> Self {
-        self.product("matmul_tt", [true, true], b)
+        let [a_lies, b_lies] = lazy;
+        graph.apply(op, &[a_lies.unwrap_or(self), b_lies.unwrap_or(b)])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::Var;
     use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
+    use crate::{Var, record};
 
     #[test]
     fn values() {
@@ -128,7 +163,7 @@ mod tests {
             0.0,
             "A·B",
         );
-        let bt = evaluate(&[b, a], |v| v[0].matmul_tt(v[1]));
+        let bt = evaluate(&[b, a], |v| v[0].transpose().matmul(v[1].transpose()));
         assert_close(&bt, &[5.0, 14.0, -1.0, -1.0], 0.0, "Bᵀ·Aᵀ is the transpose");
     }
 
@@ -137,14 +172,44 @@ mod tests {
         type F = for<'g> fn(Var<'g, f64>, Var<'g, f64>) -> Var<'g, f64>;
         let cases: [([usize; 2], [usize; 2], F); 4] = [
             ([3, 5], [5, 4], |a, b| a.matmul(b)),
-            ([5, 3], [5, 4], |a, b| a.matmul_tn(b)),
-            ([3, 5], [4, 5], |a, b| a.matmul_nt(b)),
-            ([5, 3], [4, 5], |a, b| a.matmul_tt(b)),
+            ([5, 3], [5, 4], |a, b| a.transpose().matmul(b)),
+            ([3, 5], [4, 5], |a, b| a.matmul(b.transpose())),
+            ([5, 3], [4, 5], |a, b| a.transpose().matmul(b.transpose())),
         ];
         for (a, b, product) in cases {
             let (x, y) = (numbers(15), numbers(20));
             assert_gradients(&[(&a, &x), (&b, &y)], |v| product(v[0], v[1]));
         }
+    }
+
+    #[test]
+    fn products_in_batches() {
+        let (x, y) = (numbers(30), numbers(40));
+        let at = |i: usize, x: &[f64], len: usize| x[i * len..][..len].to_vec();
+        let batched = evaluate(&[(&[2, 3, 5], &x), (&[2, 5, 4], &y)], |v| v[0].matmul(v[1]));
+        for i in 0..2 {
+            let (a, b) = (at(i, &x, 15), at(i, &y, 20));
+            let alone = evaluate(&[(&[3, 5], &a), (&[5, 4], &b)], |v| v[0].matmul(v[1]));
+            assert_eq!(at(i, &batched, 12), alone);
+        }
+        type Product = for<'g> fn(Var<'g, f64>, Var<'g, f64>) -> Var<'g, f64>;
+        let cases: [(&[usize], &[usize], Product); 6] = [
+            (&[2, 3, 5], &[2, 5, 4], |a, b| a.matmul(b)),
+            (&[1, 2, 5, 3], &[1, 2, 5, 4], |a, b| a.transpose().matmul(b)),
+            (&[2, 3, 5], &[2, 4, 5], |a, b| a.matmul(b.transpose())),
+            (&[2, 5, 3], &[2, 4, 5], |a, b| {
+                a.transpose().matmul(b.transpose())
+            }),
+            (&[6, 5], &[2, 5, 4], |a, b| a.matmul(b)),
+            (&[2, 3, 5], &[5, 8], |a, b| a.matmul(b)),
+        ];
+        for (a, b, product) in cases {
+            assert_gradients(&[(a, &x), (b, &y)], |v| product(v[0], v[1]));
+        }
+        let nothing = evaluate(&[(&[0, 3, 5], &[]), (&[5, 4], &y[..20])], |v| {
+            v[0].matmul(v[1])
+        });
+        assert!(nothing.is_empty());
     }
 
     #[test]
@@ -163,5 +228,34 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("matmul.rs"), "names the line: {message}");
+    }
+
+    #[test]
+    fn a_transpose_may_be_multiplied_and_used_as_well() {
+        let (a, b) = (numbers(12), numbers(12));
+        assert_gradients(&[(&[3, 4], &a), (&[3, 4], &b)], |v| {
+            let at = v[0].transpose();
+            let product = at.matmul(v[1]);
+            let sum = at + v[1].transpose();
+            product.sum() + (sum * at.reshape([4, 3])).sum() + at.transpose().matmul(sum).sum()
+        });
+    }
+
+    #[test]
+    fn a_lazy_transpose_is_no_node() {
+        let operations = |tape: crate::Tape<f64>| format!("{tape:?}");
+        let (lazy, _) =
+            record(|g| Ok([g.input([3, 4]).transpose().matmul(g.input([3, 2]))])).unwrap();
+        assert!(!operations(lazy).contains("transpose"));
+        let (mut read, [x, y]) = record(|g| {
+            let x = g.input([1, 2]);
+            Ok([x, x.transpose()])
+        })
+        .unwrap();
+        read.set(x, &[1.0, 2.0]).unwrap();
+        let none = crate::Params::new();
+        let pass = read.forward(&none).unwrap();
+        assert_eq!(pass.value(y).unwrap(), [1.0, 2.0]);
+        assert_eq!(*pass.shape(y).unwrap(), [2, 1]);
     }
 }

@@ -13,6 +13,16 @@ struct Permute {
     walk: Walk<2>,
 }
 
+impl Permute {
+    fn new(name: &'static str, order: &[usize]) -> Self {
+        Self {
+            name,
+            order: order.to_vec(),
+            walk: Walk::new(Shape::default(), [[0; MAX_RANK]; 2]),
+        }
+    }
+}
+
 impl<T: Real> Op<T> for Permute {
     fn name(&self) -> &'static str {
         self.name
@@ -46,27 +56,20 @@ impl<T: Real> Op<T> for Permute {
 }
 
 impl<T: Real> Var<'_, T> {
-    #[track_caller]
-    fn reordered(self, name: &'static str, order: &[usize]) -> Self {
-        let op = Permute {
-            name,
-            order: order.to_vec(),
-            walk: Walk::new(Shape::default(), [[0; MAX_RANK]; 2]),
-        };
-        self.graph().apply(op, &[self])
-    }
-
     /// The axes in another order: axis k of the result is axis `order[k]`.
     #[track_caller]
     pub fn permute(self, order: &[usize]) -> Self {
-        self.reordered("permute", order)
+        self.graph().apply(Permute::new("permute", order), &[self])
     }
 
-    /// The transpose of a matrix. A product takes a transposed operand without
-    /// this: see [`Var::matmul_tn`].
+    /// The transpose of a matrix: the last two axes exchanged. As an operand of [`matmul`](Var::matmul) it costs
+    /// nothing: the product reads the matrix as it lies.
     #[track_caller]
     pub fn transpose(self) -> Self {
-        self.reordered("transpose", &[1, 0])
+        let rank = self.recorded_shape().rank();
+        let mut order: Vec<usize> = (0..rank.max(2)).collect();
+        order.swap(rank.max(2) - 2, rank.max(2) - 1);
+        self.graph().defer(Permute::new("transpose", &order), self)
     }
 }
 

@@ -124,6 +124,47 @@ function! {
     |x, y| if x > T::zero() { T::one() } else { T::zero() }
 }
 
+function! {
+    /// y = |x|; y′ = sign x, 0 at 0.
+    abs, Abs,
+    each |x| x.abs(),
+    |x, y| if x.is_zero() { T::zero() } else { x.signum() }
+}
+function! {
+    /// y = sin x; y′ = cos x.
+    sin, Sin, each |x| x.sin(), |x, y| x.cos()
+}
+function! {
+    /// y = cos x; y′ = −sin x.
+    cos, Cos, each |x| x.cos(), |x, y| -x.sin()
+}
+function! {
+    /// y = 1/x; y′ = −y².
+    recip, Recip, each |x| x.recip(), |x, y| -(y * y)
+}
+function! {
+    /// y = ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³): the Gaussian error linear unit in
+    /// the approximation of Hendrycks & Gimpel (2016), which transformers use.
+    gelu, Gelu,
+    each |x| T::of(0.5) * x * (T::one() + gelu_argument(x)[0].tanh()),
+    |x, y| {
+        let [u, slope] = gelu_argument(x);
+        let t = u.tanh();
+        T::of(0.5) * ((T::one() + t) + x * (T::one() - t * t) * slope)
+    }
+}
+
+/// u of [`Var::gelu`], and u′.
+fn gelu_argument<T: Real>(x: T) -> [T; 2] {
+    let scale = T::of((2.0 / std::f64::consts::PI).sqrt());
+    let cubic = T::of(0.044715);
+    let square = x * x;
+    [
+        scale * (x + cubic * square * x),
+        scale * (T::one() + T::of(3.0) * cubic * square),
+    ]
+}
+
 /// y = x, but at least `low` and at most `high`.
 struct Clamp<T> {
     low: T,
@@ -218,6 +259,15 @@ function_with_constant! {
     DivConstant, "x / c", |x, c| x / c, c.recip(), chain |dy| dy / c
 }
 
+function_with_constant! {
+    /// y = c/x; y′ = −c/x².
+    ConstantDiv, "c / x", |x, c| c / x, -c / (x * x)
+}
+function_with_constant! {
+    /// y = xᶜ; y′ = c·xᶜ⁻¹.
+    Power, "powf", |x, c| x.powf(c), c * x.powf(c - T::one())
+}
+
 function! {
     /// −x.
     negated, Negated, each |x| -x, |x, y| -T::one()
@@ -253,12 +303,43 @@ macro_rules! with_constant {
 with_constant! { Add, add, |x, c| x.map(AddConstant(c)), x + c }
 with_constant! { Sub, sub, |x, c| x.map(SubConstant(c)), x.map(FromConstant(c)) }
 with_constant! { Mul, mul, |x, c| x.map(MulConstant(c)), x * c }
-with_constant! { Div, div, |x, c| x.map(DivConstant(c)) }
+with_constant! { Div, div, |x, c| x.map(DivConstant(c)), x.map(ConstantDiv(c)) }
+
+macro_rules! assign {
+    ($($trait:ident, $method:ident, $op:tt;)*) => {$(
+        impl<T: Real> std::ops::$trait for Var<'_, T> {
+            #[track_caller]
+            fn $method(&mut self, other: Self) {
+                *self = *self $op other;
+            }
+        }
+    )*};
+}
+
+assign! { AddAssign, add_assign, +; SubAssign, sub_assign, -; MulAssign, mul_assign, *; DivAssign, div_assign, /; }
 
 impl<T: Real> Var<'_, T> {
     #[track_caller]
     fn map(self, f: impl Function<T>) -> Self {
         self.graph().apply(Map(f), &[self])
+    }
+
+    /// y = xᶜ; y′ = c·xᶜ⁻¹.
+    #[track_caller]
+    pub fn powf(self, c: T) -> Self {
+        self.map(Power(c))
+    }
+
+    /// y = c − x, as `c - x` for an element type that is not known.
+    #[track_caller]
+    pub fn rsub(self, c: T) -> Self {
+        self.map(FromConstant(c))
+    }
+
+    /// y = c/x, as `c / x` for an element type that is not known.
+    #[track_caller]
+    pub fn rdiv(self, c: T) -> Self {
+        self.map(ConstantDiv(c))
     }
 }
 
@@ -311,7 +392,7 @@ mod tests {
 
     #[test]
     fn gradients() {
-        let everywhere: [F; 8] = [
+        let everywhere: [F; 14] = [
             |x| x.exp(),
             |x| x.square(),
             |x| x.sigmoid(),
@@ -320,11 +401,24 @@ mod tests {
             |x| x.clamp(-0.5, 1.5),
             |x| x * -2.5 + 1.0,
             |x| x * x.sigmoid() + x,
+            |x| x.abs(),
+            |x| x.sin() * x.cos(),
+            |x| x.recip() - 2.0 / x + x.rdiv(0.3),
+            |x| x.gelu(),
+            |x| x.rsub(1.0),
+            |x| {
+                let mut y = x;
+                y += x.square();
+                y *= x;
+                y -= x;
+                y /= x.exp();
+                y
+            },
         ];
         for f in everywhere {
             assert_gradients(&[(&[5], &X)], |v| f(v[0]));
         }
-        let positive: [F; 2] = [|x| x.ln(), |x| x.sqrt()];
+        let positive: [F; 3] = [|x| x.ln(), |x| x.sqrt(), |x| x.powf(2.5)];
         for f in positive {
             assert_gradients(&[(&[3], &[0.1, 1.0, 3.0])], |v| f(v[0]));
         }

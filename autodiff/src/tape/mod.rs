@@ -10,9 +10,11 @@
 //! * an operation that panics leaves the buffers where they are, for the next pass to
 //!   write.
 
+mod draw;
 mod pass;
 mod plan;
 
+pub use draw::Drawing;
 pub use pass::Pass;
 
 use crate::memory::{Buffer, Place, Slot, Storage, Variable, empty, zeros};
@@ -113,6 +115,12 @@ impl<T: Real> Tape<T> {
     pub fn share_gradients(&mut self) {
         self.sharing = true;
         self.gradients.clear();
+    }
+
+    /// Elements of the buffers that hold the gradients of results; 0 before the first
+    /// backward pass.
+    pub fn gradient_elements(&self) -> usize {
+        self.gradients.iter().map(|gradient| gradient.len()).sum()
     }
 
     /// Shares the work of convolutions, pooling and batch normalisation out among

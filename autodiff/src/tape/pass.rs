@@ -102,14 +102,18 @@ impl<'a, T: Real> Pass<'a, T> {
     /// # Errors
     /// [`Error::OtherTape`].
     pub fn gradient(&self, slot: Slot) -> Result<Option<&[T]>, Error> {
+        let storage = self.tape.variable(slot)?.storage;
+        Ok(self.gradient_of(storage))
+    }
+
+    pub(super) fn gradient_of(&self, storage: usize) -> Option<&[T]> {
         let tape = &*self.tape;
-        let storage = tape.variable(slot)?.storage;
         let is_result = matches!(tape.storages[storage], Storage::Result { .. });
         let kept = self.differentiated && !tape.sharing;
         if !is_result || !kept || !tape.written[storage] {
-            return Ok(None);
+            return None;
         }
         let Place { buffer, len } = tape.places[storage];
-        Ok(Some(&tape.gradients[buffer][..len]))
+        Some(&tape.gradients[buffer][..len])
     }
 }

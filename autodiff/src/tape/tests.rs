@@ -86,8 +86,7 @@ fn gradients_that_share_memory_are_the_same() {
     for _ in 0..2 {
         assert_eq!(gradient(&mut sharing, &params), expected);
     }
-    let elements = |tape: &Tape<f64>| tape.gradients.iter().map(|g| g.len()).sum::<usize>();
-    assert!(elements(&sharing) * 2 < elements(&alone));
+    assert!(sharing.gradient_elements() * 2 < alone.gradient_elements());
     let root = sharing.root;
     let mut pass = sharing.forward(&params).unwrap();
     pass.backward(&mut params.zeros_like()).unwrap();
@@ -382,6 +381,13 @@ fn a_parameter_without_elements_is_a_parameter() {
     assert_eq!(gradient(both, &params), [6.0, 6.0]);
 }
 
+#[test]
+fn no_gradient_flows_through_what_stops_it() {
+    let (params, [a, b, _]) = params();
+    let stopped = &mut tape(|g| (g.param(a).stop_gradient() * g.param(b)).sum());
+    assert_eq!(gradient(stopped, &params), [0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
+}
+
 /// Takes the gradient of its operand and does nothing with it.
 struct Forgetful;
 
@@ -520,7 +526,7 @@ fn empty_tensors_flow_through() {
     let matrix: (&[usize], &[f64]) = (&[3, 2], &numbers(6));
     let bias: (&[usize], &[f64]) = (&[2], &[1.0, 2.0]);
     assert_gradients(&[none, matrix, bias], |v| {
-        v[0].affine(v[1], v[2]).sum() + v[0].matmul_tn(v[0]).sum() + v[2].sum()
+        v[0].affine(v[1], v[2]).sum() + v[0].transpose().matmul(v[0]).sum() + v[2].sum()
     });
     let sums = evaluate(&[none], |v| v[0].sum_over(&[0]));
     assert_close(&sums, &[0.0; 3], 0.0, "sums of nothing");

@@ -123,9 +123,13 @@ fn products_of_matrices_in_all_transpositions() {
     let [a, at] = [[3, 4].into(), [4, 3].into()];
     let [b, bt] = [[4, 5].into(), [5, 4].into()];
     agrees("A·B", &[a, b], |v| weighted_sum(v[0].matmul(v[1])));
-    agrees("Aᵀ·B", &[at, b], |v| weighted_sum(v[0].matmul_tn(v[1])));
-    agrees("A·Bᵀ", &[a, bt], |v| weighted_sum(v[0].matmul_nt(v[1])));
+    agrees("Aᵀ·B", &[at, b], |v| {
+        weighted_sum(v[0].transpose().matmul(v[1]))
+    });
+    agrees("A·Bᵀ", &[a, bt], |v| {
+        weighted_sum(v[0].matmul(v[1].transpose()))
+    });
     agrees("Aᵀ·Bᵀ", &[at, bt], |v| {
-        weighted_sum(v[0].matmul_tt(v[1]))
+        weighted_sum(v[0].transpose().matmul(v[1].transpose()))
     });
 }

@@ -7,6 +7,7 @@ mod arms;
 mod invariance;
 mod part;
 mod run;
+pub mod section3;
 pub mod section3_1;
 pub mod section3_2;
 pub mod section3_3;

@@ -1,0 +1,98 @@
+//! Section 3, before its subsections: Table 1 and what it rests on, Figure 1, and the running time.
+
+mod illustration;
+mod running_time;
+mod table1;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::cli::{self, Execution, Preset, reference_root};
+use crate::engine::provenance::DataSet;
+use crate::engine::runner::Runner;
+use crate::judge::{committed, judge_section};
+use crate::report::Report;
+use crate::results::{Header, Protocol};
+
+pub use running_time::memory_of;
+
+/// Section 3: Table 1 (the best rates and alphas of the committed searches, see `tune`), how the final loss depends on rate and
+/// alpha, Figure 1 (the update rule, drawn), and the running time and memory of L4 against its base methods, which claim C2 is
+/// about.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// How many pairs of training steps are timed: smoke 4 on the small networks, quick 8, paper 40
+    #[arg(long, value_enum, default_value_t = Preset::Quick)]
+    preset: Preset,
+
+    #[command(flatten)]
+    execution: Execution,
+
+    /// Prints the peak memory of a few steps of a workload by an optimiser, and does nothing else
+    #[arg(long, hide = true, value_name = "WORKLOAD,OPTIMIZER")]
+    memory_of: Option<String>,
+}
+
+/// The `main` of the binary.
+pub fn main() -> ExitCode {
+    cli::main(|| {
+        let arguments = Arguments::try_parse()?;
+        match &arguments.memory_of {
+            Some(what) => memory_of(what),
+            None => run(&arguments),
+        }
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let runner = Runner::open(arguments.execution.runner_options(Path::new("section3")))?;
+    let size = running_time::Size::of(arguments.preset);
+    let timed = running_time::measure(size)?;
+    let numbers = vec![running_time::numbers(&timed, arguments.preset, size)?];
+    let mut deviations = vec![
+        "Table 1 and the sensitivity rest on the searches committed below repro/reference/tune; a task whose search is not there \
+         has no entry."
+            .to_owned(),
+    ];
+    if arguments.preset != Preset::Paper {
+        deviations.push(format!(
+            "Running time: {} pairs of blocks of steps; `--preset paper` times {}.",
+            size.pairs,
+            running_time::Size::of(Preset::Paper).pairs
+        ));
+    }
+    let shared = Header {
+        id: String::new(),
+        title: String::new(),
+        section: "3".to_owned(),
+        protocol: Protocol {
+            preset: arguments.preset.name().to_owned(),
+            seeds: Vec::new(),
+            hyperparameters: running_time::hyperparameters()?,
+            search: table1::search_rule(),
+            ..Protocol::default()
+        },
+        deviations,
+        provenance: runner.provenance(
+            autodiff::kernels::simd_level(),
+            DataSet::generated("as sections 3.1 to 3.5; running times on synthetic stand-ins"),
+        ),
+        paper: None,
+    };
+    let mut report = Report::new(runner.out().to_owned(), shared);
+    report.figure(&illustration::figure1(&report)?)?;
+    let searches = table1::searches(&reference_root())?;
+    report.table(&table1::table1(&searches, &report)?)?;
+    if let Some(figure) = table1::sensitivity(&searches, &report) {
+        report.figure(&figure)?;
+    }
+    report.table(&running_time::table(&timed, &report))?;
+    let others = committed(&reference_root(), "3")?;
+    let findings = judge_section(&numbers, &others);
+    report.claims(numbers, findings)?;
+    report.finish()
+}

@@ -1,0 +1,252 @@
+//! The running time and memory of L4 against its base methods: claim C2.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{self, Preset};
+use crate::data::DataOptions;
+use crate::engine::provenance::GIT_COMMIT;
+use crate::judge::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
+use crate::methods::{Kind, Method};
+use crate::report::Report;
+use crate::results::{Cell, CellOfRuns, Column, Entry, Measured, Table};
+use crate::timing::{OptimizerCost, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory};
+
+/// L4 and its base method at Table 1's rate on MNIST: a rate that does not diverge, as what is timed does not depend on it.
+const PAIRS: [(Kind, Kind, f64); 2] = [
+    (Kind::L4Adam, Kind::Adam, 1e-3),
+    (Kind::L4Mom, Kind::Momentum, 5e-4),
+];
+
+/// How much is timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Pairs of blocks of steps.
+    pub pairs: u32,
+    /// On which workloads.
+    workloads: &'static [Timed],
+}
+
+impl Size {
+    /// That of a preset.
+    #[must_use]
+    pub fn of(preset: Preset) -> Self {
+        let (pairs, workloads): (_, &[Timed]) = match preset {
+            Preset::Smoke => (4, &[Timed::Regression, Timed::Dnc]),
+            Preset::Quick | Preset::Reduced => (8, &WORKLOADS),
+            Preset::Paper => (40, &WORKLOADS),
+        };
+        Self { pairs, workloads }
+    }
+}
+
+/// What was measured of a variant on a workload.
+pub struct Cost {
+    workload: Timed,
+    variant: Kind,
+    base: Kind,
+    ratios: Vec<f64>,
+    /// Of the variant and of its base.
+    alone: [OptimizerCost; 2],
+    /// Of processes that make a few steps by the one and by the other; absent where the system does not tell.
+    peak_memory: [Option<u64>; 2],
+}
+
+fn method(kind: Kind, rate: f64) -> Method {
+    Method::new(kind, Method::default_alpha(kind).unwrap_or(rate))
+}
+
+/// Times whole steps in pairs, the optimisers alone, and asks for the memory of processes of their own.
+///
+/// # Errors
+/// If a step fails.
+pub fn measure(size: Size) -> Result<Vec<Cost>> {
+    let mut costs = Vec::new();
+    for &workload in size.workloads {
+        let data = workload.data(&DataOptions::default())?;
+        let task = workload
+            .workload(data.as_ref(), 1)
+            .context("its data are missing")?;
+        for (variant, base, rate) in PAIRS {
+            cli::tell(&format!(
+                "timing {} against {} on {}",
+                variant.name(),
+                base.name(),
+                workload.name()
+            ));
+            let methods = [variant, base].map(|kind| method(kind, rate));
+            let [mut one, mut other] = [task.stepper(methods[0], 0)?, task.stepper(methods[1], 0)?];
+            let ratios = paired_ratios(&mut one, &mut other, size.pairs)?;
+            let alone = methods.map(|method| optimizer_cost(task, method, 20 * size.pairs));
+            let [variant_alone, base_alone] = alone;
+            costs.push(Cost {
+                workload,
+                variant,
+                base,
+                ratios,
+                alone: [variant_alone?, base_alone?],
+                peak_memory: [
+                    peak_memory_of(workload, variant),
+                    peak_memory_of(workload, base),
+                ],
+            });
+        }
+    }
+    Ok(costs)
+}
+
+/// The peak memory of another process of this program that makes a few steps; `None` where that cannot be had.
+fn peak_memory_of(workload: Timed, kind: Kind) -> Option<u64> {
+    let what = format!("{},{}", workload.name(), kind.name());
+    let program = env::current_exe().ok()?;
+    let output = Command::new(program)
+        .args(["--memory-of", &what])
+        .output()
+        .ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+/// Makes a few steps and prints the peak memory of this process, in bytes.
+///
+/// # Errors
+/// If there is no such workload or method, or a step fails.
+pub fn memory_of(what: &str) -> Result<()> {
+    let (workload, name) = what
+        .split_once(',')
+        .context("expected WORKLOAD,OPTIMIZER")?;
+    let workload = Timed::from_str(workload, true).map_err(anyhow::Error::msg)?;
+    let kind = Kind::ALL
+        .iter()
+        .find(|kind| kind.name() == name)
+        .context("no such method")?;
+    let data = workload.data(&DataOptions::default())?;
+    let task = workload
+        .workload(data.as_ref(), 1)
+        .context("its data are missing")?;
+    let mut step = task.stepper(method(*kind, 5e-4), 0)?;
+    for _ in 0..3 {
+        let loss = step()?;
+        ensure!(loss.is_finite(), "the loss is {loss}");
+    }
+    match peak_memory() {
+        Some(bytes) => Ok(cli::print(&format!("{bytes}\n"))?),
+        None => bail!("this system does not tell a process's memory"),
+    }
+}
+
+/// Every setting of the methods that are timed.
+///
+/// # Errors
+/// If one is out of range.
+pub fn hyperparameters() -> Result<IndexMap<String, Map<String, Value>>> {
+    let mut all = IndexMap::new();
+    for (variant, base, rate) in PAIRS {
+        for kind in [variant, base] {
+            all.insert(kind.name().to_owned(), method(kind, rate).settings()?);
+        }
+    }
+    Ok(all)
+}
+
+/// What claim C2 is judged by.
+///
+/// # Errors
+/// If a setting is out of range.
+pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
+    let arms = costs.iter().map(|cost| {
+        let per_parameter = cost
+            .alone
+            .map(|alone| alone.state_bytes as f64 / alone.parameters as f64);
+        let summary = json!({
+            "workload": cost.workload.name(),
+            "variant": cost.variant.name(),
+            "ratios": cost.ratios,
+            "state_bytes_per_parameter": per_parameter,
+            "optimizer_seconds": cost.alone.map(|alone| alone.seconds),
+            "peak_memory_bytes": cost.peak_memory,
+        });
+        let name = format!("{} {}", cost.workload.name(), cost.variant.name());
+        Ok(ArmNumbers {
+            role: Role::Measurement,
+            settings: Map::new(),
+            steps_per_unit: 1,
+            runs: vec![RunNumbers {
+                id: format!("running time of {name}"),
+                summary: summary.as_object().cloned().unwrap_or_default(),
+                git_commit: GIT_COMMIT.to_owned(),
+                ..RunNumbers::default()
+            }],
+            name,
+        })
+    });
+    Ok(Numbers {
+        section: "3".to_owned(),
+        task: "running time".to_owned(),
+        preset: preset.name().to_owned(),
+        unit: "pairs of blocks of steps".to_owned(),
+        length: size.pairs.into(),
+        paper_length: Size::of(Preset::Paper).pairs.into(),
+        arms: arms.collect::<Result<_>>()?,
+        ..Numbers::default()
+    })
+}
+
+/// `running_time.json`.
+#[must_use]
+pub fn table(costs: &[Cost], report: &Report) -> Table {
+    let columns = vec![
+        Column::new("workload", "Workload"),
+        Column::new("method", "Method"),
+        Column::new("base", "Base method"),
+        Column::new("ratio", "Whole step, times the base method's"),
+        Column::with_unit("optimizer", "Optimiser alone", "µs"),
+        Column::with_unit("optimizer_base", "Base alone", "µs"),
+        Column::with_unit("state", "State a parameter", "B"),
+        Column::with_unit("state_base", "Base's state a parameter", "B"),
+        Column::with_unit("memory", "Peak memory of the process", "MiB"),
+        Column::with_unit("memory_base", "Base's", "MiB"),
+    ];
+    let row = |cost: &Cost| {
+        let ratios = cost
+            .ratios
+            .iter()
+            .zip(0..)
+            .map(|(&ratio, pair)| (pair, Measured::Value(ratio)));
+        let mut row: IndexMap<String, Entry> = IndexMap::new();
+        row.insert("workload".to_owned(), cost.workload.name().as_str().into());
+        row.insert("method".to_owned(), cost.variant.name().into());
+        row.insert("base".to_owned(), cost.base.name().into());
+        row.insert("ratio".to_owned(), Cell::from_runs(ratios).into());
+        let names = [
+            ("optimizer", "state", "memory"),
+            ("optimizer_base", "state_base", "memory_base"),
+        ];
+        for ((time, state, memory), (alone, peak)) in names
+            .into_iter()
+            .zip(cost.alone.iter().zip(cost.peak_memory))
+        {
+            row.insert(time.to_owned(), (alone.seconds * 1e6).into());
+            let per_parameter = alone.state_bytes as f64 / alone.parameters as f64;
+            row.insert(state.to_owned(), per_parameter.into());
+            if let Some(bytes) = peak {
+                row.insert(
+                    memory.to_owned(),
+                    (bytes as f64 / f64::from(1 << 20)).into(),
+                );
+            }
+        }
+        row
+    };
+    let title = "Running time and memory of L4 against its base methods, one thread: whole training steps (forward, backward, update) in \
+                 pairs that alternate in one process, the update alone, and memory";
+    Table {
+        header: report.header("running_time", title),
+        columns,
+        rows: costs.iter().map(row).collect(),
+    }
+}

@@ -1,0 +1,238 @@
+//! Table 1, the best settings, and how the final loss depends on them: from the committed searches.
+
+use std::path::Path;
+
+use anyhow::Result;
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+
+use crate::methods::{Kind, Knob};
+use crate::report::Report;
+use crate::results::{
+    Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
+};
+use crate::sections::{ALL, Choice, Section, Task};
+use crate::tune::{RULE, Searched, score};
+
+/// The searched methods of Table 1, in its order.
+const METHODS: [Kind; 4] = [Kind::Momentum, Kind::Adam, Kind::L4Adam, Kind::L4Mom];
+
+/// A section's search.
+pub struct TaskSearch {
+    section: &'static Section,
+    searched: Searched,
+}
+
+/// What is committed of the searches on the tasks of sections 3.1 to 3.5.
+///
+/// # Errors
+/// If a file is damaged.
+pub fn searches(root: &Path) -> Result<Vec<TaskSearch>> {
+    let sections = ALL.iter().take(5);
+    sections
+        .map(|section| {
+            Ok(TaskSearch {
+                section,
+                searched: Searched::open(root, section.number)?,
+            })
+        })
+        .collect()
+}
+
+/// The rule of the searches, for the protocol.
+#[must_use]
+pub fn search_rule() -> Map<String, Value> {
+    Map::from_iter([("rule".to_owned(), json!(RULE))])
+}
+
+impl TaskSearch {
+    fn task(&self) -> Task {
+        self.section.parts[0].task
+    }
+
+    /// What the paper's Table 1 has of a method's rate on this task, which the section runs too.
+    fn published(&self, kind: Kind) -> Option<f64> {
+        let mut arms = self.section.parts[0]
+            .arms
+            .iter()
+            .filter(|arm| arm.kind == kind);
+        arms.find_map(|arm| match arm.choice {
+            Choice::At(rate) => Some(rate),
+            _ => None,
+        })
+    }
+
+    /// The best α of the paper's Table 1.
+    fn published_alpha(&self) -> f64 {
+        match self.section.number {
+            "3.1" | "3.2" => 0.25,
+            _ => 0.15,
+        }
+    }
+
+    fn architecture(&self) -> &'static str {
+        match self.section.number {
+            "3.1" => "2-layer linear network",
+            "3.2" => "3-layer perceptron",
+            "3.3" => "ResNet-32",
+            "3.4" => "DNC",
+            _ => "ConvNet",
+        }
+    }
+
+    fn batch(&self) -> Option<u64> {
+        match self.task() {
+            Task::Regression => None,
+            Task::Images { batch, .. } | Task::RepeatCopy { batch } => Some(batch as u64),
+        }
+    }
+
+    /// The scores of a setting's runs, as losses.
+    fn losses(&self, kind: Kind, setting: f64) -> Option<Cell> {
+        let tried = self.searched.tried(kind);
+        let (_, arm, _) = tried.iter().find(|(tried, _, _)| *tried == setting)?;
+        let runs = arm.runs.iter().map(|run| {
+            let measured = match run.diverged_at {
+                Some(step) => Measured::Diverged(step),
+                None => Measured::Value(10_f64.powf(score(run, self.task().name()))),
+            };
+            (run.seed, measured)
+        });
+        Some(Cell::from_runs(runs))
+    }
+}
+
+/// Table 1: a row a task, with what the searches found and the losses there.
+///
+/// # Errors
+/// If a setting is out of range.
+pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
+    let mut columns = vec![
+        Column::new("data_set", "Data set"),
+        Column::new("architecture", "Architecture"),
+        Column::new("batch", "Batch"),
+    ];
+    for kind in METHODS {
+        let knob = match kind.knob() {
+            Knob::Rate => "rate",
+            Knob::Alpha => "α",
+        };
+        let name = kind.name();
+        columns.push(Column::new(
+            &format!("best_{name}"),
+            &format!("Best {knob} of {name}"),
+        ));
+        columns.push(Column::new(
+            &format!("loss_{name}"),
+            &format!("Loss of {name} there"),
+        ));
+    }
+    let mut paper = Map::new();
+    let rows = searches.iter().map(|search| {
+        let mut row: IndexMap<String, Entry> = IndexMap::new();
+        let task = search.task().name();
+        row.insert("data_set".to_owned(), task.into());
+        row.insert("architecture".to_owned(), search.architecture().into());
+        if let Some(batch) = search.batch() {
+            row.insert("batch".to_owned(), batch.into());
+        }
+        let mut published = Map::new();
+        for kind in METHODS {
+            let name = kind.name();
+            let theirs = match kind.knob() {
+                Knob::Rate => search.published(kind),
+                Knob::Alpha => Some(search.published_alpha()),
+            };
+            published.insert(name.to_owned(), json!(theirs));
+            let Some(best) = search.searched.best(kind) else {
+                continue;
+            };
+            row.insert(format!("best_{name}"), best.into());
+            if let Some(losses) = search.losses(kind, best) {
+                row.insert(format!("loss_{name}"), losses.into());
+            }
+        }
+        paper.insert(task.to_owned(), Value::Object(published));
+        row
+    });
+    let rows = rows.collect();
+    let title = "The settings of the methods that did best in our searches, each with its loss there: the final training loss (mean \
+                 over the last tenth of the run), on the DNC the geometric mean over the run, cut at 1e-7";
+    Ok(Table {
+        header: Header {
+            paper: Some(json!({"best settings": paper})),
+            ..report.header("table1", title)
+        },
+        columns,
+        rows,
+    })
+}
+
+/// Loss against rate and against α, a panel each for every task that has been searched; `None` if none has.
+#[must_use]
+pub fn sensitivity(searches: &[TaskSearch], report: &Report) -> Option<Figure> {
+    let (mut axes, mut series) = (Vec::new(), Vec::new());
+    for search in searches {
+        for knob in [Knob::Rate, Knob::Alpha] {
+            let letter = char::from(b'a' + axes.len() as u8).to_string();
+            let curves: Vec<Series> = Kind::ALL
+                .iter()
+                .filter(|kind| kind.knob() == knob)
+                .filter_map(|&kind| curve(search, kind, &letter))
+                .collect();
+            if curves.is_empty() {
+                continue;
+            }
+            series.extend(curves);
+            let (name, x) = match knob {
+                Knob::Rate => ("constant rate", Axis::log("learning rate")),
+                Knob::Alpha => ("α of L4", Axis::linear("α")),
+            };
+            axes.push(Axes {
+                panel: letter,
+                title: format!("{}: {name}", search.task().name()),
+                x,
+                y: Axis::log("loss"),
+            });
+        }
+    }
+    let title = "How the loss depends on the one setting of each method: geometric mean and range over the restarts; the final training \
+                 loss, on the DNC the geometric mean over the run. Lines mark the published rates and L4's default α; rings, settings at \
+                 which a run diverged";
+    (!series.is_empty()).then(|| Figure {
+        header: report.header("figure_sensitivity", title),
+        axes,
+        series,
+    })
+}
+
+fn curve(search: &TaskSearch, kind: Kind, letter: &str) -> Option<Series> {
+    let tried = search.searched.tried(kind);
+    let restarts = tried.first()?.1.runs.len();
+    let mut series = Series::computed(letter, kind.name(), Style::Markers, &[]);
+    series.n = restarts;
+    series.band = crate::results::BandKind::Range;
+    for (setting, arm, mean) in tried {
+        if !mean.is_finite() {
+            series.infinite.push(setting);
+            continue;
+        }
+        let scores = arm.runs.iter().map(|run| score(run, search.task().name()));
+        let (low, high) = crate::stats::range(&scores.collect::<Vec<_>>())?;
+        series.x.push(setting);
+        series.mean.push(10_f64.powf(mean));
+        series.low.push(10_f64.powf(low));
+        series.high.push(10_f64.powf(high));
+    }
+    let default =
+        crate::methods::Method::default_alpha(kind).map(|alpha| (alpha, "default α".to_owned()));
+    let published = search
+        .published(kind)
+        .map(|rate| (rate, format!("published rate of {}", kind.name())));
+    // Both variants of L4 have the same default: one line is enough.
+    let marked = default.filter(|_| kind == Kind::L4Adam).or(published);
+    Some(match marked {
+        Some((x, text)) => series.marked(x, &text),
+        None => series,
+    })
+}

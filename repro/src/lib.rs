@@ -1,19 +1,27 @@
-//! The experiments of the L4 paper: what all sections share.
+//! The experiments of the L4 paper.
 //!
-//! A section of the paper is a list of runs, methods × seeds, and what is made of their results. It says what a run is
-//! ([`RunSpec`](run::RunSpec)), how one is computed ([`Experiment`](experiment::Experiment)), and which tables, figures and
-//! claims come out ([`results`]). The [`runner`] does the rest: it computes runs in parallel, keeps them, and goes on after
-//! any interruption. What is on disk after a crash, and what makes results reproducible to the bit, is said there.
+//! | module | what it is |
+//! |---|---|
+//! | [`sections`] | the paper, section by section: what is trained, by which methods, what is shown. Start here |
+//! | [`tasks`] | what is learnt: data, a model and a loss, and the training of one by a method |
+//! | [`methods`] | the optimisers, a line each, with their settings as they tell them themselves |
+//! | [`engine`] | runs: sliced, saved, resumed, kept, and taken from what is committed |
+//! | [`tune`] | searches for the best rates and α, which the sections read |
+//! | [`judge`] | verdicts on the paper's claims, pure functions of committed numbers |
 //!
-//! A whole section, here Newton's method for the square root of 2 + seed:
+//! Data flow one way: sections → tasks → models → autodiff, and sections → judge.
+//!
+//! # A run of one's own
+//!
+//! The engine knows nothing of training. Here it computes Newton's method for the square root of 2 + seed, five times:
 //!
 //! ```
 //! use repro::engine::checkpoint::Checkpoint;
 //! use repro::engine::experiment::{Advance, Experiment, Stop};
 //! use repro::engine::metrics::MetricLog;
-//! use repro::results::Cell;
 //! use repro::engine::run::RunSpec;
 //! use repro::engine::runner::{Options, Planned, Runner};
+//! use repro::results::{Cell, CellOfRuns};
 //! use serde_json::{Map, Value, json};
 //!
 //! struct Newton {
@@ -30,7 +38,7 @@
 //!             self.step += 1;
 //!             log.push(self.step, &[("error", error.abs())])?;
 //!         }
-//!         Ok(if self.step == self.spec.steps { Advance::Finished } else { Advance::Running })
+//!         Ok(Advance::of(self.step == self.spec.steps))
 //!     }
 //!
 //!     fn position(&self) -> u64 {
@@ -56,11 +64,9 @@
 //! }
 //!
 //! let set_up = |spec: &RunSpec| Ok(Newton { spec: spec.clone(), step: 0, x: 1.0 });
+//! let settings = Map::from_iter([("optimizer".to_owned(), json!("Newton"))]);
 //! let planned: Vec<Planned> = (0..5)
-//!     .map(|seed| {
-//!         let (section, method) = ("3.1".to_owned(), "Newton".to_owned());
-//!         Planned::new(RunSpec { section, method, hyperparameters: Map::new(), seed, steps: 6 }, set_up)
-//!     })
+//!     .map(|seed| Planned::new(RunSpec::new(settings.clone(), seed, 6), set_up))
 //!     .collect();
 //!
 //! # let directory = tempfile::tempdir()?;
@@ -82,7 +88,6 @@ pub mod report;
 pub mod results;
 pub mod sections;
 pub mod stats;
-pub mod table;
 pub mod tasks;
 pub mod timing;
 pub mod tune;

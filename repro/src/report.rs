@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use paper_figures::terminal;
 
 use crate::cli;
 use crate::engine::reference;
 use crate::judge::Finding;
 use crate::judge::numbers::Numbers;
 use crate::results::{self, Claims, Figure, Header, Protocol, ResultFile, Table, WriteError};
-use crate::table;
 
 /// Writes a section's files and says what is in them.
 pub struct Report {
@@ -61,7 +61,7 @@ impl Report {
     /// # Errors
     /// See [`results::write()`].
     pub fn table(&mut self, table: &Table) -> Result<(), WriteError> {
-        self.text += &format!("{}\n\n{}\n", table.header.title, table::render(table));
+        self.text += &format!("{}\n\n{}\n", table.header.title, terminal::table(table));
         self.write(table)
     }
 
@@ -76,9 +76,7 @@ impl Report {
             header: self.header("claims", &title),
             claims: findings.into_iter().map(Finding::into_claim).collect(),
         };
-        for claim in &claims.claims {
-            self.text += &summary(claim);
-        }
+        self.text += &terminal::claims(&claims);
         Ok(self.write(&claims)?)
     }
 
@@ -105,20 +103,4 @@ impl Report {
         }
         cli::print(&self.text).context("standard output")
     }
-}
-
-/// A verdict in a paragraph.
-fn summary(claim: &results::Claim) -> String {
-    let task = claim
-        .task
-        .as_ref()
-        .map_or_else(String::new, |task| format!(" on {task}"));
-    let basis = match &claim.basis {
-        Some(results::Basis::Reduced(what)) => format!(" ({what})"),
-        _ => String::new(),
-    };
-    format!(
-        "{}{task}: {}{basis}. {} {}\n",
-        claim.id, claim.verdict, claim.claim, claim.evidence
-    )
 }

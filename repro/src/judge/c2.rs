@@ -121,7 +121,11 @@ fn memory(case: &mut Case<'_>, timed: &[Timed<'_>]) {
         ..
     } in timed
     {
-        let of_variant = format!("{variant} {ours} against {theirs}");
+        let of_variant = format!(
+            "{variant} {} against {}",
+            words::number(*ours),
+            words::number(*theirs)
+        );
         if !bytes.contains(&of_variant) {
             bytes.push(of_variant);
         }

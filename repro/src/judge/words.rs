@@ -1,14 +1,14 @@
 //! Numbers and intervals in sentences, and in the `measured` of a verdict.
 
+use paper_figures::number::significant;
 use serde_json::{Value, json};
 
 use super::statistics::Estimate;
-use crate::table;
 
 /// A number of four digits; of a run that diverged or never got there, "infinite".
 pub fn number(value: f64) -> String {
     match value.is_finite() {
-        true => table::number(value),
+        true => significant(value, 4),
         false => "infinite".to_owned(),
     }
 }

@@ -30,7 +30,8 @@ pub static SECTION: Section = Section {
     about: "Section 3.4, the differentiable neural computer on repeat-copy: Figure 6 (training loss and effective learning rate), \
             a table of the sequences that trained networks reproduce without a bit error, and the claims they bear on. RMSProp \
             runs at the rate of DeepMind's code, Adam and mSGD at those of Table 1, and all three, marked by a star, at the best \
-            that `tune` found, with gradients clipped to a norm of 50; L4Adam and L4Mom at the default alpha, without clipping.",
+            that `tune` found, with gradients clipped to a norm of 50; L4Adam and L4Mom at the default alpha, without clipping. With \
+            --show it prints instead what a trained network makes of examples.",
     parts: &[Part {
         name: "DNC",
         task: Task::RepeatCopy { batch: BATCH },

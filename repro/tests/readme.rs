@@ -1,0 +1,35 @@
+//! What the README says of the claims is what the committed verdicts are.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// The verdict on a claim in a section's committed file; the first task's if there are several.
+fn verdict(root: &Path, section: &str, id: &str) -> String {
+    let file = root.join("repro/reference").join(section).join("claims.json");
+    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let claims: Value = serde_json::from_str(&text).unwrap();
+    let mut claims = claims["claims"].as_array().unwrap().iter();
+    let claim = claims.find(|claim| claim["id"] == id);
+    let claim = claim.unwrap_or_else(|| panic!("{section} has no {id}"));
+    claim["verdict"].as_str().unwrap().to_owned()
+}
+
+/// Every sentence of the README that rests on a verdict ends with a comment that names it: `<!-- section3_1 C3: partly -->`.
+#[test]
+fn the_readme_says_what_the_verdicts_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let comments = readme.split("<!-- section").skip(1);
+    let mut checked = 0;
+    for comment in comments {
+        let (comment, _) = comment.split_once(" -->").unwrap();
+        let (place, expected) = comment.split_once(": ").unwrap();
+        let (section, id) = place.split_once(' ').unwrap();
+        let found = verdict(&root, &format!("section{section}"), id);
+        assert_eq!(found, expected, "section{section} {id}");
+        checked += 1;
+    }
+    assert!(checked > 0, "no sentence names its verdict");
+}

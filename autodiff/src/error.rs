@@ -29,10 +29,10 @@ pub enum Error {
         /// Elements of the slice.
         found: usize,
     },
-    /// A class label that is no class.
+    /// A class label that is no class, or an index of a row that is not there.
     #[error("label {found}, but the labels of {classes} classes are below {classes}")]
     Label {
-        /// Number of classes.
+        /// Number of classes, or of rows.
         classes: usize,
         /// The label.
         found: usize,

@@ -86,6 +86,7 @@
 //! | [`Op`] | what an operation is (`op.rs`), and how to add one (`ops/`) |
 //! | [`gradcheck()`], [`Gradcheck`] | derivatives against differences |
 //! | [`kernels`] | SIMD loops, products and convolutions, the only unsafe code; measured speeds |
+//! | [`recipes`] | a step of an optimiser, a causal mask, carried state, another batch size, Jᵀ·dy |
 //! | [`parallel`] | fixed chunks of work on the threads of a tape |
 //! | `memory.rs` | what is kept and where, and the eight words for it |
 //!
@@ -117,6 +118,7 @@ mod op;
 mod ops;
 pub mod parallel;
 mod params;
+pub mod recipes;
 mod shape;
 mod tape;
 #[cfg(test)]
@@ -124,7 +126,7 @@ mod testing;
 
 pub use error::Error;
 pub use gradcheck::{Gradcheck, GradcheckError, gradcheck};
-pub use graph::{Graph, Var, record};
+pub use graph::{Graph, Indices, Var, record};
 pub use kernels::Real;
 pub use memory::Slot;
 pub use op::{Gradient, Gradients, Inputs, Op};

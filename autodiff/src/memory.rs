@@ -44,6 +44,8 @@ pub(crate) fn zeros_of<T: Clone + Zero>(shape: Shape) -> Option<Buffer<T>> {
 pub(crate) enum Storage {
     /// A buffer of the tape's own: an input (`settable`) or a constant.
     Data { settable: bool },
+    /// A buffer of the tape's own: indices below this number, written as elements.
+    Indices { below: usize },
     /// A buffer of the tape's own, written by one operation.
     Result { differentiable: bool },
     /// A view of the flat parameter vector, which begins with the parameter `first`.
@@ -58,7 +60,7 @@ impl Storage {
     /// Whether it has a gradient: whether it depends on a parameter.
     pub(crate) fn differentiable(&self) -> bool {
         match *self {
-            Storage::Data { .. } => false,
+            Storage::Data { .. } | Storage::Indices { .. } => false,
             Storage::Result { differentiable } => differentiable,
             Storage::Param { .. } => true,
         }

@@ -67,10 +67,10 @@ use std::ops::Index;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// To add it to this crate, put it in a file of `src/ops` with its method of [`Var`]
+/// To add it to this crate, put it in a file of `src/ops` with its method of [`Var`](crate::Var)
 /// and a value worked out by hand. [`Op`] says where an operation keeps state: a mask,
 /// running statistics, a random stream. `cargo run -p autodiff --example 04_own_operation`
-/// shows what [`gradcheck()`] says to a wrong derivative.
+/// shows what [`gradcheck`](crate::gradcheck()) says to a wrong derivative.
 pub trait Op<T: Real>: Any + Send {
     /// The name that errors show.
     fn name(&self) -> &'static str;
@@ -102,8 +102,8 @@ impl<T: Real> Index<usize> for Inputs<'_, T> {
     fn index(&self, i: usize) -> &[T] {
         let storage = self.operands[i];
         match self.storages[storage] {
-            Storage::Data { .. } | Storage::Result { .. } => &self.buffers[storage],
             Storage::Param { offset, len, .. } => &self.params[offset..offset + len],
+            _ => &self.buffers[storage],
         }
     }
 }

@@ -121,5 +121,5 @@ pub(crate) fn value_and_gradient(
 /// What recording `f` says is wrong with it.
 pub(crate) fn error_of(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> String {
     let recorded = record(|g| Ok([f(g)]));
-    recorded.err().expect("an error").to_string()
+    recorded.expect_err("an error").to_string()
 }

@@ -221,6 +221,24 @@ impl<T: Real> Classifier<T> {
         Ok((right, self.losses[0]))
     }
 
+    /// The logits of the batch, row-major, [batch, classes].
+    ///
+    /// # Errors
+    /// If `params` is not the network's.
+    pub fn logits<'a>(&'a mut self, params: &'a Params<T>) -> Result<&'a [T], Error> {
+        self.tape.forward(params)?.into_value(self.logits)
+    }
+
+    /// The class of each sample of the batch: that of its largest logit, the first of equals.
+    ///
+    /// # Errors
+    /// If `params` is not the network's.
+    pub fn predictions(&mut self, params: &Params<T>) -> Result<Vec<usize>, Error> {
+        let classes = self.extents[1];
+        let rows = self.logits(params)?.chunks_exact(classes);
+        Ok(rows.map(largest).collect())
+    }
+
     /// What the layers keep from step to step.
     pub fn state(&self) -> State<T> {
         self.layers.state(&self.tape)
@@ -319,6 +337,10 @@ mod tests {
         evaluation.restore(&training.state()).unwrap();
         assert_eq!(evaluation.state(), training.state());
         let trained = evaluation.evaluate(&params, &[0, 1]).unwrap();
+        let predictions = evaluation.predictions(&params).unwrap();
+        let right = predictions.iter().enumerate().filter(|(i, c)| i == *c);
+        assert_eq!(right.count(), trained.0);
+        assert_eq!(evaluation.logits(&params).unwrap().len(), 2 * 10);
         assert_ne!(trained, untrained);
         assert_eq!(
             evaluation.evaluate(&params, &[0, 1]).unwrap(),

@@ -87,6 +87,37 @@ impl<T: Real> Graph<T> {
     }
 }
 
+impl<T: Real> Graph<T> {
+    /// The variables, all of one shape, along a new axis before `axis`.
+    #[track_caller]
+    pub fn stack<'g>(&'g self, axis: usize, parts: &[Var<'g, T>]) -> Var<'g, T> {
+        let apart = |part: &Var<'g, T>| {
+            let shape = part.recorded_shape();
+            let at = axis.min(shape.rank());
+            let longer = [&shape[..at], &[1], &shape[at..]].concat();
+            // More axes than a tensor can have: the concatenation says so.
+            Shape::new(&longer).map_or(*part, |shape| part.reshape(shape))
+        };
+        let parts: Vec<_> = parts.iter().map(apart).collect();
+        self.concat(axis, &parts)
+    }
+}
+
+impl<'g, T: Real> Var<'g, T> {
+    /// The parts of these lengths along `axis`, one after the other: what
+    /// [`Graph::concat`] puts together.
+    #[track_caller]
+    pub fn split(self, axis: usize, lengths: &[usize]) -> Vec<Var<'g, T>> {
+        let mut start = 0_usize;
+        let part = |&len: &usize| {
+            let range = start..start.saturating_add(len);
+            start = range.end;
+            self.slice(axis, range)
+        };
+        lengths.iter().map(part).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
@@ -110,6 +141,23 @@ mod tests {
         along(0, [2, 2, 3], [3, 2, 3]);
         along(1, [3, 2, 2], [3, 3, 2]);
         along(2, [3, 2, 2], [3, 2, 3]);
+    }
+
+    #[test]
+    fn stacks_and_splits() {
+        let (a, b) = (numbers(6), numbers(12).split_off(6));
+        let operands: [(&[usize], &[f64]); 2] = [(&[2, 3], &a), (&[2, 3], &b)];
+        let rows = evaluate(&operands, |v| v[0].graph().stack(0, v));
+        assert_eq!(rows, [&a[..], &b].concat());
+        for axis in [0, 1, 2] {
+            assert_gradients(&operands, |v| v[0].graph().stack(axis, v));
+        }
+        assert_gradients(&operands[..1], |v| {
+            let parts = v[0].split(1, &[1, 2]);
+            parts[0] * parts[1]
+        });
+        let error = error_of(|g| g.input([2, 3]).split(1, &[1, 3])[1]);
+        assert!(error.contains("1..4 is not inside 0..3"), "{error}");
     }
 
     #[test]

@@ -424,7 +424,7 @@ mod tests {
                     .map(|at| f64::from(at == i * columns.output + j))
                     .collect();
                 let place = g.constant([1, rows.output, columns.output, 1], &one_hot);
-                y = y + place * pixel.reshape([n, 1, 1, co]);
+                y += place * pixel.reshape([n, 1, 1, co]);
             }
         }
         y

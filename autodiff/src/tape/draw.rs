@@ -59,6 +59,7 @@ impl<T: Real> Tape<T> {
             let (what, kind) = match (kept, node) {
                 (Storage::Data { settable: true }, _) => ("input", Kind::Data),
                 (Storage::Data { .. }, _) => ("constant", Kind::Data),
+                (Storage::Indices { .. }, _) => ("indices", Kind::Data),
                 (Storage::Param { .. }, _) => ("parameter", Kind::Param),
                 (Storage::Result { .. }, Some(node)) => (node.op.name(), Kind::Result),
                 (Storage::Result { .. }, None) => ("result", Kind::Result),

@@ -157,6 +157,7 @@ impl<T: Real> Tape<T> {
         match self.storages[storage] {
             Storage::Data { settable: true } => Ok(&mut self.buffers[storage]),
             Storage::Data { settable: false } => Err(Error::NotAnInput("a constant")),
+            Storage::Indices { .. } => Err(Error::NotAnInput("indices, which set_indices writes")),
             Storage::Result { .. } => Err(Error::NotAnInput("a result")),
             Storage::Param { .. } => Err(Error::NotAnInput("a parameter")),
         }
@@ -172,6 +173,46 @@ impl<T: Real> Tape<T> {
         check("input", input.len(), data.len())?;
         input.copy_from_slice(data);
         Ok(())
+    }
+
+    /// Writes indices: the rows of a table, or the labels of a batch.
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`]; [`Error::NotAnInput`] if `slot` is anything else;
+    /// [`Error::Length`]; [`Error::Label`] at the first index that is too large, after which
+    /// the indices are those from before.
+    pub fn set_indices(&mut self, slot: Slot, indices: &[usize]) -> Result<(), Error> {
+        let storage = self.variable(slot)?.storage;
+        let Storage::Indices { below } = self.storages[storage] else {
+            return Err(Error::NotAnInput("something other than indices"));
+        };
+        let elements = &mut self.buffers[storage];
+        check("indices", elements.len(), indices.len())?;
+        if let Some(&found) = indices.iter().find(|&&index| index >= below) {
+            return Err(Error::Label {
+                classes: below,
+                found,
+            });
+        }
+        let pairs = elements.iter_mut().zip(indices);
+        pairs.for_each(|(element, &index)| *element = T::of(index as f64));
+        Ok(())
+    }
+
+    /// Copies a value of the last forward pass into an input: the state that a recurrent
+    /// network carries on.
+    ///
+    /// # Errors
+    /// As [`set`](Tape::set).
+    pub fn copy(&mut self, from: Slot, to: Slot) -> Result<(), Error> {
+        let from = self.variable(from)?.storage;
+        if let Storage::Param { .. } = self.storages[from] {
+            return Err(Error::NotAnInput("a parameter to be copied"));
+        }
+        let values = mem::replace(&mut self.buffers[from], empty());
+        let result = self.set(to, &values);
+        self.buffers[from] = values;
+        result
     }
 
     /// The operation that computes `slot`, if it is an `O`: the way to what an

@@ -174,9 +174,11 @@ impl<'a, T: Real> Gemm<'a, T> {
         c: &'a mut [T],
         term: Term,
     ) -> Self {
-        assert_eq!(a.data.len(), m * k, "gemm: length of a ({m}×{k})");
-        assert_eq!(b.data.len(), k * n, "gemm: length of b ({k}×{n})");
-        assert_eq!(c.len(), m * n, "gemm: length of c ({m}×{n})");
+        // A product that wraps around would let the kernels reach beyond the slices.
+        let is = |len: usize, rows: usize, columns: usize| Some(len) == rows.checked_mul(columns);
+        assert!(is(a.data.len(), m, k), "gemm: length of a ({m}×{k})");
+        assert!(is(b.data.len(), k, n), "gemm: length of b ({k}×{n})");
+        assert!(is(c.len(), m, n), "gemm: length of c ({m}×{n})");
         Self {
             m,
             k,

@@ -123,3 +123,11 @@ fn a_slice_of_the_wrong_length_is_refused() {
         Term::First,
     );
 }
+
+/// 2⁶³·2 wraps around to 0, the length of an empty slice.
+#[test]
+#[should_panic(expected = "gemm: length of a")]
+fn sizes_whose_product_wraps_around_are_refused() {
+    let (a, b) = (Matrix::plain(&[]), Matrix::plain(&[1.0_f32; 4]));
+    gemm(1 << 63, 2, 2, a, b, &mut [], Term::First);
+}

@@ -1,7 +1,13 @@
 //! Recording: expressions of [`Var`]s append operations to a [`Graph`].
 
+#[cfg(test)]
+mod tests;
+mod var;
+
+pub use var::{Indices, Var};
+
 use crate::memory::{Buffer, Slot, Storage, Variable, empty, zeros, zeros_of};
-use crate::op::{Gradients, Inputs, Op};
+use crate::op::Op;
 use crate::params::Param;
 use crate::tape::{Node, Tape};
 use crate::{Error, Params, Real, Shape};
@@ -92,67 +98,6 @@ struct Deferred<T> {
     op: Box<dyn Op<T>>,
 }
 
-/// A value of the computation being recorded. Copy it freely.
-///
-/// # The operations
-///
-/// x, a, b are operands, y is the result, and each derivative is what is *added* to the
-/// operand's gradient. `T` is [`f32`] or [`f64`]; c is a constant of that type.
-///
-/// | method | y | derivative |
-/// |---|---|---|
-/// | `a + b`, `a - b` | broadcast | da = dy, db = ±dy |
-/// | `a * b` | aᵢ·bᵢ, broadcast | da = dy·b, db = dy·a |
-/// | `a / b` | aᵢ/bᵢ, broadcast | da = dy/b, db = −dy·a/b² |
-/// | `x + c`, `x - c`, `c - x`, `-x` | ±x ± c | dx = ±dy |
-/// | `x * c`, `x / c` | c·x, x/c | dx = c·dy, dy/c |
-/// | [`exp`](Var::exp) | eˣ | dx = dy·y |
-/// | [`ln`](Var::ln) | ln x | dx = dy/x |
-/// | [`sqrt`](Var::sqrt) | √x | dx = dy/2y |
-/// | [`square`](Var::square) | x² | dx = dy·2x |
-/// | [`sigmoid`](Var::sigmoid) | 1/(1 + e⁻ˣ) | dx = dy·y(1 − y) |
-/// | [`tanh`](Var::tanh) | tanh x | dx = dy·(1 − y²) |
-/// | [`relu`](Var::relu) | max(x, 0) | dx = dy where x > 0 |
-/// | [`softplus`](Var::softplus) | ln(1 + eˣ) | dx = dy/(1 + e⁻ˣ) |
-/// | [`clamp`](Var::clamp) | min(max(x, low), high) | dx = dy in [low, high], bounds included |
-/// | [`matmul`](Var::matmul) | A·B | dA = dY·Bᵀ, dB = Aᵀ·dY |
-/// | [`affine`](Var::affine) | x·W + b | dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ rows of dy |
-/// | [`conv2d`](Var::conv2d) | x ∗ k, images in NHWC, kernels in HWIO | dx = dy ∗ kᵀ, dk = x ∗ dy |
-/// | [`conv2d_bias_relu`](Var::conv2d_bias_relu) | max(x ∗ k + b, 0) | as `conv2d` where y > 0, db = Σ pixels of dy |
-/// | [`sum`](Var::sum), [`sum_over`](Var::sum_over), [`sum_keep`](Var::sum_keep) | Σ x over axes | dx = dy, stretched |
-/// | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |
-/// | [`max_pool2d`](Var::max_pool2d) | the largest of each window | dx = dy at the first of the largest |
-/// | [`global_average_pool`](Var::global_average_pool) | Σ x / n over an image | dx = dy/n, stretched |
-/// | [`batch_norm`](Var::batch_norm), [`batch_norm_relu`](Var::batch_norm_relu) | a·x̂ + b, x̂ = (x − μ)/√(σ² + ε) by channel | da = Σ dy·x̂, db = Σ dy, dx = a/√(σ² + ε)·(dy − (db + x̂·da)/n) |
-/// | [`dropout`](Var::dropout) | m·x, m random | dx = m·dy |
-/// | [`half_squared_norm`](Graph::half_squared_norm) | ½ Σ w² over several operands | dw = dy·w |
-/// | [`softmax`](Var::softmax) | e^xᵢ / Σⱼ e^xⱼ over the last axis | dx = y·(dy − ⟨dy, y⟩) |
-/// | [`softmax_cross_entropy`](Var::softmax_cross_entropy) | −1/n Σₙ Σᵢ tₙᵢ ln softmax(xₙ)ᵢ | dx = dy/n·(softmax(x)·Σᵢtᵢ − t), dt = −dy/n·ln softmax(x) |
-/// | [`sigmoid_cross_entropy`](Var::sigmoid_cross_entropy) | −tᵢ ln σ(xᵢ) − (1 − tᵢ) ln(1 − σ(xᵢ)), σ the sigmoid | dx = dy·(σ(x) − t), dt = −dy·x |
-/// | [`squared_error`](Var::squared_error) | Σᵢ (aᵢ − bᵢ)² | da = 2dy·(a − b), db = −da |
-/// | [`reshape`](Var::reshape) | the same elements | dx = dy |
-/// | [`transpose`](Var::transpose), [`permute`](Var::permute) | axes in another order | dx = dy in the old order |
-/// | [`slice`](Var::slice) | a range of an axis | dx = dy inside, 0 outside |
-/// | [`concat`](Graph::concat) | side by side along an axis | each its part of dy |
-///
-/// *Broadcast* means: axes are aligned at the last one, and where one operand has
-/// extent 1, or no axis, it is stretched; its gradient is summed over what it was
-/// stretched along. Shapes that an operation is not defined for make
-/// [`record`] fail with the operation, the shapes and the line of your source.
-pub struct Var<'g, T> {
-    graph: &'g Graph<T>,
-    /// `None` once an operation has failed; whatever is built on it fails too.
-    index: Option<usize>,
-}
-
-impl<T> Clone for Var<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Var<'_, T> {}
-
 impl<T: Real> fmt::Debug for Graph<T> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let recording = self.recording.borrow();
@@ -161,15 +106,6 @@ impl<T: Real> fmt::Debug for Graph<T> {
             .field("operations", &operations)
             .field("error", &recording.error)
             .finish()
-    }
-}
-
-impl<T: Real> fmt::Debug for Var<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.shape() {
-            Ok(shape) => write!(f, "Var of shape {shape}"),
-            Err(error) => write!(f, "Var that failed: {error}"),
-        }
     }
 }
 
@@ -204,6 +140,28 @@ impl<T: Real> Graph<T> {
             return self.fail("input", vec![shape], TOO_LARGE.to_owned());
         };
         self.push(shape, Storage::Data { settable: true }, buffer)
+    }
+
+    /// Indices below `below` that change from step to step: labels of classes, rows of a
+    /// table. [`Tape::set_indices`] writes them; zero until then.
+    #[track_caller]
+    pub fn indices(&self, shape: impl Into<Shape>, below: usize) -> Indices<'_, T> {
+        let shape = shape.into();
+        // They are kept as elements: up to here each has a number of its own.
+        let exact = T::one() / T::epsilon();
+        let var = match zeros_of(shape) {
+            None => self.fail("indices", vec![shape], TOO_LARGE.to_owned()),
+            Some(_) if below == 0 => {
+                let why = "there is no index below 0".to_owned();
+                self.fail("indices", vec![shape], why)
+            }
+            Some(_) if T::of(below as f64) > exact => {
+                let why = format!("{} tells indices below {exact} apart only", T::NAME);
+                self.fail("indices", vec![shape], why)
+            }
+            Some(buffer) => self.push(shape, Storage::Indices { below }, buffer),
+        };
+        Indices { var, below }
     }
 
     /// Data that never changes. Not differentiated.
@@ -430,206 +388,5 @@ impl<T> Recording<T> {
     fn var(&mut self, shape: Shape, storage: usize) -> Option<usize> {
         self.vars.push(Variable { shape, storage });
         Some(self.vars.len() - 1)
-    }
-}
-
-struct Identity;
-
-impl<T: Real> Op<T> for Identity {
-    fn name(&self) -> &'static str {
-        "stop_gradient"
-    }
-
-    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        Ok(inputs[0])
-    }
-
-    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        y.copy_from_slice(&x[0]);
-    }
-
-    /// Never called: nothing asks for the gradient of its result.
-    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Some(dx) = dx.of(0) else { return };
-        dx.add(dy.iter().copied());
-    }
-}
-
-impl<'g, T: Real> Var<'g, T> {
-    /// Its shape.
-    ///
-    /// # Errors
-    /// The error of the recording, once an operation on wrong shapes has failed: a value
-    /// that comes of it has no shape.
-    pub fn shape(&self) -> Result<Shape, Error> {
-        match (self.index, self.graph.error()) {
-            (None, Some(error)) => Err(error),
-            _ => Ok(self.recorded_shape()),
-        }
-    }
-
-    /// Its shape; that of a scalar if an operation before it failed.
-    pub(crate) fn recorded_shape(&self) -> Shape {
-        let recording = self.graph.recording.borrow();
-        self.index
-            .map_or(Shape::default(), |i| recording.vars[i].shape)
-    }
-
-    /// Its handle on the tape that the recording becomes: for those that the array which
-    /// [`record`] returns has no room for.
-    pub fn slot(&self) -> Slot {
-        self.graph.settle(self);
-        Slot {
-            recording: self.graph.id,
-            index: self.index,
-        }
-    }
-
-    /// The same value, through which no gradient flows.
-    #[track_caller]
-    pub fn stop_gradient(self) -> Self {
-        let y = self.graph.apply(Identity, &[self]);
-        let recording = &mut *self.graph.recording.borrow_mut();
-        if let Some(index) = y.index {
-            let storage = recording.vars[index].storage;
-            recording.storages[storage] = Storage::Result {
-                differentiable: false,
-            };
-        }
-        y
-    }
-
-    /// The recording it belongs to.
-    pub fn graph(&self) -> &'g Graph<T> {
-        self.graph
-    }
-
-    /// The same elements, row-major, in another shape. Costs nothing at run time.
-    #[track_caller]
-    pub fn reshape(self, shape: impl Into<Shape>) -> Self {
-        let shape = shape.into();
-        let Some(index) = self.index else { return self };
-        let from = self.recorded_shape();
-        if shape.elements_in_memory::<T>() != Some(from.elements()) {
-            let why = "both need the same number of elements".to_owned();
-            return self.graph.fail("reshape", vec![from, shape], why);
-        }
-        self.graph.settle(&self);
-        let recording = &mut *self.graph.recording.borrow_mut();
-        let storage = recording.vars[index].storage;
-        let index = recording.var(shape, storage);
-        Var { index, ..self }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> String {
-        let recorded = record(|g| Ok([f(g)]));
-        recorded.err().expect("an error").to_string()
-    }
-
-    #[test]
-    fn the_first_wrong_shape_is_named_with_its_line() {
-        let line = line!() + 2;
-        let message = message(|g| {
-            let wrong = g.input([2, 3]) + g.input([2]);
-            (wrong.matmul(g.input([7])) / 2.0).reshape([5]).sum()
-        });
-        assert_eq!(
-            message,
-            format!(
-                "add of [2, 3] and [2]: the shapes do not broadcast (recorded at {}:{line}:25)",
-                file!()
-            )
-        );
-    }
-
-    #[test]
-    fn who_needs_the_shape_of_what_failed_gets_the_reason() {
-        let line = line!() + 2;
-        let recorded = record::<f64, 1>(|g| {
-            let y = g.input([2, 3]).matmul(g.input([4, 5]));
-            let columns = y.shape()?[1];
-            Ok([y.reshape([columns])])
-        });
-        let message = recorded.err().expect("3 is not 4").to_string();
-        assert!(
-            message.starts_with("matmul of [2, 3] and [4, 5]"),
-            "{message}"
-        );
-        assert!(
-            message.contains(&format!("{}:{line}:", file!())),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn an_error_of_the_callers_comes_through() {
-        let mut params = Params::<f64>::new();
-        let recorded = record::<f64, 1>(|g| {
-            let w = params.add("w", [2], || 0.0)?;
-            params.add("w", [2], || 0.0)?;
-            Ok([g.param(w).sum()])
-        });
-        assert_eq!(recorded.err(), Some(Error::DuplicateName("w".to_owned())));
-    }
-
-    #[test]
-    fn a_reshape_keeps_the_number_of_elements() {
-        let message = message(|g| g.input([2, 3]).reshape([5]));
-        assert!(
-            message.starts_with("reshape of [2, 3] and [5]"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_constant_has_the_elements_of_its_shape() {
-        let message = message(|g| g.constant([2, 2], &[1.0; 3]));
-        assert!(
-            message.contains("expected 4 elements, found 3"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn variables_of_two_graphs_do_not_mix() {
-        let recorded = record::<f64, 1>(|outer| {
-            let stranger = outer.input([2]);
-            let inner = record(|g| {
-                let _mixed = g.input([2]) + stranger;
-                Ok([g.input([2])])
-            });
-            let message = inner.err().expect("two graphs").to_string();
-            assert!(
-                message.contains("operand 1 belongs to another graph"),
-                "{message}"
-            );
-            Ok([stranger.sum()])
-        });
-        assert!(recorded.is_ok());
-    }
-
-    #[test]
-    fn what_no_memory_can_hold_is_an_error() {
-        let huge = 1 << 40;
-        for result in [
-            message(|g| g.input([huge, huge])),
-            message(|g| g.input([1 << 50])),
-            message(|g| g.input([huge, huge, 0]).sum_over(&[2])),
-            message(|g| g.input([huge, 0]).matmul(g.input([0, huge]))),
-            message(|g| g.input([huge, 0]).reshape([0, huge, huge])),
-            message(|g| g.constant([huge, 0, huge], &[])),
-            message(|g| {
-                let column = g.input([0, huge]);
-                g.concat(1, &[column; 1 << 10]).transpose().sum_over(&[1])
-            }),
-        ] {
-            let told = ["more elements than memory", "elements"];
-            assert!(told.iter().any(|what| result.contains(what)), "{result}");
-        }
     }
 }

@@ -1,0 +1,129 @@
+//! Recipes: what is asked for often, each complete and run as a test.
+//!
+//! # A step of an optimiser
+//!
+//! An optimiser sees two slices, so any will do. With the crate `l4` of this workspace:
+//!
+//! ```text
+//! [dependencies]
+//! autodiff = { path = "../autodiff" }
+//! l4 = { path = "../l4" }
+//!
+//! [profile.dev.package.autodiff]   # or a step in a dev build is many times slower
+//! opt-level = 3
+//! ```
+//!
+//! ```
+//! use autodiff::{Params, record};
+//! use l4::{L4Adam, Optimizer};
+//!
+//! let mut params = Params::new();
+//! let w = params.add("w", [2], || 0.0)?;
+//! let (mut tape, _) = record(|g| {
+//!     let target = g.constant([2], &[3.0, -1.0]);
+//!     Ok([g.param(w).squared_error(target)])
+//! })?;
+//! let (mut optimizer, mut grads) = (L4Adam::<f64>::new(), params.zeros_like());
+//! for _ in 0..2000 {
+//!     let mut pass = tape.forward(&params)?;
+//!     pass.backward(&mut grads)?;
+//!     let loss = pass.loss()?;
+//!     optimizer.step(loss, params.values_mut(), &mut grads)?;
+//! }
+//! assert!((params.view(w)[0] - 3.0).abs() < 1e-3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A causal mask
+//!
+//! Attention in which no position sees a later one adds −10⁹ to what it must not see.
+//! Weights are \[in, out\], so a layer is `x.affine(w, b)`, on any number of axes.
+//!
+//! ```
+//! use autodiff::{Error, Params, Var, record};
+//!
+//! /// softmax(Q·Kᵀ/√d + mask)·V for [batch, time, d].
+//! #[track_caller] // an error names the caller's line
+//! fn attention<'g>(q: Var<'g, f64>, k: Var<'g, f64>, v: Var<'g, f64>) -> Result<Var<'g, f64>, Error> {
+//!     let [_, time, d] = q.shape()?[..] else { panic!("[batch, time, d]") };
+//!     let mask: Vec<f64> = (0..time * time)
+//!         .map(|at| if at % time > at / time { -1e9 } else { 0.0 })
+//!         .collect();
+//!     let mask = q.graph().constant([time, time], &mask);
+//!     let scores = q.matmul(k.transpose()) / (d as f64).sqrt() + mask;
+//!     Ok(scores.softmax().matmul(v))
+//! }
+//!
+//! let mut params = Params::new();
+//! let x = params.add("x", [1, 3, 2], || 0.5)?;
+//! let (mut tape, [y]) = record(|g| {
+//!     let x = g.param(x);
+//!     Ok([attention(x, x, x)?])
+//! })?;
+//! assert_eq!(tape.forward(&params)?.value(y)?, [0.5; 6]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # State that is carried on
+//!
+//! A recurrent network recorded for one chunk of a sequence begins the next where the last
+//! one ended: [`Tape::copy`](crate::Tape::copy). No gradient flows over the cut.
+//!
+//! ```
+//! use autodiff::{Params, record};
+//!
+//! let mut params = Params::new();
+//! let w = params.add("w", [1], || 0.5)?;
+//! let (mut tape, [before, after]) = record(|g| {
+//!     let before = g.input([1]);
+//!     Ok([before, before * g.param(w) + 1.0])
+//! })?;
+//! for expected in [1.0, 1.5, 1.75] {
+//!     assert_eq!(tape.forward(&params)?.value(after)?, [expected]);
+//!     tape.copy(after, before)?;
+//! }
+//! # Ok::<(), autodiff::Error>(())
+//! ```
+//!
+//! # A last batch of another size
+//!
+//! A tape has one batch size. Record a second one with the same parameters; they share
+//! nothing else, so that one can train while the other samples or evaluates.
+//!
+//! ```
+//! use autodiff::{Error, Params, Slot, Tape, record};
+//!
+//! let mut params = Params::new();
+//! let w = params.add("w", [2, 1], || 2.0)?;
+//! let network = |batch| record(|g| {
+//!     let x = g.input([batch, 2]);
+//!     Ok([x, x.matmul(g.param(w))])
+//! });
+//! let [(mut whole, [x, y]), (mut rest, [x_rest, y_rest])] = [network(3)?, network(1)?];
+//! whole.set(x, &[1.0; 6])?;
+//! rest.set(x_rest, &[1.0; 2])?;
+//! assert_eq!(whole.forward(&params)?.value(y)?, [4.0; 3]);
+//! assert_eq!(rest.forward(&params)?.value(y_rest)?, [4.0]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # The gradient by an input, and of what is no scalar
+//!
+//! Inputs are not differentiated; a parameter is. Make the input one. For a root y of any
+//! shape, Jᵀ·dy is the gradient of ⟨dy, y⟩.
+//!
+//! ```
+//! use autodiff::{Params, record};
+//!
+//! let mut params = Params::new();
+//! let x = params.add("x", [3], || 2.0)?;
+//! let (mut tape, [dy, _]) = record(|g| {
+//!     let (dy, y) = (g.input([3]), g.param(x).square());
+//!     Ok([dy, (y * dy).sum()])
+//! })?;
+//! tape.set(dy, &[1.0, 0.0, 10.0])?;
+//! let mut grads = params.zeros_like();
+//! tape.forward(&params)?.backward(&mut grads)?;
+//! assert_eq!(grads[..], [4.0, 0.0, 40.0]);
+//! # Ok::<(), autodiff::Error>(())
+//! ```

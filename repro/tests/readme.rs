@@ -7,7 +7,10 @@ use serde_json::Value;
 
 /// The verdict on a claim in a section's committed file; the first task's if there are several.
 fn verdict(root: &Path, section: &str, id: &str) -> String {
-    let file = root.join("repro/reference").join(section).join("claims.json");
+    let file = root
+        .join("repro/reference")
+        .join(section)
+        .join("claims.json");
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let claims: Value = serde_json::from_str(&text).unwrap();
     let mut claims = claims["claims"].as_array().unwrap().iter();

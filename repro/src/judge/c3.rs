@@ -137,7 +137,7 @@ mod tests {
     fn the_evidence_has_the_counts_and_the_loss_at_the_end() {
         let arm = reaching(Arm::l4_adam(), "1e-10", 4, 3);
         let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
-        let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14, median loss at the end 5.000e-10 of the first";
+        let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14, median loss at the end 5.000×10⁻¹⁰ of the first";
         assert!(finding.evidence.contains(words), "{}", finding.evidence);
     }
 }

@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(parts(run(f64::MIN_POSITIVE, 10.0)), "-+");
         assert_eq!(parts(run(0.0, 9.0)), "-+");
         let evidence = judge(&numbers_of(run(0.1, 10.0))).unwrap().evidence;
-        let words = "in 2 of 3 runs of up to 40 epochs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0.000";
+        let words = "in 2 of 3 runs of up to 40 epochs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0;";
         assert!(evidence.contains(words), "{evidence}");
     }
 

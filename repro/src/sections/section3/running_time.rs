@@ -196,6 +196,11 @@ pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
     })
 }
 
+/// To four digits: more are noise.
+fn rounded(value: f64) -> Entry {
+    format!("{value:.3e}").parse().unwrap_or(value).into()
+}
+
 /// `running_time.json`.
 #[must_use]
 pub fn table(costs: &[Cost], report: &Report) -> Table {
@@ -230,13 +235,13 @@ pub fn table(costs: &[Cost], report: &Report) -> Table {
             .into_iter()
             .zip(cost.alone.iter().zip(cost.peak_memory))
         {
-            row.insert(time.to_owned(), (alone.seconds * 1e6).into());
+            row.insert(time.to_owned(), rounded(alone.seconds * 1e6));
             let per_parameter = alone.state_bytes as f64 / alone.parameters as f64;
-            row.insert(state.to_owned(), per_parameter.into());
+            row.insert(state.to_owned(), rounded(per_parameter));
             if let Some(bytes) = peak {
                 row.insert(
                     memory.to_owned(),
-                    (bytes as f64 / f64::from(1 << 20)).into(),
+                    rounded(bytes as f64 / f64::from(1 << 20)),
                 );
             }
         }

@@ -31,7 +31,12 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         .arms
         .iter()
         .find(|arm| arm.role == Role::Measurement && arm.name == ARM)?;
-    let mut case = Case::new(Claim::C12, numbers);
+    // The trajectories have a length of their own, whatever that of the section's runs.
+    let whole = Numbers {
+        length: numbers.paper_length,
+        ..numbers.clone()
+    };
+    let mut case = Case::new(Claim::C12, &whole);
     for optimizer in VARIANTS.map(l4).map(name) {
         let of = |run: &&RunNumbers| {
             run.summary.get("optimizer").and_then(Value::as_str) == Some(&optimizer)

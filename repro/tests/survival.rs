@@ -244,7 +244,7 @@ fn wrong_usage_does_nothing_and_exits_with_2() {
     }
     let help = complete(&out, "--help");
     assert_eq!(help.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&help.stdout).contains("smoke: a short walk"));
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Random walks"));
 }
 
 #[test]

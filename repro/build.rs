@@ -25,7 +25,12 @@ fn main() {
 
     let rustc = env::var("RUSTC").expect("cargo sets it");
     let compiler = output(Command::new(rustc).arg("-V")).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo::rustc-env=REPRO_COMPILER={compiler}");
+    // Cargo calls the profile by the directory that it builds into.
+    let profile = match env::var("PROFILE").as_deref() {
+        Ok("debug") => "dev".to_owned(),
+        profile => profile.unwrap_or("unknown").to_owned(),
+    };
+    println!("cargo::rustc-env=REPRO_COMPILER={compiler}, {profile} profile");
 }
 
 /// What computes in a run, beside the libraries in [`LIBRARIES`].

@@ -74,7 +74,7 @@ impl Report {
         let title = format!("Claims tested in section {}", self.shared.section);
         let claims = Claims {
             header: self.header("claims", &title),
-            claims: findings.into_iter().map(Finding::into_claim).collect(),
+            claims: findings,
         };
         self.text += &terminal::claims(&claims);
         Ok(self.write(&claims)?)

@@ -184,7 +184,7 @@ pub fn optimizer_cost(workload: Workload<'_>, method: Method, steps: u32) -> Res
             times.push(start.elapsed().as_secs_f64());
         }
         Ok(OptimizerCost {
-            seconds: crate::stats::median(times).unwrap_or(f64::NAN),
+            seconds: crate::stats::median(&times).unwrap_or(f64::NAN),
             state_bytes: optimizer.state_bytes(),
             parameters: theta.len(),
         })
@@ -233,7 +233,7 @@ mod tests {
         };
         let ratios = paired_ratios(&mut sleep(4), &mut sleep(2), 4).unwrap();
         assert_eq!(ratios.len(), 4);
-        let middle = crate::stats::median(ratios).unwrap();
+        let middle = crate::stats::median(&ratios).unwrap();
         assert!((1.2..3.0).contains(&middle), "{middle}");
     }
 

@@ -20,7 +20,7 @@ pub struct Provenance {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = COMMIT)))]
     pub other_commits: Vec<String>,
-    /// `rustc -V` of the build.
+    /// `rustc -V` of the build, and the profile that it was built with.
     #[schemars(length(min = 1))]
     pub compiler: String,
     /// Model name of the processor.

@@ -27,6 +27,6 @@ fn main() -> ExitCode {
         let arguments = Arguments::try_parse()?;
         let root = arguments.reference.unwrap_or_else(cli::reference_root);
         let matrix = judge_all(&root, arguments.check)?;
-        Ok(cli::print(&matrix.to_string())?)
+        Ok(cli::print(&matrix)?)
     })
 }

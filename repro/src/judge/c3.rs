@@ -90,7 +90,7 @@ fn relative_loss(run: &Course<'_>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::super::made_up::{Arm, Run, evidence, judged, numbers};
     use super::*;
 
     /// Five runs of which so many reach the mark, the last of them at this step.
@@ -138,6 +138,6 @@ mod tests {
         let arm = reaching(Arm::l4_adam(), "1e-10", 4, 3);
         let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
         let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14, median loss at the end 5.000×10⁻¹⁰ of the first";
-        assert!(finding.evidence.contains(words), "{}", finding.evidence);
+        assert!(evidence(&finding).contains(words), "{finding:?}");
     }
 }

@@ -329,12 +329,17 @@ mod tests {
     #[test]
     fn the_basis_has_three_timings_and_the_claim_all_sizes() {
         let mut numbers = compared(1, [20.0, 30.0, 40.0]);
-        assert_eq!(judge(&numbers).unwrap().basis, super::super::Basis::Full);
+        assert_eq!(
+            judge(&numbers).unwrap().basis,
+            Some(super::super::Basis::Full)
+        );
         numbers.arms[0].runs[0].summary["repetitions_seconds"][MARK] = json!([20.0]);
         let reduced = judge(&numbers).unwrap().basis;
         assert_eq!(
             reduced,
-            super::super::Basis::Reduced("1 timing of each run".to_owned())
+            Some(super::super::Basis::Reduced(
+                "1 timing of each run".to_owned()
+            ))
         );
         numbers.arms.truncate(6);
         let finding = judge(&numbers).unwrap();

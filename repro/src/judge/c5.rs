@@ -84,7 +84,7 @@ fn first_zero_epoch(run: &Course<'_>, steps_per_epoch: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
-    use super::super::made_up::{Arm, Run, judged, numbers};
+    use super::super::made_up::{Arm, Run, evidence, judged, numbers};
     use super::super::numbers::Alpha;
     use super::*;
 
@@ -115,9 +115,9 @@ mod tests {
         assert_eq!(parts(run(0.0, 10.0)), "++");
         assert_eq!(parts(run(f64::MIN_POSITIVE, 10.0)), "-+");
         assert_eq!(parts(run(0.0, 9.0)), "-+");
-        let evidence = judge(&numbers_of(run(0.1, 10.0))).unwrap().evidence;
-        let words = "in 2 of 3 runs of up to 40 epochs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0;";
-        assert!(evidence.contains(words), "{evidence}");
+        let said = evidence(&judge(&numbers_of(run(0.1, 10.0))).unwrap());
+        let words = "in 2 of 3 runs of up to 40 epochs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0";
+        assert!(said.contains(words), "{said}");
     }
 
     #[test]

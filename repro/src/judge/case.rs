@@ -248,7 +248,7 @@ impl<'n> Case<'n> {
         }
         let holds: Vec<_> = self.parts.iter().map(|part| part.holds).collect();
         let opening = match untested {
-            Some(why) => format!("Untested, as {why}; the numbers so far"),
+            Some(why) => format!("Untested, as {why}"),
             None => self.length_in_words(),
         };
         let partly = match holds.len() {
@@ -259,56 +259,53 @@ impl<'n> Case<'n> {
             ),
         };
         let evidence = format!(
-            "{}. {opening}. {}Reproduced would be {rule}{partly}.",
-            self.numbers.task,
-            self.sentences()
+            "{opening}. {}Reproduced would be {rule}{partly}.",
+            self.remarks()
         );
         self.with_evidence(super::verdict(&holds), evidence)
     }
 
     /// For what is reported only. The verdict is untested, and has no parts.
     pub fn reported(mut self, why: &str) -> Finding {
+        let found = |part: Part| format!("{}: {}. ", capitalised(&part.what), part.evidence);
+        let parts: String = std::mem::take(&mut self.parts)
+            .into_iter()
+            .map(found)
+            .collect();
         let evidence = format!(
-            "{}. {}. {}Reported and not judged: {why}.",
-            self.numbers.task,
+            "{}. {parts}{}Reported and not judged: {why}.",
             self.length_in_words(),
-            self.sentences()
+            self.remarks()
         );
-        self.parts.clear();
         self.with_evidence(Verdict::Untested, evidence)
     }
 
     fn with_evidence(self, verdict: Verdict, evidence: String) -> Finding {
         Finding {
-            claim: self.claim,
-            task: self.numbers.task.clone(),
+            id: self.claim.to_string(),
+            task: Some(self.numbers.task.clone()),
+            claim: self.claim.text().to_owned(),
             verdict,
-            basis: self.basis(),
-            evidence,
+            basis: Some(self.basis()),
             parts: self.parts,
+            evidence,
             measured: self.measured,
         }
     }
 
-    /// The parts, numbered, and the remarks; with a space at the end.
-    fn sentences(&self) -> String {
-        let part = |(index, part): (usize, &Part)| {
-            let holds = match part.holds {
-                Some(true) => "holds",
-                Some(false) => "does not hold",
-                None => "undecided",
-            };
-            format!(
-                "({}) {}: {}; {holds}. ",
-                index + 1,
-                part.what,
-                part.evidence
-            )
-        };
-        let parts = self.parts.iter().enumerate().map(part);
-        let remarks = self.remarks.iter().map(|remark| format!("{remark}. "));
-        parts.chain(remarks).collect()
+    /// The remarks as sentences, with a space at the end.
+    fn remarks(&self) -> String {
+        let remarks = self.remarks.iter();
+        remarks
+            .map(|remark| format!("{}. ", capitalised(remark)))
+            .collect()
     }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(chars).collect()
 }
 
 #[cfg(test)]
@@ -330,8 +327,8 @@ mod tests {
     #[test]
     fn the_basis_is_full_at_full_length_with_three_seeds_of_the_published_data() {
         let basis = |change: fn(&mut Numbers), seeds| match finding(change, seeds).basis {
-            Basis::Full => "full".to_owned(),
-            Basis::Reduced(words) => words,
+            Some(Basis::Reduced(words)) => words,
+            _ => "full".to_owned(),
         };
         assert_eq!(basis(|_| (), 3), "full");
         assert_eq!(basis(|_| (), 2), "2 seeds");
@@ -355,7 +352,7 @@ mod tests {
             "{}",
             short.evidence
         );
-        assert!(short.evidence.contains("it is: so"), "{}", short.evidence);
+        assert_eq!(short.parts[0].evidence, "so");
     }
 
     #[test]
@@ -363,7 +360,7 @@ mod tests {
         let lacking = finding(|numbers| numbers.arms.clear(), 3);
         assert_eq!(lacking.verdict, Verdict::Untested);
         assert!(
-            lacking.evidence.contains("there is no L4Adam;"),
+            lacking.evidence.contains("there is no L4Adam."),
             "{}",
             lacking.evidence
         );

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::matrix::{Matrix, matrix};
 use super::numbers::Numbers;
 use super::{Finding, judge_section};
 use crate::engine::reference;
@@ -47,19 +46,19 @@ pub fn committed(root: &Path, but: &str) -> Result<Vec<Numbers>> {
     Ok(others.flat_map(|judged| judged.numbers).collect())
 }
 
-/// Judges all sections below `root` by the rules of this program, and gives the matrix. What a `claims.json` there says
+/// Judges all sections below `root` by the rules of this program, and gives the matrix for a terminal. What a `claims.json` there says
 /// otherwise is rewritten, or with `check` an error.
 ///
 /// # Errors
 /// If a file is damaged or cannot be written; with `check`, if a verdict is not what the rules say.
-pub fn judge_all(root: &Path, check: bool) -> Result<Matrix> {
+pub fn judge_all(root: &Path, check: bool) -> Result<String> {
     let sections = all(root)?;
     ensure!(
         !sections.is_empty(),
         "there are no numbers in {}",
         root.display()
     );
-    let mut found: Vec<(String, Vec<Finding>)> = Vec::new();
+    let mut found: Vec<(&str, Claims)> = Vec::new();
     for judged in &sections {
         let others: Vec<Numbers> = sections
             .iter()
@@ -67,21 +66,23 @@ pub fn judge_all(root: &Path, check: bool) -> Result<Matrix> {
             .flat_map(|other| other.numbers.clone())
             .collect();
         let findings = judge_section(&judged.numbers, &others);
-        update(&judged.folder, &findings, check)?;
-        found.push((judged.section.clone(), findings));
+        found.push((&judged.section, update(&judged.folder, findings, check)?));
     }
-    Ok(matrix(&found))
+    let columns: Vec<_> = found
+        .iter()
+        .map(|(section, claims)| (*section, claims))
+        .collect();
+    Ok(paper_figures::terminal::matrix(&columns))
 }
 
-fn update(folder: &Path, findings: &[Finding], check: bool) -> Result<()> {
+fn update(folder: &Path, judged: Vec<Finding>, check: bool) -> Result<Claims> {
     let file = folder.join("claims.json");
     let text =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut claims: Claims =
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
-    let judged: Vec<_> = findings.iter().cloned().map(Finding::into_claim).collect();
     if claims.claims == judged {
-        return Ok(());
+        return Ok(claims);
     }
     ensure!(
         !check,
@@ -92,10 +93,10 @@ fn update(folder: &Path, findings: &[Finding], check: bool) -> Result<()> {
     );
     claims.claims = judged;
     results::write(folder, &claims)?;
-    Ok(())
+    Ok(claims)
 }
 
-fn said(claims: &[results::Claim]) -> String {
+fn said(claims: &[Finding]) -> String {
     let verdicts = claims
         .iter()
         .map(|claim| format!("{} {}", claim.id, claim.verdict));

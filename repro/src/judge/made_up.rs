@@ -155,6 +155,15 @@ pub fn parts(finding: &Finding) -> String {
     finding.parts.iter().map(|part| sign(part.holds)).collect()
 }
 
+/// All that a finding says was measured.
+pub fn evidence(finding: &Finding) -> String {
+    let parts = finding.parts.iter().map(|part| part.evidence.as_str());
+    parts
+        .chain([finding.evidence.as_str()])
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// The parts, and that the verdict is that of the parts.
 pub fn judged(finding: Option<Finding>) -> String {
     let finding = finding.expect("the numbers bear on the claim");

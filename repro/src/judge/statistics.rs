@@ -4,20 +4,7 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-pub use crate::stats::{mean, sample_std};
-
-/// The middle value, or the mean of the two in the middle; infinities are values like any other. `None` of nothing.
-#[must_use]
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let upper = *sorted.get(sorted.len() / 2)?;
-    match sorted.len() % 2 {
-        0 if upper.is_infinite() => Some(upper),
-        0 => Some(f64::midpoint(sorted[sorted.len() / 2 - 1], upper)),
-        _ => Some(upper),
-    }
-}
+pub use crate::stats::{mean, median, sample_std};
 
 /// log10 of a loss, a rate or a number of steps, cut below at `floor`: exactly 0 has a logarithm too, and what lies under the
 /// resolution of the arithmetic is not ranked. Infinity, as of a diverged run, stays infinity.

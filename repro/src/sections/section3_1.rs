@@ -115,11 +115,11 @@ fn table2(outcome: &Outcome<'_>, report: &mut Report) -> Result<()> {
         row.insert("weights".to_owned(), (shape.weights() as u64).into());
         row.insert("method".to_owned(), arm.name().into());
         for (mark, _) in TOLERANCES {
-            let steps = passed(&arm.results, |result| {
+            let steps = Cell::over(&arm.results, |result| {
                 Some(milestone(result, mark)?.step as f64)
             });
             row.insert(format!("steps_{mark}"), steps.into());
-            let seconds = passed(&arm.results, |result| median_seconds(result, mark));
+            let seconds = Cell::over(&arm.results, |result| median_seconds(result, mark));
             row.insert(format!("seconds_{mark}"), seconds.into());
         }
         rows.push(row);
@@ -142,11 +142,6 @@ fn table2(outcome: &Outcome<'_>, report: &mut Report) -> Result<()> {
     })?)
 }
 
-/// A measure of each run, also of one that diverged later.
-fn passed(results: &[RunResult], measure: impl Fn(&RunResult) -> Option<f64>) -> Cell {
-    Cell::over(results, measure)
-}
-
 fn milestone<'r>(result: &'r RunResult, mark: &str) -> Option<&'r Milestone> {
     result.timing.milestones.get(mark)
 }
@@ -157,5 +152,6 @@ fn median_seconds(result: &RunResult, mark: &str) -> Option<f64> {
         .get("repetitions_seconds")?
         .get(mark)?
         .as_array()?;
-    stats::median(times.iter().filter_map(serde_json::Value::as_f64).collect())
+    let times = times.iter().filter_map(serde_json::Value::as_f64);
+    stats::median(&times.collect::<Vec<_>>())
 }

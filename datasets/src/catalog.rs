@@ -345,3 +345,38 @@ fn cifar_10() -> Spec {
         package: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a typing error would break.
+    #[test]
+    fn the_catalogue_is_consistent() {
+        let mut digests = Vec::new();
+        for dataset in Dataset::ALL {
+            let spec = dataset.spec();
+            assert_eq!(spec.dataset, dataset);
+            let examples = |part| {
+                let files = spec.files.iter().filter(move |file| file.part == part);
+                files.filter_map(|file| match file.content {
+                    Content::IdxImages { shape } => Some(shape[0]),
+                    Content::Cifar10 { examples } => Some(examples),
+                    Content::IdxLabels { .. } => None,
+                })
+            };
+            let train = if dataset == Dataset::Cifar10 {
+                50_000
+            } else {
+                60_000
+            };
+            assert_eq!(examples(Part::Train).sum::<u32>(), train);
+            assert_eq!(examples(Part::Test).sum::<u32>(), 10_000);
+            assert!(spec.mirrors.len() >= 3);
+            for file in &spec.files {
+                assert!(!digests.contains(&file.sha256), "{}: twice", file.name);
+                digests.push(file.sha256);
+            }
+        }
+    }
+}

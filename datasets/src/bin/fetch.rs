@@ -1,6 +1,8 @@
 //! `cargo run -p datasets --bin fetch -- mnist` finds or fetches a data set, verifies it, and says
 //! where it is.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,7 +62,18 @@ impl Choice {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    match Arguments::try_parse() {
+        Ok(arguments) => fetch(arguments),
+        Err(usage) if usage.use_stderr() => {
+            // There is nobody to tell.
+            let _ = usage.print();
+            ExitCode::from(2)
+        }
+        Err(help) => exit_code(printed(help.print())),
+    }
+}
+
+fn fetch(arguments: Arguments) -> ExitCode {
     let options = Options {
         data_dir: arguments.data,
         cache_dir: arguments.cache,
@@ -69,37 +82,57 @@ fn main() -> ExitCode {
             false => Unverified::Refuse,
         },
     };
-    let mut exit = ExitCode::SUCCESS;
+    let mut all_well = true;
     for &dataset in arguments
         .datasets
         .iter()
         .flat_map(|choice| choice.datasets())
     {
-        match datasets::progress::load(dataset, &options) {
-            Ok(data) => print(&data),
+        all_well &= match datasets::progress::load(dataset, &options) {
+            Ok(data) => printed(io::stdout().write_all(listing(&data).as_bytes())),
             Err(error) => {
-                eprintln!("error: {error}");
-                exit = ExitCode::FAILURE;
+                complain(&error.to_string());
+                false
             }
-        }
+        };
     }
-    exit
+    exit_code(all_well)
 }
 
-fn print(data: &ImageDataset) {
+fn exit_code(all_well: bool) -> ExitCode {
+    match all_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// To standard error, which may be closed or full: the exit code says the same.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "error: {message}");
+}
+
+/// Whether what was written has reached standard output, or a reader that had seen enough, such as
+/// `head`.
+fn printed(written: io::Result<()>) -> bool {
+    match written.and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write to standard output: {error}"));
+            false
+        }
+        _ => true,
+    }
+}
+
+fn listing(data: &ImageDataset) -> String {
     let Provenance {
         name,
         origin,
         files,
     } = &data.provenance;
-    println!(
-        "{name}: {} training and {} test images",
+    let mut text = format!(
+        "{name}: {} training and {} test images\n  from {origin}\n  SHA-256 of the list of files: {}\n",
         data.train.len(),
-        data.test.len()
-    );
-    println!("  from {origin}");
-    println!(
-        "  SHA-256 of the list of files: {}",
+        data.test.len(),
         data.provenance.sha256()
     );
     for file in files {
@@ -109,10 +142,9 @@ fn print(data: &ImageDataset) {
             Trust::Synthetic => "synthetic ",
         };
         let path = file.path.as_ref().map(|path| path.display().to_string());
-        println!(
-            "  {trust} {} {}",
-            file.sha256,
-            path.as_deref().unwrap_or(&file.name)
-        );
+        let place = path.as_deref().unwrap_or(&file.name);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {trust} {} {place}", file.sha256);
     }
+    text
 }

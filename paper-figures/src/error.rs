@@ -4,25 +4,26 @@ use std::{io, path::PathBuf};
 
 use crate::results::Invalid;
 
-/// A failure that concerns one file. The program goes on with the others.
+/// A failure that concerns one file. The program goes on with the others. The message of each is whole: there is no source
+/// to print beside it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The file or directory could not be read.
-    #[error("{}: cannot read it: {source}", path.display())]
+    #[error("{}: cannot read it: {reason}", path.display())]
     Read {
         /// What was to be read.
         path: PathBuf,
         /// The operating system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file was read, but is not a result file of the contract.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Invalid {
         /// The offending file.
         path: PathBuf,
         /// Where in the file, what was expected, and what was found.
-        source: Invalid,
+        reason: Invalid,
     },
     /// A directory held no result file, neither itself nor in its folders.
     #[error(
@@ -45,12 +46,12 @@ pub enum Error {
         second: PathBuf,
     },
     /// The output could not be written; what stood there before is untouched.
-    #[error("{}: cannot write it: {source}", path.display())]
+    #[error("{}: cannot write it: {reason}", path.display())]
     Write {
         /// What was to be written.
         path: PathBuf,
         /// The operating system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A marker in the Markdown file cannot be followed.
     #[error("{}:{line}: {problem}", path.display())]

@@ -1,7 +1,9 @@
 //! Which files are results, reading them, and writing so that nothing is ever half-written.
 
 use std::{
-    fs, io,
+    ffi::OsString,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -54,9 +56,9 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, Error> {
             .map(|entry| Ok(entry?.path()))
             .collect::<io::Result<Vec<_>>>()
     };
-    read().map_err(|source| Error::Read {
+    read().map_err(|reason| Error::Read {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 
@@ -97,19 +99,31 @@ fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
+/// The text of a regular file. Reading anything else, such as a pipe, could wait for ever.
+///
+/// # Errors
+///
+/// [`Error::Read`].
+pub fn read(path: &Path) -> Result<String, Error> {
+    let read = || match fs::metadata(path)?.is_file() {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::other("expected a regular file")),
+    };
+    read().map_err(|reason| Error::Read {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
 /// Reads and checks one result file.
 ///
 /// # Errors
 ///
 /// [`Error::Read`] or [`Error::Invalid`].
 pub fn load(path: &Path) -> Result<Loaded, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read {
+    let file = results::parse(&read(path)?).map_err(|reason| Error::Invalid {
         path: path.to_owned(),
-        source,
-    })?;
-    let file = results::parse(&text).map_err(|source| Error::Invalid {
-        path: path.to_owned(),
-        source,
+        reason,
     })?;
     let stem = path
         .file_stem()
@@ -124,7 +138,7 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
 }
 
 /// Replaces `path` by `content`, permissions kept: a temporary file beside it, then a rename. The temporary file has a fixed
-/// name, so that one left behind by a killed run is overwritten by the next; two runs must not write one directory at once.
+/// name, so that one left behind by a killed run is removed by the next.
 ///
 /// # Errors
 ///
@@ -133,49 +147,84 @@ pub fn write(path: &Path, content: &str) -> Result<(), Error> {
     // A link is written through, not replaced.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let temporary = temporary(&target);
+    let folder = folder_of(&target);
     let replace = || {
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder)?;
+        let _lock = tidied(folder);
+        remove(&temporary)?;
+        let mut file = fs::File::create_new(&temporary)?;
+        let replaced =
+            fill(&mut file, content, &target).and_then(|()| fs::rename(&temporary, &target));
+        if replaced.is_err() {
+            // The first error is the one to report.
+            let _ = remove(&temporary);
         }
-        let file = fs::File::create(&temporary)?;
-        if let Ok(old) = fs::metadata(&target) {
-            file.set_permissions(old.permissions())?;
-        }
-        io::Write::write_all(&mut &file, content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &target)
+        replaced
     };
-    replace().map_err(|source: io::Error| {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-        Error::Write {
-            path: path.to_owned(),
-            source,
-        }
+    replace().map_err(|reason| Error::Write {
+        path: path.to_owned(),
+        reason,
     })
 }
 
-fn temporary(path: &Path) -> PathBuf {
-    path.with_file_name(format!(".{}.tmp", name(path)))
+fn fill(file: &mut fs::File, content: &str, target: &Path) -> io::Result<()> {
+    if let Ok(old) = fs::metadata(target) {
+        file.set_permissions(old.permissions())?;
+    }
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
 }
 
-/// Removes what a killed run left in `folder`, so that it does not stay where the next run writes other files.
-pub fn sweep(folder: &Path) {
-    let is_ours = |name: &str| {
-        let inner = name
-            .strip_prefix('.')
-            .and_then(|name| name.strip_suffix(".tmp"));
-        inner.is_some_and(|name| {
-            [".svg", ".md", ".html"]
-                .iter()
-                .any(|end| name.ends_with(end))
-        })
-    };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| is_ours(&entry.file_name().to_string_lossy())) {
-        // One that cannot be removed is harmless.
-        let _ = fs::remove_file(entry.path());
+fn temporary(path: &Path) -> PathBuf {
+    let mut hidden = OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    hidden.push(".tmp");
+    path.with_file_name(hidden)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what killed runs left beside `path`, where nothing is to be written.
+pub fn tidy(path: &Path) {
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    drop(tidied(folder_of(&target)));
+}
+
+/// Waits until no other process writes to `folder`, keeps others from it while the returned file lives, and removes what
+/// killed processes left there. The lock is on the directory itself, so that no file for it lies among the results. Not every
+/// system has such locks; without one nothing is removed, and two processes must not write one directory at once.
+fn tidied(folder: &Path) -> Option<fs::File> {
+    let directory = fs::File::open(folder).ok()?;
+    directory.lock().ok()?;
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
+        // One that cannot be removed is harmless.
+        let _ = remove(&entry.path());
+    }
+    Some(directory)
+}
+
+fn is_temporary(name: &str) -> bool {
+    let inner = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".tmp"));
+    inner.is_some_and(|name| {
+        [".svg", ".md", ".html"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    })
 }
 
 #[cfg(test)]
@@ -217,6 +266,8 @@ mod tests {
             error.to_string().contains("x.md: cannot write it"),
             "{error}"
         );
+        let repeated = std::error::Error::source(&error);
+        assert!(repeated.is_none(), "whoever prints causes prints it twice");
         assert_eq!(
             folder.path().read_dir().expect("readable").count(),
             1,
@@ -241,8 +292,26 @@ mod tests {
         for name in names {
             fs::write(folder.path().join(name), "").expect("written");
         }
-        sweep(folder.path());
+        tidy(&folder.path().join("README.md"));
         let left = names.map(|name| folder.path().join(name).exists());
         assert_eq!(left, [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn several_write_to_one_place_by_turns() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.md");
+        std::thread::scope(|scope| {
+            for letter in ["a", "b", "c", "d"] {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        write(path, &letter.repeat(100_000)).expect("written");
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(&path).expect("there");
+        assert!(text == text[..1].repeat(100_000), "by one of them");
     }
 }

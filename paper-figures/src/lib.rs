@@ -100,7 +100,6 @@ pub fn publish(folder: &Path) -> Result<Vec<PathBuf>, Error> {
             path: folder.to_owned(),
         });
     }
-    files::sweep(folder);
     let outputs = section.outputs().into_iter();
     outputs
         .map(|output| {
@@ -127,7 +126,6 @@ pub fn report(folder: &Path) -> Result<PathBuf, Error> {
     }
     let output = collection.report();
     let path = folder.join(&output.path);
-    files::sweep(folder);
     files::write(&path, &output.content).map(|()| path)
 }
 

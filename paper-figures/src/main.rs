@@ -46,39 +46,58 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.schema {
-        say(&format!(
-            "{:#}",
-            paper_figures::results::schema().as_value()
-        ));
-        return ExitCode::SUCCESS;
-    }
-    let errors = match &arguments.report {
-        Some(folder) => match paper_figures::report(folder) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) if usage.use_stderr() => {
+            // There is nobody to tell.
+            let _ = usage.print();
+            return ExitCode::from(2);
+        }
+        Err(help) => return ended(Vec::new(), help.print()),
+    };
+    let mut said = String::new();
+    let errors = if arguments.schema {
+        said = format!("{:#}\n", paper_figures::results::schema().as_value());
+        Vec::new()
+    } else if let Some(folder) = &arguments.report {
+        match paper_figures::report(folder) {
             Ok(path) => {
-                say(&format!("wrote {}", path.display()));
+                said = format!("wrote {}\n", path.display());
                 Vec::new()
             }
             Err(error) => vec![error],
-        },
-        None => draw(arguments),
+        }
+    } else {
+        draw(arguments, &mut said)
     };
+    ended(errors, io::stdout().write_all(said.as_bytes()))
+}
+
+/// Complains on standard error, which may be closed or full, and gives the exit code. A reader of standard output that has
+/// seen enough, such as `head`, is no failure.
+fn ended(mut errors: Vec<Error>, printed: io::Result<()>) -> ExitCode {
+    if let Err(reason) = printed.and_then(|()| io::stdout().flush())
+        && reason.kind() != io::ErrorKind::BrokenPipe
+    {
+        let path = PathBuf::from("standard output");
+        errors.push(Error::Write { path, reason });
+    }
     for error in &errors {
-        // Nothing is left to be done when even this cannot be written.
         let _ = writeln!(io::stderr(), "error: {error}");
     }
-    if errors.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match errors.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 
-fn draw(arguments: Arguments) -> Vec<Error> {
+/// Draws or checks what the arguments name; appends to `said` what was done.
+fn draw(arguments: Arguments, said: &mut String) -> Vec<Error> {
     let again = again(&arguments);
     let paths = if arguments.paths.is_empty() {
-        default_paths(arguments.readme.is_some())
+        let path = default_path(arguments.readme.is_some());
+        said.push_str(&format!("reading {}\n", path.display()));
+        vec![path]
     } else {
         arguments.paths
     };
@@ -88,7 +107,7 @@ fn draw(arguments: Arguments) -> Vec<Error> {
     } else {
         for written in targets.write() {
             match written {
-                Ok(path) => say(&format!("wrote {}", path.display())),
+                Ok(path) => said.push_str(&format!("wrote {}\n", path.display())),
                 Err(error) => errors.push(error),
             }
         }
@@ -102,7 +121,7 @@ fn draw(arguments: Arguments) -> Vec<Error> {
             }),
         };
         match done {
-            Ok(state) => say(&format!("{} {state}", readme.display())),
+            Ok(state) => said.push_str(&format!("{} {state}\n", readme.display())),
             Err(error) => errors.push(error),
         }
     }
@@ -127,16 +146,14 @@ fn again(arguments: &Arguments) -> String {
 }
 
 /// Our own results, or else the committed ones; for a README only the latter, since it links to what it shows.
-fn default_paths(for_readme: bool) -> Vec<PathBuf> {
+fn default_path(for_readme: bool) -> PathBuf {
     let repro = repro_folder();
     let (out, reference) = (repro.join("out"), repro.join("reference"));
-    let chosen = if !for_readme && paper_figures::has_results(&out) {
+    if !for_readme && paper_figures::has_results(&out) {
         out
     } else {
         reference
-    };
-    say(&format!("reading {}", chosen.display()));
-    vec![chosen]
+    }
 }
 
 /// The `repro` folder of the workspace that the current directory is in, as a relative path where possible.
@@ -148,9 +165,4 @@ fn repro_folder() -> PathBuf {
         Some(root) if root != here => root.join("repro"),
         _ => PathBuf::from("repro"),
     }
-}
-
-/// To standard output, whose reader may have gone.
-fn say(message: &str) {
-    let _ = writeln!(io::stdout(), "{message}");
 }

@@ -1,9 +1,6 @@
 //! From the paths that the program is given to the files that it writes.
 
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 use crate::{
     Error,
@@ -127,13 +124,6 @@ impl Targets {
     /// Writes all. One file's failure leaves the others to be written.
     pub fn write(&self) -> Vec<Result<PathBuf, Error>> {
         let outputs = self.outputs();
-        let mut swept: Vec<&Path> = Vec::new();
-        for folder in outputs.iter().filter_map(|output| output.path.parent()) {
-            if !swept.contains(&folder) {
-                files::sweep(folder);
-                swept.push(folder);
-            }
-        }
         let write = |output: &Output| {
             files::write(&output.path, &output.content).map(|()| output.path.clone())
         };
@@ -143,8 +133,7 @@ impl Targets {
     /// What of it is not on the disk as it would be written now.
     pub fn stale(&self, arguments: &str) -> Vec<Error> {
         let is_stale = |output: &Output| {
-            let found = fs::read_to_string(&output.path).unwrap_or_default();
-            found != output.content
+            files::read(&output.path).map_or(true, |found| found != output.content)
         };
         let stale = self.outputs().into_iter().filter(is_stale);
         stale
@@ -163,6 +152,7 @@ impl Targets {
     pub fn update(&self, path: &Path) -> Result<bool, Error> {
         let (old, new) = self.rewritten(path)?;
         if old == new {
+            files::tidy(path);
             return Ok(false);
         }
         files::write(path, &new).map(|()| true)
@@ -186,12 +176,11 @@ impl Targets {
 
     /// The Markdown file as it is, and as it should be.
     fn rewritten(&self, path: &Path) -> Result<(String, String), Error> {
-        let unreadable = |source| Error::Read {
+        let old = files::read(path)?;
+        let full = path.canonicalize().map_err(|reason| Error::Read {
             path: path.to_owned(),
-            source,
-        };
-        let old = fs::read_to_string(path).map_err(unreadable)?;
-        let full = path.canonicalize().map_err(unreadable)?;
+            reason,
+        })?;
         let folder = full.parent().unwrap_or(&full);
         let block = |key: &str| {
             self.block(key, folder)

@@ -1,7 +1,5 @@
 //! What the drawings contain. The pictures are left in the build folder (`tmp/gallery`), to be looked at.
 
-mod fixtures;
-
 use std::{fs, path::Path};
 
 use paper_figures::{
@@ -11,6 +9,8 @@ use paper_figures::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::fixtures;
 
 const BLUE: &str = "#0072B2";
 const VERMILLION: &str = "#D55E00";

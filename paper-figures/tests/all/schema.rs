@@ -1,7 +1,5 @@
 //! The schema that other programs read: it is that of the types, and it accepts and refuses what they do.
 
-mod fixtures;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,6 +8,8 @@ use std::{
 use jsonschema::Validator;
 use paper_figures::results::{parse, schema};
 use serde_json::{Value, json};
+
+use crate::fixtures;
 
 fn validator() -> Validator {
     let schema = schema().to_value();

@@ -1,15 +1,15 @@
 //! The program as its users meet it: files in, files out, exit codes and messages.
 
-mod fixtures;
-
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::fixtures;
 
 /// A folder with one section's results and a README that shows them.
 fn results() -> (TempDir, PathBuf) {
@@ -391,4 +391,117 @@ fn written_files_have_usual_permissions_and_kept_ones_their_own() {
     run(folder.path(), &["--readme", "README.md"]);
     assert_eq!(mode(&section.join("table2.md")), usual);
     assert_eq!(mode(&readme), 0o640);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let (folder, _) = results();
+    for arguments in [&[][..], &["--schema"], &["--help"]] {
+        let written_to = |stdout: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_paper-figures"));
+            let child = command.args(arguments).current_dir(folder.path());
+            let child = child.stdout(stdout).stderr(Stdio::piped()).spawn();
+            let output = child.and_then(|child| child.wait_with_output());
+            let Output { status, stderr, .. } = output.expect("it runs");
+            (status.code(), String::from_utf8(stderr).expect("UTF-8"))
+        };
+        let (_, gone) = std::io::pipe().expect("a pipe");
+        assert_eq!(written_to(gone.into()), (Some(0), String::new()));
+        #[cfg(target_os = "linux")]
+        {
+            let full = fs::OpenOptions::new().write(true).open("/dev/full");
+            let (code, said) = written_to(full.expect("a full device").into());
+            assert_eq!(code, Some(1), "{arguments:?}");
+            let expected = "error: standard output: cannot write it: No space left";
+            assert!(said.starts_with(expected), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[cfg(unix)]
+mod on_unix {
+    use std::{
+        ffi::OsStr,
+        os::unix::{ffi::OsStrExt, process::ExitStatusExt},
+    };
+
+    use super::*;
+
+    fn fifo(path: &Path) {
+        let made = Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo").success());
+    }
+
+    /// Opening one would wait for another process for ever.
+    #[test]
+    fn pipes_in_place_of_files_are_not_opened() {
+        let (folder, section) = results();
+        for path in [
+            section.join("figure4.json"),
+            section.join(".table2.md.tmp"),
+            section.join("report.html"),
+            folder.path().join("x.md"),
+        ] {
+            fifo(&path);
+        }
+        let (code, said) = run(folder.path(), &["--readme", "x.md"]);
+        assert_eq!(code, 1);
+        for name in ["figure4.json", "x.md"] {
+            let expected = format!("{name}: cannot read it: expected a regular file");
+            assert!(said.contains(&expected), "{said}");
+        }
+        assert!(section.join("table2.md").is_file());
+        assert!(!names(&section).contains(&".table2.md.tmp".to_owned()));
+        let (code, said) = run(folder.path(), &["--check"]);
+        assert_eq!((code, said.matches("error: ").count()), (1, 1), "{said}");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_the_next_removes() {
+        let (folder, section) = results();
+        // The system ends whoever writes more than 512 bytes to a file.
+        let killed = Command::new("sh")
+            .args(["-c", "ulimit -c 0; ulimit -f 1; exec \"$0\""])
+            .arg(env!("CARGO_BIN_EXE_paper-figures"))
+            .current_dir(folder.path())
+            .output()
+            .expect("it runs");
+        assert!(killed.status.signal().is_some(), "{killed:?}");
+        let left = names(&section);
+        assert!(left.iter().any(|name| name.ends_with(".tmp")), "{left:?}");
+
+        let of_readme = folder.path().join(".README.md.tmp");
+        for _ in 0..2 {
+            fs::write(&of_readme, "half").expect("written");
+            let (code, said) = run(folder.path(), &["--readme", "README.md"]);
+            assert_eq!(code, 0, "{said}");
+            assert!(!of_readme.exists(), "{said}");
+            let left = names(&section);
+            assert!(!left.iter().any(|name| name.ends_with(".tmp")), "{left:?}");
+        }
+    }
+
+    #[test]
+    fn paths_need_not_be_unicode() {
+        let (folder, section) = results();
+        let odd = OsStr::from_bytes(b"odd\xff");
+        let odd_run = |arguments: &[&OsStr]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_paper-figures"));
+            let command = command.args(arguments).current_dir(folder.path());
+            command.output().expect("it runs").status.code()
+        };
+        let out = OsStr::new("--out");
+        assert_eq!(odd_run(&[section.as_os_str(), out, odd]), Some(0));
+        assert!(
+            folder
+                .path()
+                .join(odd)
+                .join("section3_1/table2.md")
+                .is_file()
+        );
+        assert_eq!(odd_run(&[OsStr::from_bytes(b"none\xff")]), Some(1));
+        fs::rename(&section, section.with_file_name(odd)).expect("renamed");
+        assert_eq!(odd_run(&[]), Some(0));
+    }
 }

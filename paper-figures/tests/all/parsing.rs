@@ -1,9 +1,9 @@
 //! Broken result files are refused with a message that says where and why, and never panic.
 
-mod fixtures;
-
 use paper_figures::results::{Entry, Parsed, parse};
 use serde_json::{Value, json};
+
+use crate::fixtures;
 
 /// Sets what lies at a JSON pointer, or adds it to the object there.
 fn with(mut file: Value, pointer: &str, value: Value) -> Value {

@@ -143,6 +143,8 @@ impl Filling {
         &self,
         work: impl FnOnce(&Path) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        // A client that was killed as the lock was taken may have written on for a moment.
+        self.remove_unfinished();
         let folder = self.dir.join(CLIENT);
         fs::create_dir(&folder).map_err(|reason| DataError::io("create", &folder, reason))?;
         let done = work(&folder);

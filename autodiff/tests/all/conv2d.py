@@ -2,7 +2,7 @@
 
 Needs Python 3 with torch. Writes conv2d.txt beside itself:
 
-    python3 autodiff/tests/conv2d.py
+    python3 autodiff/tests/all/conv2d.py
 
 All operands are multiples of 1/8, built from integers, so that both sides start from the same bits.
 """

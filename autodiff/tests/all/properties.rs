@@ -1,6 +1,5 @@
 //! Operations that walk over shapes, against loops over every index, on random
 //! shapes of any rank, empty and stretched ones included.
-#![forbid(unsafe_code)]
 
 use autodiff::{Graph, MAX_RANK, Params, Shape, Var, record};
 use proptest::prelude::*;

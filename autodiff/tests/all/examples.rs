@@ -1,19 +1,19 @@
 //! The tutorial runs: each example checks what it prints.
 #![allow(missing_docs)]
 
-#[path = "../examples/07_forward_mode.rs"]
+#[path = "../../examples/07_forward_mode.rs"]
 mod forward_mode;
-#[path = "../examples/05_gradients_in_memory.rs"]
+#[path = "../../examples/05_gradients_in_memory.rs"]
 mod gradients_in_memory;
-#[path = "../examples/06_matrix_product.rs"]
+#[path = "../../examples/06_matrix_product.rs"]
 mod matrix_product;
-#[path = "../examples/04_own_operation.rs"]
+#[path = "../../examples/04_own_operation.rs"]
 mod own_operation;
-#[path = "../examples/01_scalar_engine.rs"]
+#[path = "../../examples/01_scalar_engine.rs"]
 mod scalar_engine;
-#[path = "../examples/02_tensors.rs"]
+#[path = "../../examples/02_tensors.rs"]
 mod tensors;
-#[path = "../examples/03_the_tape.rs"]
+#[path = "../../examples/03_the_tape.rs"]
 mod the_tape;
 
 #[test]

@@ -50,13 +50,8 @@
 //! that the caller gives them (as in `CIFAR-10 (JPEG re-encoded)`) into every result.
 //!
 //! The parsers in [`formats`] take any bytes without a panic, and allocate and unpack no more than
-//! the data set's own size. Property tests check this on every run; fuzzing looks further:
-//!
-//! ```text
-//! cargo install cargo-fuzz
-//! cd datasets
-//! cargo +nightly fuzz run archive   # or cifar10, gzip, idx
-//! ```
+//! the data set's own size. Property tests check this on every run; the targets in `repro/fuzz` look
+//! further.
 //!
 //! # Randomness
 //!

@@ -1,6 +1,6 @@
 //! Parsers of the files that the data sets come in. None of them trusts a byte.
 //!
-//! Invariants, fuzzed in `datasets/fuzz`: no input panics; no buffer is allocated from a count that
+//! Invariants, fuzzed in `repro/fuzz`: no input panics; no buffer is allocated from a count that
 //! the input states; and no more than the caller's limit is unpacked, whatever a gzip stream or an
 //! archive promises.
 

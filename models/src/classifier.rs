@@ -1,6 +1,6 @@
 //! Softmax classifiers, ready to train and to test.
 
-use crate::layers::{Layers, Mode, State};
+use crate::layers::{Layers, State};
 use autodiff::{Error, Params, Real, Shape, Slot, Tape, Var, record};
 
 /// A network with the mean softmax cross-entropy of its logits on top, recorded for
@@ -79,13 +79,9 @@ impl<T: Real> Classifier<T> {
         network: impl for<'g> FnOnce(Var<'g, T>, &mut Layers) -> Var<'g, T>,
     ) -> Result<Self, Error> {
         let Training { dropout_seed, l2 } = training;
-        let layers = Layers::new(Mode::Training { dropout_seed });
-        Self::record(
-            input.into(),
-            layers,
-            (l2 != 0.0).then_some((l2, params)),
-            network,
-        )
+        let penalty = (l2 != 0.0).then_some((l2, params));
+        let layers = Layers::training(dropout_seed);
+        Self::record(input.into(), layers, penalty, network)
     }
 
     /// Records `network` for evaluation: the loss is the cross-entropy alone.
@@ -96,7 +92,7 @@ impl<T: Real> Classifier<T> {
         input: impl Into<Shape>,
         network: impl for<'g> FnOnce(Var<'g, T>, &mut Layers) -> Var<'g, T>,
     ) -> Result<Self, Error> {
-        Self::record(input.into(), Layers::new(Mode::Evaluation), None, network)
+        Self::record(input.into(), Layers::evaluation(), None, network)
     }
 
     fn record(
@@ -221,7 +217,7 @@ impl<T: Real> Classifier<T> {
         Ok((right, self.losses[0]))
     }
 
-    /// The logits of the batch, row-major, [batch, classes].
+    /// The logits of the inputs, row-major, [batch, classes]. Labels play no part.
     ///
     /// # Errors
     /// If `params` is not the network's.
@@ -229,7 +225,7 @@ impl<T: Real> Classifier<T> {
         self.tape.forward(params)?.into_value(self.logits)
     }
 
-    /// The class of each sample of the batch: that of its largest logit, the first of equals.
+    /// The class of each sample: that of its largest logit, the first of equals.
     ///
     /// # Errors
     /// If `params` is not the network's.
@@ -241,11 +237,11 @@ impl<T: Real> Classifier<T> {
 
     /// What the layers keep from step to step.
     pub fn state(&self) -> State<T> {
-        self.layers.state(&self.tape)
+        self.layers.state(&self.tape).expect(RECORDED)
     }
 
-    /// Gives the layers what another recording of this network has kept. What they have
-    /// no use for is ignored: evaluation draws no dropout masks.
+    /// Gives the layers what another recording of this network has kept: see
+    /// [`Layers::restore`].
     ///
     /// # Errors
     /// [`Error::MissingState`] if a layer finds nothing under its name,
@@ -255,7 +251,7 @@ impl<T: Real> Classifier<T> {
     }
 }
 
-const RECORDED: &str = "an input of this tape";
+const RECORDED: &str = "it was recorded on this tape";
 
 /// Index of the largest element; the first of equals.
 fn largest<T: Real>(row: &[T]) -> usize {

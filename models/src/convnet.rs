@@ -1,6 +1,7 @@
 //! The convolutional network of section 3.5.
 
-use crate::init::{glorot_uniform, zeros};
+use crate::init::zeros;
+use crate::source::{Drawn, Source, Zeros};
 use crate::{Dense, Layers};
 use autodiff::{Error, Padding, Param, Params, Real, Var};
 use rand::Rng;
@@ -9,7 +10,23 @@ use rand::Rng;
 /// channels, each with bias, ReLU and 2×2 max pooling; a dense layer of 1024 with ReLU;
 /// dropout; 10 logits.
 ///
-/// Weights are Glorot uniform and biases start at zero.
+/// Weights are [Glorot uniform](crate::init::glorot_uniform) and biases start at zero.
+/// Kernels of convolutions are \[height, width, inputs, outputs\], those of dense layers
+/// \[inputs, outputs\]; the 3136 inputs of the hidden layer are 7 × 7 pixels of 64 channels,
+/// the channels innermost:
+///
+/// ```
+/// let mut params = autodiff::Params::<f32>::new();
+/// models::ConvNet::zeros(&mut params, 0.4)?;
+/// let layout: Vec<_> = params.iter().map(|(name, p)| format!("{name} {}", p.shape())).collect();
+/// assert_eq!(layout, [
+///     "conv1/kernel [5, 5, 1, 32]", "conv1/bias [32]",
+///     "conv2/kernel [5, 5, 32, 64]", "conv2/bias [64]",
+///     "hidden/kernel [3136, 1024]", "hidden/bias [1024]",
+///     "output/kernel [1024, 10]", "output/bias [10]",
+/// ]);
+/// # Ok::<(), autodiff::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ConvNet {
     conv1: ConvRelu,
@@ -26,6 +43,9 @@ impl ConvNet {
     pub const HIDDEN: usize = 1024;
     /// Logits.
     pub const CLASSES: usize = 10;
+    /// Of the convolutions, whose stride is 1: two pixels of zeros on each side. The
+    /// pooling has none.
+    pub const PADDING: Padding = Padding::Same;
 
     /// Channels of the two convolutions.
     const CHANNELS: [usize; 2] = [32, 64];
@@ -39,25 +59,42 @@ impl ConvNet {
         dropout: f64,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
+        Self::build(params, dropout, &mut Drawn(rng))
+    }
+
+    /// As [`new`](Self::new), without a random generator: every kernel is zero, to be
+    /// written over with trained values.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn zeros<T: Real>(params: &mut Params<T>, dropout: f64) -> Result<Self, Error> {
+        Self::build(params, dropout, &mut Zeros)
+    }
+
+    fn build<T: Real>(
+        params: &mut Params<T>,
+        dropout: f64,
+        source: &mut impl Source,
+    ) -> Result<Self, Error> {
         let ([height, width, inputs], [c1, c2]) = (Self::INPUT, Self::CHANNELS);
         let (hidden, classes) = (Self::HIDDEN, Self::CLASSES);
         let flat = height / 4 * (width / 4) * c2;
         Ok(Self {
-            conv1: ConvRelu::new(params, "conv1", [inputs, c1], rng)?,
-            conv2: ConvRelu::new(params, "conv2", [c1, c2], rng)?,
+            conv1: ConvRelu::new(params, "conv1", [inputs, c1], source)?,
+            conv2: ConvRelu::new(params, "conv2", [c1, c2], source)?,
             hidden: Dense::new(
                 params,
                 "hidden",
                 flat,
                 hidden,
-                glorot_uniform(flat, hidden, rng),
+                source.glorot_uniform(flat, hidden),
             )?,
             output: Dense::new(
                 params,
                 "output",
                 hidden,
                 classes,
-                glorot_uniform(hidden, classes, rng),
+                source.glorot_uniform(hidden, classes),
             )?,
             dropout,
         })
@@ -92,10 +129,10 @@ impl ConvRelu {
         params: &mut Params<T>,
         name: &str,
         [inputs, outputs]: [usize; 2],
-        rng: &mut impl Rng,
+        source: &mut impl Source,
     ) -> Result<Self, Error> {
         let (size, area) = (Self::SIZE, Self::SIZE * Self::SIZE);
-        let kernel = glorot_uniform(area * inputs, area * outputs, rng);
+        let kernel = source.glorot_uniform(area * inputs, area * outputs);
         Ok(Self {
             kernel: params.add(
                 format!("{name}/kernel"),
@@ -109,7 +146,7 @@ impl ConvRelu {
     #[track_caller]
     fn apply<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
         let (kernel, bias) = (x.graph().param(self.kernel), x.graph().param(self.bias));
-        x.conv2d_bias_relu(kernel, bias, 1, Padding::Same)
+        x.conv2d_bias_relu(kernel, bias, 1, ConvNet::PADDING)
     }
 }
 

@@ -6,21 +6,38 @@ use autodiff::{
     Tape, Var,
 };
 
-/// What a network is recorded for.
+/// What a network is recorded for; see the constructors of [`Layers`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Mode {
-    /// Dropout draws masks, and batch normalisation is by the batch's statistics and
-    /// updates the running ones.
-    Training {
-        /// Start of the random stream of the dropout masks.
-        dropout_seed: [u8; 32],
-    },
-    /// Dropout is the identity, and batch normalisation is by the running statistics.
+enum Mode {
+    Training { dropout_seed: [u8; 32] },
     Evaluation,
 }
 
 /// Records the layers of a network that differ between training and evaluation, and
 /// knows where on the tape those are that keep something.
+///
+/// [`Classifier`](crate::Classifier) has its own. Make one for a network that you record
+/// with a loss of your own:
+///
+/// ```
+/// use autodiff::{Params, record};
+/// use models::{ConvNet, Layers};
+///
+/// let mut params = Params::<f32>::new();
+/// let network = ConvNet::zeros(&mut params, 0.4)?;
+/// let mut layers = Layers::training([7; 32]);
+/// let (mut tape, [x, loss]) = record(|g| {
+///     let x = g.input([2, 28, 28, 1]);
+///     Ok([x, network.logits(x, &mut layers).square().mean()])
+/// })?;
+/// tape.set(x, &[0.5; 2 * 28 * 28])?;
+/// assert_eq!(tape.forward(&params)?.value(loss)?, [0.0]);
+/// // One mask was drawn. Save this beside the parameters:
+/// let state = layers.state(&tape)?;
+/// assert_eq!(state.positions, [("dropout/position".to_owned(), 1)]);
+/// layers.restore(&mut tape, &state)?;
+/// # Ok::<(), autodiff::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Layers {
     mode: Mode,
@@ -40,7 +57,20 @@ pub struct State<T> {
 }
 
 impl Layers {
-    pub(crate) fn new(mode: Mode) -> Self {
+    /// For training: dropout draws masks from random streams that start at
+    /// `dropout_seed`, and batch normalisation is by the batch's statistics and updates the
+    /// running ones.
+    pub fn training(dropout_seed: [u8; 32]) -> Self {
+        Self::new(Mode::Training { dropout_seed })
+    }
+
+    /// For evaluation: dropout is the identity, and batch normalisation is by the running
+    /// statistics, which [`restore`](Self::restore) brings from a training.
+    pub fn evaluation() -> Self {
+        Self::new(Mode::Evaluation)
+    }
+
+    fn new(mode: Mode) -> Self {
         Self {
             mode,
             batch_norms: Vec::new(),
@@ -75,50 +105,51 @@ impl Layers {
     }
 
     /// What the layers on this tape have kept.
-    pub(crate) fn state<T: Real>(&self, tape: &Tape<T>) -> State<T> {
-        let statistics = self.batch_norms.iter().flat_map(|(name, slot)| {
-            let layer: &BatchNorm<T> = tape.op(*slot).expect(RECORDED);
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`] if they were recorded on another.
+    pub fn state<T: Real>(&self, tape: &Tape<T>) -> Result<State<T>, Error> {
+        let mut state = State::default();
+        for (name, slot) in &self.batch_norms {
+            let layer: &BatchNorm<T> = tape.op(*slot).ok_or(Error::OtherTape)?;
             let [mean, variance] = statistics(name);
-            [
+            state.statistics.extend([
                 (mean, layer.running_mean().to_vec()),
                 (variance, layer.running_variance().to_vec()),
-            ]
-        });
-        let positions = self.dropouts.iter().map(|(name, slot)| {
-            let layer: &Dropout<T> = tape.op(*slot).expect(RECORDED);
-            (position(name), layer.position())
-        });
-        State {
-            statistics: statistics.collect(),
-            positions: positions.collect(),
+            ]);
         }
+        for (name, slot) in &self.dropouts {
+            let layer: &Dropout<T> = tape.op(*slot).ok_or(Error::OtherTape)?;
+            state.positions.push((position(name), layer.position()));
+        }
+        Ok(state)
     }
 
-    /// Gives the layers on this tape what others of the same names have kept.
-    pub(crate) fn restore<T: Real>(
-        &self,
-        tape: &mut Tape<T>,
-        state: &State<T>,
-    ) -> Result<(), Error> {
+    /// Gives the layers on this tape what others of the same names have kept. What they
+    /// have no use for is ignored: evaluation draws no dropout masks.
+    ///
+    /// # Errors
+    /// [`Error::MissingState`] if a layer finds nothing under its name,
+    /// [`Error::Length`] if that is of another number of channels, [`Error::OtherTape`] as
+    /// for [`state`](Self::state).
+    pub fn restore<T: Real>(&self, tape: &mut Tape<T>, state: &State<T>) -> Result<(), Error> {
         for (name, slot) in &self.batch_norms {
             let [mean, variance] = statistics(name);
             let (mean, variance) = (
                 find(&state.statistics, mean)?,
                 find(&state.statistics, variance)?,
             );
-            let layer: &mut BatchNorm<T> = tape.op_mut(*slot).expect(RECORDED);
+            let layer: &mut BatchNorm<T> = tape.op_mut(*slot).ok_or(Error::OtherTape)?;
             layer.set_running(mean, variance)?;
         }
         for (name, slot) in &self.dropouts {
             let position = *find(&state.positions, position(name))?;
-            let layer: &mut Dropout<T> = tape.op_mut(*slot).expect(RECORDED);
+            let layer: &mut Dropout<T> = tape.op_mut(*slot).ok_or(Error::OtherTape)?;
             layer.set_position(position);
         }
         Ok(())
     }
 }
-
-const RECORDED: &str = "the layer was recorded at this slot";
 
 fn statistics(layer: &str) -> [String; 2] {
     ["moving_mean", "moving_variance"].map(|what| format!("{layer}/{what}"))
@@ -144,8 +175,8 @@ pub(crate) struct NormRelu {
 }
 
 impl NormRelu {
-    const DECAY: f64 = 0.997;
-    const EPSILON: f64 = 1e-5;
+    pub(crate) const DECAY: f64 = 0.997;
+    pub(crate) const EPSILON: f64 = 1e-5;
 
     /// Adds the parameters `name/gamma`, ones, and `name/beta`, zeros.
     pub(crate) fn new<T: Real>(
@@ -184,6 +215,17 @@ pub(crate) struct Conv {
 }
 
 impl Conv {
+    /// That of a kernel of this size.
+    pub(crate) const fn padding(size: usize) -> Padding {
+        let zeros = (size - 1) / 2;
+        Padding::Explicit {
+            top: zeros,
+            bottom: zeros,
+            left: zeros,
+            right: zeros,
+        }
+    }
+
     /// Adds the parameter `name/kernel`.
     pub(crate) fn new<T: Real>(
         params: &mut Params<T>,
@@ -205,13 +247,7 @@ impl Conv {
 
     #[track_caller]
     pub(crate) fn apply<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
-        let zeros = (self.size - 1) / 2;
-        let padding = Padding::Explicit {
-            top: zeros,
-            bottom: zeros,
-            left: zeros,
-            right: zeros,
-        };
-        x.conv2d(x.graph().param(self.kernel), self.stride, padding)
+        let kernel = x.graph().param(self.kernel);
+        x.conv2d(kernel, self.stride, Self::padding(self.size))
     }
 }

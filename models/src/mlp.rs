@@ -1,13 +1,27 @@
 //! The multilayer perceptron of section 3.2.
 
 use crate::Dense;
-use crate::init::{glorot_uniform, zeros};
+use crate::init::zeros;
+use crate::source::{Drawn, Source, Zeros};
 use autodiff::{Error, Params, Real, Var};
 use rand::Rng;
 
 /// 784–300–100–10 with ReLU: logits = relu(relu(x·W1 + b1)·W2 + b2)·W3 + b3.
 ///
-/// Hidden weights are Glorot uniform; output weights and all biases start at zero.
+/// Hidden weights are [Glorot uniform](crate::init::glorot_uniform); output weights and
+/// all biases start at zero. Kernels are \[inputs, outputs\]:
+///
+/// ```
+/// let mut params = autodiff::Params::<f32>::new();
+/// models::Mlp::zeros(&mut params)?;
+/// let layout: Vec<_> = params.iter().map(|(name, p)| format!("{name} {}", p.shape())).collect();
+/// assert_eq!(layout, [
+///     "hidden1/kernel [784, 300]", "hidden1/bias [300]",
+///     "hidden2/kernel [300, 100]", "hidden2/bias [100]",
+///     "output/kernel [100, 10]", "output/bias [10]",
+/// ]);
+/// # Ok::<(), autodiff::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Mlp {
     layers: [Dense; 3],
@@ -26,15 +40,28 @@ impl Mlp {
     /// # Errors
     /// If `params` holds another network of this kind.
     pub fn new<T: Real>(params: &mut Params<T>, rng: &mut impl Rng) -> Result<Self, Error> {
+        Self::build(params, &mut Drawn(rng))
+    }
+
+    /// As [`new`](Self::new), without a random generator: every kernel is zero, to be
+    /// written over with trained values.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn zeros<T: Real>(params: &mut Params<T>) -> Result<Self, Error> {
+        Self::build(params, &mut Zeros)
+    }
+
+    fn build<T: Real>(params: &mut Params<T>, source: &mut impl Source) -> Result<Self, Error> {
         let (inputs, [h1, h2], classes) = (Self::INPUTS, Self::HIDDEN, Self::CLASSES);
         let hidden1 = Dense::new(
             params,
             "hidden1",
             inputs,
             h1,
-            glorot_uniform(inputs, h1, rng),
+            source.glorot_uniform(inputs, h1),
         )?;
-        let hidden2 = Dense::new(params, "hidden2", h1, h2, glorot_uniform(h1, h2, rng))?;
+        let hidden2 = Dense::new(params, "hidden2", h1, h2, source.glorot_uniform(h1, h2))?;
         let output = Dense::new(params, "output", h2, classes, zeros())?;
         Ok(Self {
             layers: [hidden1, hidden2, output],

@@ -1,6 +1,6 @@
 //! The two-layer linear network of section 3.1 and its least-squares problem.
 
-use crate::init::standard_normal;
+use crate::source::{Drawn, Source, Zeros};
 use autodiff::{Error, Param, Params, Real, Tape, Var, record};
 use rand::Rng;
 
@@ -29,7 +29,8 @@ impl TwoLayerShape {
     }
 }
 
-/// x ↦ W1·W2·x, with W1 (outputs × hidden) and W2 (hidden × inputs) from N(0, 1).
+/// x ↦ W1·W2·x, with W1 (outputs × hidden) and W2 (hidden × inputs) from N(0, 1): the
+/// parameters `W1` and `W2`.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoLayerLinear {
     w1: Param,
@@ -46,14 +47,31 @@ impl TwoLayerLinear {
         shape: TwoLayerShape,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
+        Self::build(params, shape, &mut Drawn(rng))
+    }
+
+    /// As [`new`](Self::new), without a random generator: W1 and W2 are zero, to be
+    /// written over.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn zeros<T: Real>(params: &mut Params<T>, shape: TwoLayerShape) -> Result<Self, Error> {
+        Self::build(params, shape, &mut Zeros)
+    }
+
+    fn build<T: Real>(
+        params: &mut Params<T>,
+        shape: TwoLayerShape,
+        source: &mut impl Source,
+    ) -> Result<Self, Error> {
         let TwoLayerShape {
             inputs,
             hidden,
             outputs,
         } = shape;
         Ok(Self {
-            w1: params.add("W1", [outputs, hidden], standard_normal(rng))?,
-            w2: params.add("W2", [hidden, inputs], standard_normal(rng))?,
+            w1: params.add("W1", [outputs, hidden], source.standard_normal())?,
+            w2: params.add("W2", [hidden, inputs], source.standard_normal())?,
         })
     }
 
@@ -199,6 +217,7 @@ fn add_scaled<T: Real>(to: &mut [T], factor: T, x: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::init::standard_normal;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 

@@ -1,9 +1,9 @@
 //! The residual network of section 3.3.
 
-use crate::init::{glorot_uniform, truncated_normal};
 use crate::layers::{Conv, NormRelu};
+use crate::source::{Drawn, Source, Zeros};
 use crate::{Dense, Layers};
-use autodiff::{Error, Params, Real, Var};
+use autodiff::{Error, Padding, Params, Real, Var};
 use rand::Rng;
 
 /// The CIFAR-10 network of TensorFlow's official models, version 2: the residual network
@@ -17,7 +17,21 @@ use rand::Rng;
 /// ResNet-32.
 ///
 /// Kernels are truncated normal with deviation 1/√fan_in (see
-/// [`truncated_normal`]), the dense layer Glorot uniform.
+/// [`truncated_normal`](crate::init::truncated_normal)), the dense layer
+/// [Glorot uniform](crate::init::glorot_uniform). γ is one and β zero at first. The
+/// parameters, in the order of the flat vector, for stages s = 1 to 3 and blocks b = 1 to n,
+/// with c channels in and d out:
+///
+/// | name | shape |
+/// |---|---|
+/// | `first/kernel` | \[3, 3, 3, 16\]: height, width, inputs, outputs |
+/// | `stage{s}/block{b}/norm1/gamma`, `…/norm1/beta` | \[c\] |
+/// | `stage{s}/block1/projection/kernel`, of the short cut | \[1, 1, c, d\] |
+/// | `stage{s}/block{b}/conv1/kernel` | \[3, 3, c, d\] |
+/// | `stage{s}/block{b}/norm2/gamma`, `…/norm2/beta` | \[d\] |
+/// | `stage{s}/block{b}/conv2/kernel` | \[3, 3, d, d\] |
+/// | `norm/gamma`, `norm/beta` | \[64\] |
+/// | `output/kernel`, `output/bias` | \[64, 10\], \[10\] |
 #[derive(Clone, Debug)]
 pub struct ResNet {
     first: Conv,
@@ -31,6 +45,13 @@ impl ResNet {
     pub const INPUT: [usize; 3] = [32, 32, 3];
     /// Logits.
     pub const CLASSES: usize = 10;
+    /// Of the 3×3 convolutions: one pixel of zeros on each side, with stride 2 too, where
+    /// TensorFlow's SAME would pad below and on the right alone. The 1×1 ones have none.
+    pub const PADDING: Padding = Conv::padding(3);
+    /// ε of the batch normalisations, as in [`BatchNormConfig`](autodiff::BatchNormConfig).
+    pub const BATCH_NORM_EPSILON: f64 = NormRelu::EPSILON;
+    /// Decay of their running statistics.
+    pub const BATCH_NORM_DECAY: f64 = NormRelu::DECAY;
 
     /// Channels of the stages.
     const CHANNELS: [usize; 3] = [16, 32, 64];
@@ -44,8 +65,25 @@ impl ResNet {
         n: usize,
         rng: &mut impl Rng,
     ) -> Result<Self, Error> {
+        Self::build(params, n, &mut Drawn(rng))
+    }
+
+    /// As [`new`](Self::new), without a random generator: every kernel is zero, to be
+    /// written over with trained values.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn zeros<T: Real>(params: &mut Params<T>, n: usize) -> Result<Self, Error> {
+        Self::build(params, n, &mut Zeros)
+    }
+
+    fn build<T: Real>(
+        params: &mut Params<T>,
+        n: usize,
+        source: &mut impl Source,
+    ) -> Result<Self, Error> {
         let [first, .., last] = Self::CHANNELS;
-        let first = conv(params, "first", [3, Self::INPUT[2], first, 1], rng)?;
+        let first = conv(params, "first", [3, Self::INPUT[2], first, 1], source)?;
         let mut blocks = Vec::new();
         let mut inputs = Self::CHANNELS[0];
         for (stage, outputs) in (1..).zip(Self::CHANNELS) {
@@ -53,16 +91,17 @@ impl ResNet {
                 let stride = if stage > 1 && block == 1 { 2 } else { 1 };
                 let name = format!("stage{stage}/block{block}");
                 let extents = [inputs, outputs, stride];
-                blocks.push(Block::new(params, &name, extents, block == 1, rng)?);
+                blocks.push(Block::new(params, &name, extents, block == 1, source)?);
                 inputs = outputs;
             }
         }
-        let kernel = |rng| glorot_uniform(last, Self::CLASSES, rng);
+        let norm = NormRelu::new(params, "norm", last)?;
+        let kernel = source.glorot_uniform(last, Self::CLASSES);
         Ok(Self {
             first,
             blocks,
-            norm: NormRelu::new(params, "norm", last)?,
-            output: Dense::new(params, "output", last, Self::CLASSES, kernel(rng))?,
+            norm,
+            output: Dense::new(params, "output", last, Self::CLASSES, kernel)?,
         })
     }
 
@@ -96,10 +135,10 @@ impl Block {
         name: &str,
         [inputs, outputs, stride]: [usize; 3],
         projects: bool,
-        rng: &mut impl Rng,
+        source: &mut impl Source,
     ) -> Result<Self, Error> {
         let name = |layer: &str| format!("{name}/{layer}");
-        let mut conv = |params: &mut _, layer, extents| conv(params, &name(layer), extents, rng);
+        let mut conv = |params: &mut _, layer, extents| conv(params, &name(layer), extents, source);
         Ok(Self {
             norm1: NormRelu::new(params, &name("norm1"), inputs)?,
             projection: match projects {
@@ -125,10 +164,10 @@ fn conv<T: Real>(
     params: &mut Params<T>,
     name: &str,
     [size, inputs, outputs, stride]: [usize; 4],
-    rng: &mut impl Rng,
+    source: &mut impl Source,
 ) -> Result<Conv, Error> {
     let fan_in = (size * size * inputs) as f64;
-    let kernel = truncated_normal(1.0 / fan_in.sqrt(), rng);
+    let kernel = source.truncated_normal(1.0 / fan_in.sqrt());
     Conv::new(params, name, [size, inputs, outputs, stride], kernel)
 }
 

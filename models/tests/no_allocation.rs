@@ -27,9 +27,9 @@ fn steps_of_a_dnc_allocate_nothing() {
             targets: &ones[..steps * BATCH * 5],
             mask: &ones[..steps * BATCH],
         };
-        let loss = trainer.loss_and_gradient(&params, &sequences, &mut grads);
-        assert!(loss.unwrap() > 0.0);
-        assert!(!trainer.outputs(&params, &sequences).unwrap().is_empty());
+        let batch = trainer.unroll(&sequences).unwrap();
+        assert!(batch.loss_and_gradient(&params, &mut grads).unwrap() > 0.0);
+        assert!(!batch.logits(&params).unwrap().is_empty());
     };
     let mut all = || [5, 9, 7].into_iter().for_each(&mut step);
     all();

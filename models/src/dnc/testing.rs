@@ -15,6 +15,9 @@ pub(super) const SIZES: Sizes = Sizes {
     writes: 2,
 };
 
+/// Units of the LSTM.
+pub(super) const HIDDEN: usize = 3;
+
 /// Fixed irregular numbers.
 pub(super) fn numbers(n: usize, low: f64, high: f64) -> Vec<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(17);
@@ -79,6 +82,12 @@ pub(super) fn run(f: impl for<'g> FnOnce(&'g Graph<f64>) -> Var<'g, f64>) -> Vec
     let packs = pass.value(y).unwrap().chunks_exact(LANES);
     assert!(packs.clone().all(|pack| pack.iter().all(|&x| x == pack[0])));
     packs.map(|pack| pack[0]).collect()
+}
+
+/// [batch, numbers] of packs [2 blocks, numbers].
+pub(super) fn rows<'g>(packs: Var<'g, f64>, numbers: usize) -> Var<'g, f64> {
+    let packs = packs.reshape([2, numbers, LANES]).permute(&[0, 2, 1]);
+    packs.reshape([2 * LANES, numbers]).slice(0, 0..SIZES.batch)
 }
 
 /// Compares element by element.

@@ -1,7 +1,7 @@
 //! Training and evaluating a [`Dnc`] on sequences of any length.
 
 use super::Dnc;
-use autodiff::{Error, Params, Pass, Real, Slot, Tape, record};
+use autodiff::{Error, Params, Real, Slot, Tape, record};
 
 /// A batch of sequences side by side, time the outermost axis.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub struct Sequences<'a, T> {
 }
 
 /// A [`Dnc`] with its loss on top, ready to train, for one batch size and any number of
-/// steps.
+/// steps: an [`Unrolled`] for each.
 ///
 /// The loss is that of DeepMind's code, in nats: the cross-entropy between the targets and
 /// σ of the logits, summed over outputs and, weighted by the mask, over steps; averaged over
@@ -39,9 +39,10 @@ pub struct Sequences<'a, T> {
 ///     targets: &[1.0; 3 * 2 * 5],
 ///     mask: &[1.0; 3 * 2],
 /// };
+/// let batch = trainer.unroll(&sequences)?;
 /// let mut grads = params.zeros_like();
-/// let loss = trainer.loss_and_gradient(&params, &sequences, &mut grads)?;
-/// let logits = trainer.outputs(&params, &sequences)?;
+/// let loss = batch.loss_and_gradient(&params, &mut grads)?;
+/// let logits = batch.logits(&params)?;
 /// assert_eq!(logits.len(), sequences.targets.len());
 /// # assert!(loss > 0.0);
 /// # Ok::<(), autodiff::Error>(())
@@ -53,8 +54,9 @@ pub struct DncTrainer<T> {
     unrolled: Vec<Unrolled<T>>,
 }
 
-/// The recording for one number of steps.
-struct Unrolled<T> {
+/// The recording of a [`Dnc`] and its loss for one number of steps, with the sequences that
+/// [`DncTrainer::unroll`] was given.
+pub struct Unrolled<T> {
     steps: usize,
     tape: Tape<T>,
     observations: Slot,
@@ -73,49 +75,12 @@ impl<T: Real> DncTrainer<T> {
         }
     }
 
-    /// The loss of a batch; writes its gradient to `grads`.
+    /// The network over as many steps as these sequences have, and with them as its inputs.
     ///
     /// # Errors
     /// If a slice does not have the length that it should have, or a size of the network
     /// is 0.
-    pub fn loss_and_gradient(
-        &mut self,
-        params: &Params<T>,
-        sequences: &Sequences<T>,
-        grads: &mut [T],
-    ) -> Result<T, Error> {
-        let (mut pass, _) = self.forward(params, sequences)?;
-        pass.backward(grads)?;
-        pass.loss()
-    }
-
-    /// The loss of a batch.
-    ///
-    /// # Errors
-    /// As for [`loss_and_gradient`](Self::loss_and_gradient).
-    pub fn loss(&mut self, params: &Params<T>, sequences: &Sequences<T>) -> Result<T, Error> {
-        self.forward(params, sequences)?.0.loss()
-    }
-
-    /// The logits for a batch: [steps, batch, outputs].
-    ///
-    /// # Errors
-    /// As for [`loss_and_gradient`](Self::loss_and_gradient).
-    pub fn outputs<'a>(
-        &'a mut self,
-        params: &'a Params<T>,
-        sequences: &Sequences<T>,
-    ) -> Result<&'a [T], Error> {
-        let (pass, logits) = self.forward(params, sequences)?;
-        pass.into_value(logits)
-    }
-
-    /// The forward pass, and where its logits are.
-    fn forward<'a>(
-        &'a mut self,
-        params: &'a Params<T>,
-        sequences: &Sequences<T>,
-    ) -> Result<(Pass<'a, T>, Slot), Error> {
+    pub fn unroll(&mut self, sequences: &Sequences<T>) -> Result<&mut Unrolled<T>, Error> {
         let steps = sequences.mask.len() / self.batch.max(1);
         let known = self.unrolled.iter().position(|u| u.steps == steps);
         let index = match known {
@@ -127,11 +92,8 @@ impl<T: Real> DncTrainer<T> {
             }
         };
         let unrolled = &mut self.unrolled[index];
-        let tape = &mut unrolled.tape;
-        tape.set(unrolled.observations, sequences.observations)?;
-        tape.set(unrolled.targets, sequences.targets)?;
-        tape.set(unrolled.mask, sequences.mask)?;
-        Ok((tape.forward(params)?, unrolled.logits))
+        unrolled.set(sequences)?;
+        Ok(unrolled)
     }
 }
 
@@ -157,6 +119,38 @@ impl<T: Real> Unrolled<T> {
             mask,
             logits,
         })
+    }
+
+    fn set(&mut self, sequences: &Sequences<T>) -> Result<(), Error> {
+        self.tape.set(self.observations, sequences.observations)?;
+        self.tape.set(self.targets, sequences.targets)?;
+        self.tape.set(self.mask, sequences.mask)
+    }
+
+    /// The loss of the batch; writes its gradient to `grads`.
+    ///
+    /// # Errors
+    /// If `params` is not the network's, or `grads` not of its length.
+    pub fn loss_and_gradient(&mut self, params: &Params<T>, grads: &mut [T]) -> Result<T, Error> {
+        let mut pass = self.tape.forward(params)?;
+        pass.backward(grads)?;
+        pass.loss()
+    }
+
+    /// The loss of the batch.
+    ///
+    /// # Errors
+    /// If `params` is not the network's.
+    pub fn loss(&mut self, params: &Params<T>) -> Result<T, Error> {
+        self.tape.forward(params)?.loss()
+    }
+
+    /// The logits of the batch, row-major, [steps, batch, outputs].
+    ///
+    /// # Errors
+    /// If `params` is not the network's.
+    pub fn logits<'a>(&'a mut self, params: &'a Params<T>) -> Result<&'a [T], Error> {
+        self.tape.forward(params)?.into_value(self.logits)
     }
 }
 
@@ -199,7 +193,8 @@ mod tests {
     fn the_loss_is_the_masked_cross_entropy_of_the_outputs() {
         let (mut trainer, params) = trainer();
         let data = sequences(4);
-        let logits = trainer.outputs(&params, &view(&data)).unwrap().to_vec();
+        let batch = trainer.unroll(&view(&data)).unwrap();
+        let logits = batch.logits(&params).unwrap().to_vec();
         let [_, targets, mask] = &data;
         let mut expected = 0.0;
         for (k, (x, t)) in logits.iter().zip(targets).enumerate() {
@@ -207,7 +202,7 @@ mod tests {
             let of_target = if *t == 1.0 { p } else { 1.0 - p };
             expected -= mask[k / 5] * of_target.ln() / BATCH as f64;
         }
-        let loss = trainer.loss(&params, &view(&data)).unwrap();
+        let loss = batch.loss(&params).unwrap();
         assert!((loss - expected).abs() < 1e-12, "{loss} {expected}");
     }
 
@@ -222,9 +217,8 @@ mod tests {
         let mut grads = [params.zeros_like(), params.zeros_like()];
         let losses = [&short, &long].map(|data| {
             let grads = &mut grads[usize::from(data[2].len() > 4 * BATCH)];
-            trainer
-                .loss_and_gradient(&params, &view(data), grads)
-                .unwrap()
+            let batch = trainer.unroll(&view(data)).unwrap();
+            batch.loss_and_gradient(&params, grads).unwrap()
         });
         assert!((losses[0] - losses[1]).abs() < 1e-14);
         let [short, long] = &grads;
@@ -241,7 +235,8 @@ mod tests {
         let mut grads = params.zeros_like();
         let mut losses = Vec::new();
         for _ in 0..60 {
-            let loss = trainer.loss_and_gradient(&params, &view(&data), &mut grads);
+            let batch = trainer.unroll(&view(&data)).unwrap();
+            let loss = batch.loss_and_gradient(&params, &mut grads);
             losses.push(loss.unwrap());
             let norm = grads.iter().map(|g| g * g).sum::<f64>().sqrt();
             let values = params.values_mut().iter_mut();
@@ -254,14 +249,14 @@ mod tests {
 
     #[test]
     fn wrong_lengths_are_errors() {
-        let (mut trainer, params) = trainer();
+        let (mut trainer, _) = trainer();
         let right = sequences(4);
         for k in 0..3 {
             let mut wrong = right.clone();
             wrong[k].pop();
-            assert!(trainer.loss(&params, &view(&wrong)).is_err(), "part {k}");
+            assert!(trainer.unroll(&view(&wrong)).is_err(), "part {k}");
         }
-        assert!(trainer.loss(&params, &view(&sequences(0))).is_err());
-        assert!(trainer.loss(&params, &view(&right)).is_ok());
+        assert!(trainer.unroll(&view(&sequences(0))).is_err());
+        assert!(trainer.unroll(&view(&right)).is_ok());
     }
 }

@@ -166,7 +166,7 @@ impl Copying {
         let mut right = 0;
         for _ in 0..TESTS / TEST_BATCH {
             task.draw(&mut rng, &mut batch);
-            let logits = self.tester.outputs(&self.params, &sequences(&batch))?;
+            let logits = self.tester.unroll(&sequences(&batch))?.logits(&self.params)?;
             right += (0..TEST_BATCH)
                 .filter(|&index| batch.is_right(index, logits))
                 .count();
@@ -192,7 +192,7 @@ impl Copying {
             };
             let mut rng = stream(0, Purpose::Test);
             longest.task(1)?.draw(&mut rng, &mut batch);
-            let logits = tester.outputs(&self.params, &sequences(&batch))?;
+            let logits = tester.unroll(&sequences(&batch))?.logits(&self.params)?;
             let verdict = match batch.is_right(0, logits) {
                 true => "every bit right",
                 false => "not every bit right",
@@ -227,10 +227,8 @@ impl Problem for Copying {
         if self.padded {
             self.batch.pad_to(self.task.longest());
         }
-        let sequences = sequences(&self.batch);
-        Ok(self
-            .trainer
-            .loss_and_gradient(&self.params, &sequences, gradient)?)
+        let batch = self.trainer.unroll(&sequences(&self.batch))?;
+        Ok(batch.loss_and_gradient(&self.params, gradient)?)
     }
 
     fn evaluate(&mut self, last: bool, row: &mut Row) -> Result<()> {

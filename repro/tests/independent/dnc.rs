@@ -49,10 +49,10 @@ fn agrees(write_heads: usize, expected: &Pass) {
     };
     let mut trainer = DncTrainer::new(&dnc, BATCH);
     let mut grads = params.zeros_like();
-    let loss = trainer.loss_and_gradient(&params, &sequences, &mut grads);
+    let batch = trainer.unroll(&sequences).unwrap();
+    let loss = batch.loss_and_gradient(&params, &mut grads);
     assert_near("loss", loss.unwrap(), expected.loss, TOLERANCE);
-    let logits = trainer.outputs(&params, &sequences).unwrap();
-    expected.logits.assert_is_of(logits);
+    expected.logits.assert_is_of(batch.logits(&params).unwrap());
     assert_eq!(params.iter().count(), expected.gradients.len());
     for digest in &expected.gradients {
         let param = params.get(&digest.name).expect(&digest.name);

@@ -1,0 +1,230 @@
+//! The interface vector, by which the controller acts on the memory.
+
+use super::affine::{affine, weight_gradients};
+use super::layout::{Interface, Sizes, expect};
+use super::pack::{LANES, Pack, Packs, at, dot, pack_rows, packs, packs_mut, unpack_rows, zeros};
+use autodiff::kernels::{
+    Matrix, Term, dispatch, exp_in_place, gemm, sigmoid, sigmoid_in_place, softplus_in_place,
+};
+use autodiff::{Gradients, Inputs, Op, Real, Shape};
+
+/// The interface vector ξ; operands: the controller's state, kernel, bias, kernelᵀ as in
+/// [`Lstm`].
+///
+/// ```text
+/// ξ̂ = h · kernel + bias
+/// ξ = σ(ξ̂) for gates and erase vectors, softplus(ξ̂) for strengths, softmax(ξ̂) for the
+///     read modes of each head, ξ̂ for keys and write vectors
+/// ```
+///
+/// Backward:
+///
+/// ```text
+/// dξ̂ = dξ ∘ ξ(1 − ξ), dξ ∘ σ(ξ̂), ξ ∘ (dξ − ⟨dξ, ξ⟩), dξ
+/// dh += dξ̂ · kernelᵀ    dkernel += hᵀ · dξ̂    dbias += Σ rows of dξ̂
+/// ```
+pub(super) struct Emission<T> {
+    sizes: Sizes,
+    interface: Interface,
+    hidden: usize,
+    /// ξ̂ and its gradient, a row for each sequence.
+    rows: Vec<T>,
+    d_rows: Vec<T>,
+    /// σ(ξ̂) of the strengths.
+    slopes: Vec<[T; LANES]>,
+    d_xi: Vec<[T; LANES]>,
+}
+
+impl<T: Real> Emission<T> {
+    pub fn new(sizes: Sizes) -> Self {
+        let interface = Interface::new(sizes);
+        Self {
+            sizes,
+            interface,
+            hidden: 0,
+            rows: vec![T::zero(); sizes.batch * interface.len],
+            d_rows: vec![T::zero(); sizes.batch * interface.len],
+            slopes: zeros(sizes.blocks() * interface.strengths().len),
+            d_xi: zeros(sizes.blocks() * interface.len),
+        }
+    }
+}
+
+impl<T: Real> Op<T> for Emission<T> {
+    fn name(&self) -> &'static str {
+        "interface vector"
+    }
+
+    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+        let (batch, len) = (self.sizes.batch, self.interface.len);
+        self.hidden = *inputs[0].last().ok_or("expected the controller's state")?;
+        let shapes = [
+            [2, batch, self.hidden].into(),
+            [self.hidden, len].into(),
+            [len].into(),
+            [len, self.hidden].into(),
+        ];
+        expect(inputs, &shapes)?;
+        Ok(self.sizes.interface())
+    }
+
+    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
+        let (Sizes { batch, writes, .. }, interface) = (self.sizes, self.interface);
+        affine(&x[0][..batch * self.hidden], &x[1], &x[2], &mut self.rows);
+        let y = packs_mut(y);
+        pack_rows(y, interface.len, &self.rows, (interface.len, 0));
+        let slopes = self.slopes.chunks_exact_mut(interface.strengths().len);
+        for (xi, slopes) in y.chunks_exact_mut(interface.len).zip(slopes) {
+            sigmoid_in_place(interface.gates().of_mut(xi).as_flattened_mut());
+            let strengths = interface.strengths().of_mut(xi).as_flattened_mut();
+            sigmoid(strengths, slopes.as_flattened_mut());
+            softplus_in_place(strengths);
+            let modes = interface.read_modes.of_mut(xi);
+            modes
+                .chunks_exact_mut(2 * writes + 1)
+                .for_each(less_largest);
+            exp_in_place(modes.as_flattened_mut());
+            modes.chunks_exact_mut(2 * writes + 1).for_each(normalise);
+        }
+    }
+
+    fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
+        let (Sizes { batch, writes, .. }, interface) = (self.sizes, self.interface);
+        let (y, dy) = (packs(y), packs(dy));
+        let strengths = interface.strengths();
+        dispatch(
+            #[inline(always)]
+            || {
+                self.d_xi.copy_from_slice(dy);
+                let blocks = self.d_xi.chunks_exact_mut(interface.len);
+                for (block, (d, xi)) in blocks.zip(y.chunks_exact(interface.len)).enumerate() {
+                    let gates = interface.gates().of(xi);
+                    for (d, &y) in interface.gates().of_mut(d).iter_mut().zip(gates) {
+                        *d = (Pack(*d) * Pack(y) * (Pack::one() - Pack(y))).0;
+                    }
+                    let slopes = at(&self.slopes, block, strengths.len);
+                    for (d, &slope) in strengths.of_mut(d).iter_mut().zip(slopes) {
+                        *d = (Pack(*d) * Pack(slope)).0;
+                    }
+                    let modes = interface.read_modes.of(xi).chunks_exact(2 * writes + 1);
+                    let d_modes = interface.read_modes.of_mut(d);
+                    for (d, y) in d_modes.chunks_exact_mut(2 * writes + 1).zip(modes) {
+                        let inner = dot(d, y);
+                        for (d, &y) in d.iter_mut().zip(y) {
+                            *d = (Pack(y) * (Pack(*d) - inner)).0;
+                        }
+                    }
+                }
+            },
+        );
+        unpack_rows(
+            &self.d_xi,
+            interface.len,
+            &mut self.d_rows,
+            (interface.len, 0),
+        );
+        if let Some(d) = dx.of(0) {
+            // Of h and c, which lie one after the other, only h has a part in ξ.
+            let (d_rows, transposed) = (Matrix::plain(&self.d_rows), Matrix::plain(&x[3]));
+            let state = &mut d.zeroed()[..batch * self.hidden];
+            gemm(
+                batch,
+                interface.len,
+                self.hidden,
+                d_rows,
+                transposed,
+                state,
+                Term::Further,
+            );
+        }
+        weight_gradients(
+            &x[0][..batch * self.hidden],
+            &self.d_rows,
+            interface.len,
+            dx,
+            1,
+        );
+    }
+}
+
+/// xᵢ ← xᵢ − maxⱼ xⱼ, for e^x to overflow nowhere.
+fn less_largest<T: Real>(x: &mut Packs<T>) {
+    let largest = x
+        .iter()
+        .fold(Pack::splat(T::neg_infinity()), |m, &x| Pack(x).max(m));
+    x.iter_mut().for_each(|x| *x = (Pack(*x) - largest).0);
+}
+
+/// xᵢ ← xᵢ / Σⱼ xⱼ.
+fn normalise<T: Real>(x: &mut Packs<T>) {
+    let mut total = Pack::zero();
+    x.iter().for_each(|&x| total += Pack(x));
+    let scale = total.recip();
+    x.iter_mut().for_each(|x| *x = (Pack(*x) * scale).0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::Segment;
+    use super::super::testing::{HIDDEN, SIZES, assert_close, assert_gradients};
+    use super::*;
+    use autodiff::{Params, record};
+
+    fn emission_operands() -> [(Shape, f64, f64); 3] {
+        let len = Interface::new(SIZES).len;
+        [
+            ([2, SIZES.batch, HIDDEN].into(), -1.0, 1.0),
+            ([HIDDEN, len].into(), -2.0, 2.0),
+            ([len].into(), -1.0, 1.0),
+        ]
+    }
+
+    #[test]
+    fn activations_of_the_interface_vector() {
+        let interface = Interface::new(SIZES);
+        let ln3 = 3f64.ln();
+        let mut bias = vec![ln3; interface.len];
+        for modes in interface.read_modes.of_mut(&mut bias).chunks_exact_mut(5) {
+            modes[4] = 0.0;
+        }
+        let (mut tape, [xi]) = record(|g| {
+            let state = g.constant([2, SIZES.batch, HIDDEN], &[0.0; 2 * 17 * HIDDEN]);
+            let kernel = g.constant([HIDDEN, bias.len()], &vec![0.0; HIDDEN * bias.len()]);
+            let bias = g.constant([bias.len()], &bias);
+            let operands = [state, kernel, bias, kernel.transpose()];
+            Ok([g.apply(Emission::new(SIZES), &operands)])
+        })
+        .unwrap();
+        let none = Params::new();
+        let pass = tape.forward(&none).unwrap();
+        // The last of the sequences: the first lane of the second block.
+        let packs = packs(pass.value(xi).unwrap())[interface.len..].iter();
+        let row: Vec<f64> = packs.map(|pack| pack[0]).collect();
+        let all = |segment: Segment, value: f64| {
+            assert_close(segment.of(&row), &vec![value; segment.len], 1e-15);
+        };
+        all(interface.write_vectors, ln3);
+        all(interface.write_keys, ln3);
+        all(interface.read_keys, ln3);
+        all(interface.erase_vectors, 0.75);
+        all(interface.free_gates, 0.75);
+        all(interface.allocation_gates, 0.75);
+        all(interface.write_gates, 0.75);
+        all(interface.write_strengths, 4f64.ln());
+        all(interface.read_strengths, 4f64.ln());
+        let thirteenths = [3.0, 3.0, 3.0, 3.0, 1.0].map(|x| x / 13.0);
+        assert_close(
+            interface.read_modes.of(&row),
+            &[thirteenths; 3].concat(),
+            1e-15,
+        );
+    }
+
+    #[test]
+    fn gradients_of_the_interface_vector() {
+        assert_gradients(&emission_operands(), |v| {
+            let operands = [v[0], v[1], v[2], v[1].transpose()];
+            v[0].graph().apply(Emission::new(SIZES), &operands)
+        });
+    }
+}

@@ -26,8 +26,10 @@
 //! let mut params = Params::<f32>::new();
 //! let mlp = Mlp::new(&mut params, &mut rand_chacha::ChaCha8Rng::seed_from_u64(0))?;
 //! let mut classifier = Classifier::new([2, Mlp::INPUTS], |x| mlp.logits(x))?;
-//! // A white image that is a 7, and a black one that is a 1.
-//! classifier.inputs_mut()[..Mlp::INPUTS].fill(1.0);
+//! // An image whose upper half is white is a 7 here, one whose lower half is, a 1.
+//! let (first, second) = classifier.inputs_mut().split_at_mut(Mlp::INPUTS);
+//! first[..Mlp::INPUTS / 2].fill(1.0);
+//! second[Mlp::INPUTS / 2..].fill(1.0);
 //! classifier.set_labels(&[7, 1])?;
 //!
 //! let (mut optimizer, mut grads) = (L4Adam::new(), params.zeros_like());

@@ -86,7 +86,7 @@ fn bench<T: Real>(criterion: &mut Criterion, products: &[Product]) {
         group.throughput(Throughput::Elements((2 * m * k * n) as u64));
         let fill = |len| {
             (0..len)
-                .map(|i| T::of(f64::sin(i as f64)))
+                .map(|i| T::nearest(f64::sin(i as f64)))
                 .collect::<Vec<T>>()
         };
         let (a, b, mut c) = (fill(m * k), fill(k * n), fill(m * n));

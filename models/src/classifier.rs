@@ -109,7 +109,7 @@ impl<T: Real> Classifier<T> {
             let cross_entropy = logits.softmax_cross_entropy(targets);
             let penalty = penalty.map(|(l2, params)| {
                 let all: Vec<_> = params.iter().map(|(_, p)| g.param(p)).collect();
-                g.half_squared_norm(&all) * T::of(l2)
+                g.half_squared_norm(&all) * T::nearest(l2)
             });
             with_penalty = penalty.map(|v| v.slot());
             let loss = penalty.map_or(cross_entropy, |penalty| cross_entropy + penalty);

@@ -11,7 +11,7 @@ pub type Fill<'a, T> = Box<dyn FnMut() -> T + 'a>;
 pub fn standard_normal<T: Real>(rng: &mut impl Rng) -> Fill<'_, T> {
     Box::new(|| {
         let x: f64 = StandardNormal.sample(rng);
-        T::of(x)
+        T::nearest(x)
     })
 }
 
@@ -25,7 +25,7 @@ pub fn truncated_normal<T: Real>(deviation: f64, rng: &mut impl Rng) -> Fill<'_,
         loop {
             let x: f64 = StandardNormal.sample(rng);
             if x.abs() < 2.0 {
-                return T::of(x * deviation);
+                return T::nearest(x * deviation);
             }
         }
     })
@@ -36,7 +36,7 @@ pub fn glorot_uniform<T: Real>(fan_in: usize, fan_out: usize, rng: &mut impl Rng
     let limit = (6.0 / (fan_in + fan_out) as f64).sqrt();
     Box::new(move || {
         let u: f64 = StandardUniform.sample(rng);
-        T::of((2.0 * u - 1.0) * limit)
+        T::nearest((2.0 * u - 1.0) * limit)
     })
 }
 

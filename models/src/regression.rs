@@ -112,7 +112,7 @@ impl<T: Real> Regression<T> {
         let (tape, _) = record(|g| {
             let prediction = network.predict(g.constant([shape.inputs, samples], x));
             let target = g.constant([shape.outputs, samples], y);
-            let loss = prediction.squared_error(target) * T::of(1.0 / samples as f64);
+            let loss = prediction.squared_error(target) * T::nearest(1.0 / samples as f64);
             Ok([loss])
         })?;
         Ok(Self {
@@ -206,7 +206,7 @@ impl<T: Real> Regression<T> {
     }
 
     fn scale(&self) -> T {
-        T::of(1.0 / (self.samples as f64).sqrt())
+        T::nearest(1.0 / (self.samples as f64).sqrt())
     }
 }
 

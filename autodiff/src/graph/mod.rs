@@ -155,7 +155,7 @@ impl<T: Real> Graph<T> {
                 let why = "there is no index below 0".to_owned();
                 self.fail("indices", vec![shape], why)
             }
-            Some(_) if T::of(below as f64) > exact => {
+            Some(_) if T::nearest(below as f64) > exact => {
                 let why = format!("{} tells indices below {exact} apart only", T::NAME);
                 self.fail("indices", vec![shape], why)
             }

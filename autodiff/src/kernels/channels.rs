@@ -159,7 +159,7 @@ impl Layout {
             }
             block_mean.iter_mut().for_each(|mean| *mean /= rows as f64);
             for panel in self.panels() {
-                let mean = self.spread(panel, |c| T::of(block_mean[c]));
+                let mean = self.spread(panel, |c| T::nearest(block_mean[c]));
                 self.fold(panel, &panel.squares(x, &mean), block_squares);
             }
             merge(before, (mean, squares), rows, (block_mean, block_squares));

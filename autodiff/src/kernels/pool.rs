@@ -75,7 +75,7 @@ impl Windows {
                         y.copy_from_slice(&x[corner..][..channels]);
                         argmax.fill(T::zero());
                         for k in 1..self.window * self.window {
-                            let number = T::of(k as f64);
+                            let number = T::nearest(k as f64);
                             let x = &x[corner + self.offset(k)..][..channels];
                             for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
                                 // The first NaN wins: nothing is larger than it.
@@ -105,7 +105,7 @@ impl Windows {
                     |pixel, corner| {
                         let (argmax, dy) = (&argmax[pixel..][..channels], &dy[pixel..][..channels]);
                         for k in 0..self.window * self.window {
-                            let number = T::of(k as f64);
+                            let number = T::nearest(k as f64);
                             let dx = &mut dx[corner + self.offset(k)..][..channels];
                             for ((dx, &argmax), &dy) in dx.iter_mut().zip(argmax).zip(dy) {
                                 let share = if argmax == number { dy } else { T::zero() };

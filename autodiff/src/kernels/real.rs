@@ -14,7 +14,24 @@ use std::iter::Sum;
 /// An element of a tensor: `f32` to train, `f64` to check gradients and to run
 /// badly conditioned problems in.
 ///
-/// Sealed: the kernels are written for these two types.
+/// Sealed: the kernels are written for these two types. It shares no method with the trait of
+/// the same name in the crate `l4`, so that a training loop can be generic over both:
+///
+/// ```
+/// use autodiff::{Params, Real};
+/// use l4::Real as Steppable;
+///
+/// fn halve<T: Real + Steppable>(params: &mut Params<T>) {
+///     params.values_mut().iter_mut().for_each(|w| *w *= T::nearest(0.5));
+///     assert_eq!(T::nearest(0.1).in_f64(), T::of(0.1).as_f64());
+/// }
+///
+/// let mut params = Params::new();
+/// params.add("w", [2], || 3f32)?;
+/// halve(&mut params);
+/// assert_eq!(params.values(), [1.5, 1.5]);
+/// # Ok::<(), autodiff::Error>(())
+/// ```
 pub trait Real:
     Float
     + NumAssign
@@ -33,7 +50,7 @@ pub trait Real:
     const NAME: &'static str;
 
     /// The nearest value of this type.
-    fn of(x: f64) -> Self;
+    fn nearest(x: f64) -> Self;
 
     /// The same value, which every `f32` has in f64.
     fn in_f64(self) -> f64;
@@ -94,7 +111,7 @@ macro_rules! real {
         impl Real for $t {
             const NAME: &'static str = stringify!($t);
 
-            fn of(x: f64) -> Self {
+            fn nearest(x: f64) -> Self {
                 x as $t
             }
 

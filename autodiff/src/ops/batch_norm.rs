@@ -142,12 +142,12 @@ impl<T: Real> BatchNorm<T> {
         }
         for c in 0..layout.channels {
             let variance = squares[c] / layout.rows as f64;
-            self.mean[c] = T::of(mean[c]);
-            self.inverse_deviation[c] = T::of(1.0 / (variance + self.config.epsilon).sqrt());
+            self.mean[c] = T::nearest(mean[c]);
+            self.inverse_deviation[c] = T::nearest(1.0 / (variance + self.config.epsilon).sqrt());
             let bessel = squares[c] / (layout.rows.max(2) - 1) as f64;
             let step = |running: T, batch: f64| {
                 let decay = self.config.decay;
-                T::of(decay * running.in_f64() + (1.0 - decay) * batch)
+                T::nearest(decay * running.in_f64() + (1.0 - decay) * batch)
             };
             self.running_mean[c] = step(self.running_mean[c], mean[c]);
             self.running_variance[c] = step(self.running_variance[c], bessel);
@@ -161,7 +161,7 @@ impl<T: Real> BatchNorm<T> {
             .iter_mut()
             .zip(&self.running_variance)
         {
-            *inverse = T::of(1.0 / (variance.in_f64() + self.config.epsilon).sqrt());
+            *inverse = T::nearest(1.0 / (variance.in_f64() + self.config.epsilon).sqrt());
         }
     }
 
@@ -259,10 +259,10 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         let (by_shift, by_slope) = sums;
         if let Some(dscale) = dx.of(1) {
             let terms = by_slope.iter().zip(&self.inverse_deviation);
-            dscale.add(terms.map(|(&sum, &inverse)| T::of(sum * inverse.in_f64())));
+            dscale.add(terms.map(|(&sum, &inverse)| T::nearest(sum * inverse.in_f64())));
         }
         if let Some(dshift) = dx.of(2) {
-            dshift.add(by_shift.iter().map(|&sum| T::of(sum)));
+            dshift.add(by_shift.iter().map(|&sum| T::nearest(sum)));
         }
         let Some(dx) = dx.of(0) else { return };
         let counted = match self.config.mode {
@@ -277,11 +277,11 @@ impl<T: Real> Op<T> for BatchNorm<T> {
             let (x, dy) = (&x[range.clone()], &dy[range]);
             for panel in layout.panels() {
                 let lines = self.lines(panel, scale, shift);
-                let mean_dy = layout.spread(panel, |c| T::of(by_shift[c] * counted));
+                let mean_dy = layout.spread(panel, |c| T::nearest(by_shift[c] * counted));
                 // x̂·Σ dy·x̂/n = (x − μ)·tilt
                 let tilt = layout.spread(panel, |c| {
                     let inverse = self.inverse_deviation[c].in_f64();
-                    T::of(by_slope[c] * counted * inverse * inverse)
+                    T::nearest(by_slope[c] * counted * inverse * inverse)
                 });
                 panel.gradient(x, dy, &lines, [&mean_dy, &tilt], relu, values, term);
             }

@@ -55,12 +55,12 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
                 }
             }
         }
-        y[0] = T::of(loss / self.log_sums.len() as f64);
+        y[0] = T::nearest(loss / self.log_sums.len() as f64);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let classes = self.classes;
-        let scale = dy[0] / T::of(self.log_sums.len() as f64);
+        let scale = dy[0] / T::nearest(self.log_sums.len() as f64);
         if let Some(dx) = dx.of(0) {
             let dx = dx.zeroed();
             let rows = self

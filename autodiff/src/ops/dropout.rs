@@ -45,7 +45,7 @@ impl<T: Real> Dropout<T> {
         self.position += 1;
         // Of the 2³² values of a draw, the lowest are dropped.
         let dropped = (self.rate * 2f64.powi(32)).round() as u32;
-        let kept = T::of(1.0 / (1.0 - self.rate));
+        let kept = T::nearest(1.0 / (1.0 - self.rate));
         let mut bytes = [[0; size_of::<u32>()]; DRAWS];
         for mask in self.mask.chunks_mut(DRAWS) {
             let bytes = &mut bytes[..mask.len()];

@@ -19,7 +19,7 @@ impl<T: Real> Op<T> for HalfSquaredNorm {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let sum: f64 = (0..x.len()).map(|i| squared_norm(&x[i])).sum();
-        y[0] = T::of(0.5 * sum);
+        y[0] = T::nearest(0.5 * sum);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {

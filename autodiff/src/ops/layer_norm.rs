@@ -54,9 +54,9 @@ impl<T: Real> Op<T> for LayerNorm<T> {
             let squares = x_row.iter().map(|x| (x.in_f64() - mean).powi(2));
             let variance = squares.sum::<f64>() / n as f64;
             let scale = 1.0 / (variance + self.epsilon).sqrt();
-            *inverse = T::of(scale);
+            *inverse = T::nearest(scale);
             for (normal, &x) in normal.iter_mut().zip(x_row) {
-                *normal = T::of((x.in_f64() - mean) * scale);
+                *normal = T::nearest((x.in_f64() - mean) * scale);
             }
             let lines = normal.iter().zip(&x[1]).zip(&x[2]);
             for (y, ((&normal, &scale), &shift)) in y.iter_mut().zip(lines) {
@@ -83,9 +83,9 @@ impl<T: Real> Op<T> for LayerNorm<T> {
         let of_rows = dx.zeroed().chunks_exact_mut(n).zip(rows());
         for ((dx, (dy, normal)), &inverse) in of_rows.zip(&self.inverse_deviation[..]) {
             let shares = || dy.iter().zip(&x[1]).map(|(&dy, &scale)| dy * scale);
-            let mean = shares().sum::<T>() / T::of(n as f64);
+            let mean = shares().sum::<T>() / T::nearest(n as f64);
             let tilt = shares().zip(normal).map(|(g, &normal)| g * normal);
-            let tilt = tilt.sum::<T>() / T::of(n as f64);
+            let tilt = tilt.sum::<T>() / T::nearest(n as f64);
             for ((dx, g), &normal) in dx.iter_mut().zip(shares()).zip(normal) {
                 *dx += inverse * (g - (mean + normal * tilt));
             }

@@ -59,13 +59,13 @@ impl<T: Real> Op<T> for Reduce {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         reduce(&self.walk, &x[0], y);
-        let scale = T::of(1.0 / self.count as f64);
+        let scale = T::nearest(1.0 / self.count as f64);
         y.iter_mut().for_each(|y| *y *= scale);
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
-        let scale = T::of(1.0 / self.count as f64);
+        let scale = T::nearest(1.0 / self.count as f64);
         add_stretched(&self.walk, scale, dy, dx.zeroed());
     }
 }

@@ -24,7 +24,7 @@ impl<T: Real> Op<T> for SquaredError {
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let scale = T::of(2.0) * dy[0];
+        let scale = T::nearest(2.0) * dy[0];
         let differences = || x[0].iter().zip(&x[1]);
         if let Some(da) = dx.of(0) {
             da.add(differences().map(|(&a, &b)| scale * (a - b)));

@@ -146,22 +146,22 @@ function! {
     /// y = ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³): the Gaussian error linear unit in
     /// the approximation of Hendrycks & Gimpel (2016), which transformers use.
     gelu, Gelu,
-    each |x| T::of(0.5) * x * (T::one() + gelu_argument(x)[0].tanh()),
+    each |x| T::nearest(0.5) * x * (T::one() + gelu_argument(x)[0].tanh()),
     |x, y| {
         let [u, slope] = gelu_argument(x);
         let t = u.tanh();
-        T::of(0.5) * ((T::one() + t) + x * (T::one() - t * t) * slope)
+        T::nearest(0.5) * ((T::one() + t) + x * (T::one() - t * t) * slope)
     }
 }
 
 /// u of [`Var::gelu`], and u′.
 fn gelu_argument<T: Real>(x: T) -> [T; 2] {
-    let scale = T::of((2.0 / std::f64::consts::PI).sqrt());
-    let cubic = T::of(0.044715);
+    let scale = T::nearest((2.0 / std::f64::consts::PI).sqrt());
+    let cubic = T::nearest(0.044715);
     let square = x * x;
     [
         scale * (x + cubic * square * x),
-        scale * (T::one() + T::of(3.0) * cubic * square),
+        scale * (T::one() + T::nearest(3.0) * cubic * square),
     ]
 }
 

@@ -195,7 +195,7 @@ impl<T: Real> Tape<T> {
             });
         }
         let pairs = elements.iter_mut().zip(indices);
-        pairs.for_each(|(element, &index)| *element = T::of(index as f64));
+        pairs.for_each(|(element, &index)| *element = T::nearest(index as f64));
         Ok(())
     }
 

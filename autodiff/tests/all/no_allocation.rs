@@ -5,7 +5,7 @@ use autodiff::{BatchNormConfig, BatchNormMode, Padding, Params, Real, Var};
 
 /// Every operation but products, on data x and a parameter w, both 4×6.
 fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
-    let half = T::of(0.5);
+    let half = T::nearest(0.5);
     let positive = w.square() + half;
     let row = w.sum_over(&[0]);
     let batch_norm = BatchNormConfig {
@@ -16,7 +16,7 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
     vec![
         // Elementwise, on equal and on broadcast shapes.
         x + w - x * w / positive + row - row * x / row.tanh().exp(),
-        (-(w * half + half - half) / T::of(3.0)).sigmoid(),
+        (-(w * half + half - half) / T::nearest(3.0)).sigmoid(),
         positive.ln() + positive.sqrt(),
         w.tanh() + w.relu() + w.softplus() + w.clamp(-half, half),
         // Reductions.
@@ -68,7 +68,7 @@ fn allocations<T: Real>(record: impl for<'g> Fn(Var<'g, T>, Var<'g, T>) -> Vec<V
     let mut n = 0.0;
     let mut next = || {
         n += 1.0;
-        T::of(f64::sin(n))
+        T::nearest(f64::sin(n))
     };
     let w = params.add("w", [4, 6], &mut next).unwrap();
     let data: Vec<T> = std::iter::repeat_with(next).take(24).collect();
@@ -88,7 +88,7 @@ fn allocations<T: Real>(record: impl for<'g> Fn(Var<'g, T>, Var<'g, T>) -> Vec<V
         assert!(pass.loss().unwrap().is_finite());
         pass.backward(&mut grads).unwrap();
         for (w, g) in params.values_mut().iter_mut().zip(grads.iter()) {
-            *w -= T::of(1e-3) * *g;
+            *w -= T::nearest(1e-3) * *g;
         }
     };
     step();

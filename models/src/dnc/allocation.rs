@@ -230,7 +230,7 @@ impl<T: Real> Op<T> for Allocation<T> {
         let ([u, xi], y) = (operands(x), packs_mut(y));
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, writes) = (sizes.n, sizes.writes);
-        let epsilon = Pack::splat(T::of(EPSILON));
+        let epsilon = Pack::splat(T::nearest(EPSILON));
         dispatch(
             #[inline(always)]
             || {
@@ -275,7 +275,7 @@ impl<T: Real> Op<T> for Allocation<T> {
         let ([_, xi], y, dy) = (operands(x), packs(y), packs(dy));
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, writes) = (sizes.n, sizes.writes);
-        let slope = Pack::splat(T::one() - T::of(EPSILON));
+        let slope = Pack::splat(T::one() - T::nearest(EPSILON));
         dispatch(
             #[inline(always)]
             || {

@@ -64,7 +64,7 @@ impl<'g, T: Real> Cell<'g, T> {
             steps,
             sizes: Sizes::new(dnc.config, batch),
             hidden: dnc.config.hidden,
-            clip: T::of(dnc.config.clip),
+            clip: T::nearest(dnc.config.clip),
             lstm: weights(dnc.lstm),
             interface: weights(dnc.interface),
             output: [dnc.output.kernel, dnc.output.bias].map(|p| graph.param(p)),

@@ -107,7 +107,7 @@ impl<T: Real> Op<T> for Content<T> {
         let [xi, memory] = operands(x);
         let (sizes, interface, heads) = (self.sizes, self.interface, self.heads);
         let (n, w) = (sizes.n, sizes.w);
-        let epsilon = Pack::splat(T::of(EPSILON));
+        let epsilon = Pack::splat(T::nearest(EPSILON));
         dispatch(
             #[inline(always)]
             || {

@@ -107,7 +107,7 @@ impl<T: Real> Unrolled<T> {
             let logits = dnc.logits(observations);
             let cross_entropy = logits.sigmoid_cross_entropy(targets);
             let total = (cross_entropy.sum_over(&[2]) * mask).sum();
-            let loss = total / T::of(batch as f64);
+            let loss = total / T::nearest(batch as f64);
             Ok([observations, targets, mask, logits, loss])
         })?;
         tape.share_gradients();

@@ -9,7 +9,7 @@ use crate::kernels::{Job, Term};
 /// Integers, so that every order of summation gives the same result.
 fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
     (0..n)
-        .map(|i| T::of(((i + seed) * 7919 % 13) as f64 - 6.0))
+        .map(|i| T::nearest(((i + seed) * 7919 % 13) as f64 - 6.0))
         .collect()
 }
 

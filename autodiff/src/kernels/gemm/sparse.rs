@@ -252,7 +252,7 @@ mod tests {
     /// Numbers whose sums round, `percent` of them not 0.
     fn numbers<T: Real>(n: usize, percent: usize) -> Vec<T> {
         let number = |i: usize| match i * 7919 % 100 < percent {
-            true => T::of(f64::sin(i as f64)),
+            true => T::nearest(f64::sin(i as f64)),
             false => T::zero(),
         };
         (0..n).map(number).collect()

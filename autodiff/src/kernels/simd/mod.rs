@@ -133,7 +133,7 @@ fn scale_in_two_steps<T: Real, L: Lanes<T>>(
     n: L::Register,
 ) -> L::Register {
     let round = lanes.splat(T::ROUND);
-    let half = lanes.sub(lanes.mul_add(n, lanes.splat(T::of(0.5)), round), round);
+    let half = lanes.sub(lanes.mul_add(n, lanes.splat(T::nearest(0.5)), round), round);
     let x = lanes.mul(x, lanes.power_of_two(half));
     lanes.mul(x, lanes.power_of_two(lanes.sub(n, half)))
 }

@@ -161,8 +161,8 @@ pub(in crate::kernels) fn sigmoid<T: Real, L: Lanes<T>>(lanes: L, x: L::Register
 /// tanh x.
 #[inline(always)]
 pub(in crate::kernels) fn tanh<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -> L::Register {
-    let (one, two) = (lanes.splat(T::one()), lanes.splat(T::of(2.0)));
-    let minus_two = lanes.splat(T::of(-2.0));
+    let (one, two) = (lanes.splat(T::one()), lanes.splat(T::nearest(2.0)));
+    let minus_two = lanes.splat(T::nearest(-2.0));
     let a = lanes.min(lanes.splat(T::TANH), lanes.copysign(x, one));
     let (m, n) = reduced_exp(lanes, lanes.add(a, a));
     let power = lanes.power_of_two(n);
@@ -177,12 +177,17 @@ pub(in crate::kernels) fn tanh<T: Real, L: Lanes<T>>(lanes: L, x: L::Register) -
 /// ln(1 + t) for 0 <= t <= 1.
 #[inline(always)]
 fn ln_1p<T: Real, L: Lanes<T>>(lanes: L, t: L::Register) -> L::Register {
-    let (zero, half) = (lanes.splat(T::zero()), lanes.splat(T::of(0.5)));
-    let two = lanes.splat(T::of(2.0));
+    let (zero, half) = (lanes.splat(T::zero()), lanes.splat(T::nearest(0.5)));
+    let two = lanes.splat(T::nearest(2.0));
     // k is 0 as long as 1 + t <= √2, then 1.
-    let edge = lanes.splat(T::of(std::f64::consts::SQRT_2 - 1.0));
+    let edge = lanes.splat(T::nearest(std::f64::consts::SQRT_2 - 1.0));
     let [high, low] = T::LN_2.map(|part| lanes.select_less(edge, t, lanes.splat(part), zero));
-    let f = lanes.select_less(edge, t, lanes.mul_add(t, half, lanes.splat(T::of(-0.5))), t);
+    let f = lanes.select_less(
+        edge,
+        t,
+        lanes.mul_add(t, half, lanes.splat(T::nearest(-0.5))),
+        t,
+    );
     let s = lanes.div(f, lanes.add(two, f));
     let z = lanes.mul(s, s);
     let p = lanes.mul(z, polynomial(lanes, z, T::LN_COEFFICIENTS));

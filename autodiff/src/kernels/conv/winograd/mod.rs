@@ -68,8 +68,8 @@ const GROUP_BYTES: usize = 512 << 10;
 fn kernel_transform<T: Real>(taps: usize) -> [[T; TAPS]; EDGE] {
     std::array::from_fn(|i| {
         std::array::from_fn(|a| match (POINTS.get(i), SCALES.get(i)) {
-            (Some(&point), Some(&scale)) => T::of(scale * point.powi(a as i32)),
-            _ => T::of(f64::from(a + 1 == taps)),
+            (Some(&point), Some(&scale)) => T::nearest(scale * point.powi(a as i32)),
+            _ => T::nearest(f64::from(a + 1 == taps)),
         })
     })
 }

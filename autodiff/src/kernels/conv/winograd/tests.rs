@@ -9,7 +9,7 @@ use crate::kernels::{Job, Term};
 
 fn numbers<T: Real>(n: usize, seed: usize) -> Vec<T> {
     let of = |i: usize| ((i + seed) * 7919 % 4001) as f64 / 2000.0 - 1.0;
-    (0..n).map(|i| T::of(of(i))).collect()
+    (0..n).map(|i| T::nearest(of(i))).collect()
 }
 
 fn axis(input: usize, kernel: usize, [before, after]: [usize; 2]) -> Axis {
@@ -252,7 +252,7 @@ fn transforms<T: Real, const M: usize>() {
     ];
     let integers = |n: usize| -> Vec<T> {
         (0..n)
-            .map(|i| T::of((i * 7919 % 13) as f64 - 6.0))
+            .map(|i| T::nearest((i * 7919 % 13) as f64 - 6.0))
             .collect()
     };
     on_every_level(|name, level| {
@@ -297,7 +297,7 @@ fn transforms<T: Real, const M: usize>() {
                 };
                 for (u, v) in all(EDGE, EDGE) {
                     let sum = |f: &dyn Fn(usize, usize) -> f64, n| {
-                        T::of(all(n, n).map(|(x, y)| f(x, y)).sum())
+                        T::nearest(all(n, n).map(|(x, y)| f(x, y)).sum())
                     };
                     let at = |x, y| image[pixel(x, y)].in_f64();
                     expected[0][number(u, v)] = sum(
@@ -309,7 +309,7 @@ fn transforms<T: Real, const M: usize>() {
                 for (x, y) in all(M, M).filter(|(x, _)| i * M + x < 2 * M - 1) {
                     let terms = all(EDGE, EDGE)
                         .map(|(u, v)| a[u][x] * a[v][y] * numbers[number(u, v)].in_f64());
-                    expected[2][pixel(x, y)] += T::of(terms.sum());
+                    expected[2][pixel(x, y)] += T::nearest(terms.sum());
                 }
             }
             let actual = [patches, of_tiles, pixels];

@@ -236,8 +236,8 @@ impl<T: Real, const M: usize> Kernel<T> for PixelsOf<'_, T, M> {
 /// Bᵀ d.
 #[inline(always)]
 pub(super) fn patch<T: Real, L: Lanes<T>>(lanes: L, d: [L::Register; EDGE]) -> [L::Register; EDGE] {
-    let [four, minus_four, minus_five] = [4.0, -4.0, -5.0].map(|x| lanes.splat(T::of(x)));
-    let [two, minus_two] = [2.0, -2.0].map(|x| lanes.splat(T::of(x)));
+    let [four, minus_four, minus_five] = [4.0, -4.0, -5.0].map(|x| lanes.splat(T::nearest(x)));
+    let [two, minus_two] = [2.0, -2.0].map(|x| lanes.splat(T::nearest(x)));
     let near = [
         lanes.mul_add(minus_four, d[2], d[4]),
         lanes.mul_add(minus_four, d[1], d[3]),
@@ -259,7 +259,7 @@ pub(super) fn tile<T: Real, L: Lanes<T>, const M: usize>(
     lanes: L,
     y: [L::Register; M],
 ) -> [L::Register; EDGE] {
-    let [two, four, eight] = [2.0, 4.0, 8.0].map(|x| lanes.splat(T::of(x)));
+    let [two, four, eight] = [2.0, 4.0, 8.0].map(|x| lanes.splat(T::nearest(x)));
     let (mut near, mut far) = ([y[0], y[1]], [y[0], lanes.mul(two, y[1])]);
     if M == 4 {
         near = [lanes.add(near[0], y[2]), lanes.add(near[1], y[3])];
@@ -284,7 +284,7 @@ pub(super) fn outputs<T: Real, L: Lanes<T>, const M: usize>(
     lanes: L,
     p: [L::Register; EDGE],
 ) -> [L::Register; M] {
-    let [two, four, eight] = [2.0, 4.0, 8.0].map(|x| lanes.splat(T::of(x)));
+    let [two, four, eight] = [2.0, 4.0, 8.0].map(|x| lanes.splat(T::nearest(x)));
     let near = [lanes.add(p[1], p[2]), lanes.sub(p[1], p[2])];
     let far = [lanes.add(p[3], p[4]), lanes.sub(p[3], p[4])];
     let mut y = [lanes.add(p[0], lanes.add(near[0], far[0])); M];

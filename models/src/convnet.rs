@@ -43,8 +43,8 @@ impl ConvNet {
     pub const HIDDEN: usize = 1024;
     /// Logits.
     pub const CLASSES: usize = 10;
-    /// Of the convolutions, whose stride is 1: two pixels of zeros on each side. The
-    /// pooling has none.
+    /// Of the 5×5 convolutions, whose stride is 1: two pixels of zeros on each side. The
+    /// pooling, 2×2 with stride 2, has none.
     pub const PADDING: Padding = Padding::Same;
 
     /// Channels of the two convolutions.

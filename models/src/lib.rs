@@ -74,6 +74,16 @@
 //! shapes of its parameters, whose elements [`Params`](autodiff::Params) has by name.
 //! Beside these a network with dropout or batch normalisation keeps a [`State`].
 //!
+//! ```
+//! # let trained = [0.0f32; 300];
+//! # let mut params = autodiff::Params::new();
+//! # models::Mlp::zeros(&mut params)?;
+//! if let Some(bias) = params.get("hidden1/bias") {
+//!     params.view_mut(bias).copy_from_slice(&trained);
+//! }
+//! # Ok::<(), autodiff::Error>(())
+//! ```
+//!
 //! Two networks from outside the paper are written with [`Dense`] and [`init`] alone:
 //! `examples/character_gru.rs` and `examples/transformer_sort.rs`.
 #![forbid(unsafe_code)]

@@ -46,11 +46,11 @@ impl ResNet {
     /// Logits.
     pub const CLASSES: usize = 10;
     /// Of the 3×3 convolutions: one pixel of zeros on each side, with stride 2 too, where
-    /// TensorFlow's SAME would pad below and on the right alone. The 1×1 ones have none.
+    /// [`Padding::Same`] would pad below and on the right alone. The 1×1 ones have none.
     pub const PADDING: Padding = Conv::padding(3);
-    /// ε of the batch normalisations, as in [`BatchNormConfig`](autodiff::BatchNormConfig).
+    /// ε of the batch normalisations, 10⁻⁵: see [`BatchNormConfig`](autodiff::BatchNormConfig).
     pub const BATCH_NORM_EPSILON: f64 = NormRelu::EPSILON;
-    /// Decay of their running statistics.
+    /// Decay of their running statistics, 0.997.
     pub const BATCH_NORM_DECAY: f64 = NormRelu::DECAY;
 
     /// Channels of the stages.

@@ -256,6 +256,24 @@ mod tests {
     }
 
     #[test]
+    fn logits_and_the_controllers_state_reach_the_limit_and_no_further() {
+        let config = DncConfig { clip: 0.2, ..SMALL };
+        let (dnc, params) = dnc(config);
+        let (mut tape, [state, logits]) = record(|g| {
+            let observations = observations(g, config);
+            let cell = Cell::new(&dnc, observations);
+            let state = cell.step(0, cell.start()).controller;
+            Ok([state, dnc.logits(observations)])
+        })
+        .unwrap();
+        let pass = tape.forward(&params).unwrap();
+        for slot in [state, logits] {
+            let values = pass.value(slot).unwrap().iter();
+            assert_eq!(values.fold(0.0f64, |m, x| m.max(x.abs())), config.clip);
+        }
+    }
+
+    #[test]
     fn gradient_where_values_are_clipped() {
         let config = DncConfig { clip: 0.2, ..SMALL };
         let (dnc, params) = dnc(config);

@@ -136,7 +136,7 @@ fn layers(criterion: &mut Criterion) {
         let x = numbers(batch * layer.extent * layer.extent * ci);
         let (kernel, dy) = (numbers(taps * ci * co), numbers(pixels * co));
         let (mut y, mut dx) = (dy.clone(), x.clone());
-        let mut convolution = Convolution::new(conv);
+        let mut convolution = Convolution::new(conv).unwrap();
         let id = |pass| BenchmarkId::new(pass, layer.name());
         group.bench_function(id("forward"), |bencher| {
             bencher.iter(|| convolution.forward(&x, &kernel, None, &mut y));

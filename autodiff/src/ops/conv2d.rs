@@ -131,22 +131,14 @@ impl<T: Real> Op<T> for Conv2d<T> {
             ));
         }
         let [rows, columns] = self.padding.axes([height, width], [kh, kw], self.stride)?;
-        let y = Shape::from([batch, rows.output, columns.output, co]);
-        let padded = Shape::from([rows.padded(), columns.padded(), ci.max(co)]);
-        if [y, padded]
-            .iter()
-            .any(|s| s.elements_in_memory::<T>().is_none())
-        {
-            return Err("the padded image has more elements than memory can hold".to_owned());
-        }
         self.convolution = Convolution::new(Conv {
             batch,
             rows,
             columns,
             ci,
             co,
-        });
-        Ok(y)
+        })?;
+        Ok(Shape::from([batch, rows.output, columns.output, co]))
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
@@ -198,7 +190,7 @@ impl<T: Real> Var<'_, T> {
             stride,
             padding,
             then,
-            convolution: Convolution::new(Conv::default()),
+            convolution: Convolution::default(),
         };
         self.graph().apply(op, operands)
     }
@@ -277,6 +269,7 @@ mod tests {
             ([1, 3, 2, 1], [9, 9, 1, 1], 1, Same, [1, 3, 2, 1]),
             ([1, 5, 5, 1], [3, 3, 1, 1], 2, EXPLICIT, [1, 3, 4, 1]),
             ([0, 4, 4, 2], [3, 3, 2, 5], 1, Same, [0, 4, 4, 5]),
+            ([1, 4, 4, 2], [3, 3, 2, 5], usize::MAX, Same, [1, 1, 1, 5]),
         ];
         for (x, kernel, stride, padding, expected) in cases {
             assert_eq!(
@@ -354,7 +347,7 @@ mod tests {
 
     type Case = ([usize; 4], [usize; 4], usize, Padding);
 
-    const CASES: [Case; 10] = [
+    const CASES: [Case; 11] = [
         ([2, 5, 4, 3], [3, 3, 3, 2], 1, Padding::Same),
         ([1, 5, 6, 2], [3, 3, 2, 3], 2, Padding::Same),
         ([2, 6, 5, 2], [2, 4, 2, 1], 1, Padding::Valid),
@@ -366,6 +359,7 @@ mod tests {
         // The last rows and columns of x are read by no output.
         ([2, 6, 4, 3], [1, 1, 3, 2], 2, Padding::Same),
         ([1, 8, 7, 2], [3, 2, 2, 2], 3, Padding::Valid),
+        ([2, 5, 4, 2], [3, 3, 2, 2], usize::MAX, Padding::Same),
     ];
 
     /// Calls `f` with the operands x, kernel and bias of every case.

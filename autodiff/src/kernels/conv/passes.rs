@@ -6,8 +6,9 @@ use super::geometry::{Conv, Image, Phase, image};
 use super::pack::{add_pixels, pack, pad, pad_masked};
 use super::tiles::with_scratch;
 use super::weight_gradient::WeightGradient;
+use crate::Shape;
 use crate::kernels::{Job, Real, Term};
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, zeros_of};
 use crate::parallel::{chunks_of, for_each};
 
 /// A convolution with its scratch.
@@ -28,18 +29,37 @@ pub struct Wanted {
     pub bias: bool,
 }
 
+/// A convolution of no images.
+impl<T> Default for Convolution<T> {
+    fn default() -> Self {
+        Self {
+            conv: Conv::default(),
+            panels: empty(),
+            sums: empty(),
+        }
+    }
+}
+
 impl<T: Real> Convolution<T> {
     /// Allocates the scratch, but for padded images, which are the thread's.
-    pub fn new(conv: Conv) -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with the sizes: a stride or a kernel of 0, or more elements than memory
+    /// can hold.
+    pub fn new(conv: Conv) -> Result<Self, String> {
+        let conv = conv.checked::<T>()?;
         let taps = conv.rows.kernel * conv.columns.kernel;
         let forward = taps * conv.ci * conv.co.next_multiple_of(PANEL);
         let gradient = taps * conv.co * conv.ci.next_multiple_of(PANEL);
         let transformed = conv.tile().map_or(0, |_| conv.transformed());
-        Self {
-            panels: zeros(forward.max(gradient).max(transformed)),
-            sums: zeros(conv.chunks() * (conv.kernel() + conv.co)),
+        let scratch = |elements| {
+            zeros_of(Shape::from([elements])).ok_or("memory cannot hold the scratch of the kernel")
+        };
+        Ok(Self {
+            panels: scratch(forward.max(gradient).max(transformed))?,
+            sums: scratch(conv.chunks() * (conv.kernel() + conv.co))?,
             conv,
-        }
+        })
     }
 
     /// y = x ∗ kernel; with a bias, y = max(x ∗ kernel + bias, 0).

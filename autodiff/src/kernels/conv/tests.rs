@@ -5,6 +5,7 @@ use super::*;
 use crate::kernels::Real;
 use crate::kernels::simd::testing::on_every_level;
 use crate::kernels::{Job, Term};
+use crate::parallel::with_threads;
 
 /// Integers, so that every order of summation gives the same result.
 fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
@@ -187,7 +188,7 @@ fn everything(conv: Conv) -> [Vec<f32>; 4] {
     let dy = data(y.len(), 1.7);
     let (mut dx, mut dkernel) = (vec![0.0; x.len()], vec![0.0; kernel.len()]);
     let mut dbias = vec![0.0; conv.co];
-    let mut convolution = Convolution::new(conv);
+    let mut convolution = Convolution::new(conv).unwrap();
     convolution.forward(&x, &kernel, Some(&bias), &mut y);
     let wanted = Wanted {
         kernel: true,
@@ -221,7 +222,8 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
     let alone = everything(conv);
     for threads in [2, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let shared = pool.build().unwrap().install(|| everything(conv));
+        let pool = pool.build().unwrap();
+        let shared = pool.install(|| with_threads(threads, || everything(conv)));
         for (name, (s, a)) in ["y", "dx", "dkernel", "dbias"]
             .into_iter()
             .zip(shared.iter().zip(&alone))

@@ -102,7 +102,7 @@ fn agrees_with_naive_loops<T: Real>(tolerance: f64) {
                     *y = (*y + bias[i % conv.co].in_f64()).max(0.0);
                 }
             }
-            let mut convolution = Convolution::new(conv);
+            let mut convolution = Convolution::new(conv).unwrap();
             let mut actual = vec![T::nan(); y.len()];
             convolution.forward(&x, &kernel, relu.then_some(&bias), &mut actual);
             assert_near(&actual, &y, tolerance, &what("y"));
@@ -171,7 +171,9 @@ fn errors_are_a_few_times_those_of_direct_sums() {
             exact[k] += f64::from(x[i]) * f64::from(kernel[j]);
         });
         let mut tiled = direct.clone();
-        Convolution::new(conv).forward(&x, &kernel, None, &mut tiled);
+        Convolution::new(conv)
+            .unwrap()
+            .forward(&x, &kernel, None, &mut tiled);
         let (tiled, direct) = (
             relative_error(&tiled, &exact),
             relative_error(&direct, &exact),
@@ -194,7 +196,7 @@ fn each_gradient_can_be_left_out() {
             kernel: kernel_too,
             bias: false,
         };
-        let mut convolution = Convolution::new(conv);
+        let mut convolution = Convolution::new(conv).unwrap();
         convolution.backward(&x, &kernel, None, &dy, term, wanted);
         let sums: Vec<f64> = convolution.sums().flat_map(|(k, _)| k.to_vec()).collect();
         (dx, sums)

@@ -14,6 +14,7 @@
 //! Nothing is allocated.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 /// What can be cut into chunks that different threads may work on.
 pub trait Chunks: Send + Sized {
@@ -97,14 +98,40 @@ impl<A: Chunks, B: Chunks> Chunks for (A, B) {
 /// # Panics
 /// If there are more chunks than `count`, which nobody would work on.
 pub fn for_each<C: Chunks>(count: usize, chunks: C, work: impl Fn(usize, C::Item) + Sync) {
+    for_each_if(true, count, chunks, work);
+}
+
+/// As [`for_each`], but one chunk after another if threads are not worth it.
+pub(crate) fn for_each_if<C: Chunks>(
+    worth: bool,
+    count: usize,
+    chunks: C,
+    work: impl Fn(usize, C::Item) + Sync,
+) {
     assert!(
         chunks.is_covered_by(count),
         "for_each: more than {count} chunks"
     );
-    match threads() {
-        1 => in_turn(0..count, chunks, &work),
-        _ => shared_out(0..count, chunks, &work),
+    if worth && threads() > 1 {
+        shared_out(0..count, chunks, &work);
+    } else {
+        in_turn(0..count, chunks, &work);
     }
+}
+
+/// Elements of a loop over memory, and multiply-adds of a product, that are worth a thread of
+/// their own.
+pub(crate) const PART: usize = 1 << 15;
+pub(crate) const MULTIPLY_ADDS: usize = 1 << 20;
+
+/// Does `work(range, part)` for parts of `slice` that make up all of it. For loops whose
+/// elements do not depend on each other: only then may it be cut anywhere.
+pub(crate) fn in_parts<T: Send>(slice: &mut [T], work: impl Fn(Range<usize>, &mut [T]) + Sync) {
+    let len = if threads() == 1 { slice.len() } else { PART };
+    let count = slice.len().div_ceil(len.max(1));
+    for_each(count, chunks_of(slice, len), |i, part| {
+        work(i * len..i * len + part.len(), part)
+    });
 }
 
 thread_local! {
@@ -131,11 +158,7 @@ pub(crate) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-fn in_turn<C: Chunks>(
-    range: std::ops::Range<usize>,
-    mut chunks: C,
-    work: &(impl Fn(usize, C::Item) + Sync),
-) {
+fn in_turn<C: Chunks>(range: Range<usize>, mut chunks: C, work: &(impl Fn(usize, C::Item) + Sync)) {
     for i in range {
         let (first, rest) = chunks.split_at(1);
         work(i, first.only());
@@ -144,11 +167,7 @@ fn in_turn<C: Chunks>(
 }
 
 /// Halves the range until one chunk is left; an idle thread steals the other half.
-fn shared_out<C: Chunks>(
-    range: std::ops::Range<usize>,
-    chunks: C,
-    work: &(impl Fn(usize, C::Item) + Sync),
-) {
+fn shared_out<C: Chunks>(range: Range<usize>, chunks: C, work: &(impl Fn(usize, C::Item) + Sync)) {
     match range.len() {
         0 => {}
         1 => work(range.start, chunks.only()),

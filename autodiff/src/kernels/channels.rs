@@ -1,6 +1,6 @@
 //! Loops over rows × channels: sums by channel, and lines y = (x − mean)·slope + shift.
 
-use super::simd::dispatch;
+use super::simd::dispatched;
 use super::{Real, Term};
 
 /// Channels that are worked on side by side; four registers of the widest vectors.
@@ -190,7 +190,7 @@ impl Panel {
     /// the sums of all lanes stay in registers, and once for any other.
     #[inline(always)]
     pub(crate) fn with_width<R>(self, mut f: impl FnMut(usize) -> R) -> R {
-        dispatch(
+        dispatched!(
             #[inline(always)]
             || match self.width {
                 LANES => f(LANES),

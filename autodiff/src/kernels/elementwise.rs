@@ -1,7 +1,7 @@
-//! Loops over whole buffers: the compiler vectorises them, [`dispatch`] lets it
+//! Loops over whole buffers: the compiler vectorises them, [`dispatch`](super::dispatch) lets it
 //! use what the machine has.
 
-use super::simd::dispatch_once;
+use super::simd::dispatched;
 use crate::kernels::Real;
 
 /// Which term of a sum a kernel computes: what becomes of the destination's old content.
@@ -23,9 +23,9 @@ impl Term {
         assert_eq!(terms.len(), sums.len(), "one term for each element");
         match self {
             Term::First => fill(sums, terms),
-            Term::Further => dispatch_once(
+            Term::Further => dispatched!(once
                 #[inline(always)]
-                || sums.iter_mut().zip(terms).for_each(|(sum, t)| *sum += t),
+                || sums.iter_mut().zip(terms).for_each(|(sum, t)| *sum += t)
             ),
         }
     }
@@ -35,8 +35,8 @@ impl Term {
 #[inline(always)]
 pub(crate) fn fill<T: Real>(y: &mut [T], values: impl ExactSizeIterator<Item = T>) {
     debug_assert_eq!(values.len(), y.len());
-    dispatch_once(
+    dispatched!(once
         #[inline(always)]
-        || y.iter_mut().zip(values).for_each(|(y, v)| *y = v),
+        || y.iter_mut().zip(values).for_each(|(y, v)| *y = v)
     );
 }

@@ -1,7 +1,7 @@
 //! Functions of every element of a slice.
 
 use super::simd::transcendental;
-use super::simd::{Kernel, Lanes};
+use super::simd::{Kernel, Lanes, own_name};
 use crate::kernels::{Job, Real};
 use std::marker::PhantomData;
 
@@ -69,6 +69,7 @@ impl<'a, T> Map<'a, T> {
 
 impl<T: Real> Kernel<T> for Map<'_, T> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {

@@ -1,6 +1,6 @@
 //! The largest element of each window of an image.
 
-use super::simd::dispatch;
+use super::simd::dispatched;
 use super::{Real, Term};
 
 /// Where the windows of a batch of images lie.
@@ -64,7 +64,7 @@ impl Windows {
     /// y and argmax of one image.
     pub(crate) fn pool<T: Real>(&self, x: &[T], y: &mut [T], argmax: &mut [T]) {
         let channels = self.input.channels;
-        dispatch(
+        dispatched!(
             #[inline(always)]
             || {
                 self.pixels(
@@ -97,7 +97,7 @@ impl Windows {
         if term == Term::First && !overwrite {
             dx.fill(T::zero());
         }
-        dispatch(
+        dispatched!(
             #[inline(always)]
             || {
                 self.pixels(

@@ -1,6 +1,6 @@
 //! Sums.
 
-use super::simd::dispatch;
+use super::simd::dispatched;
 use crate::kernels::Real;
 
 /// Partial sums kept side by side; four registers of the widest vectors. The same
@@ -50,7 +50,7 @@ pub fn sum<T: Real>(a: &[T]) -> T {
 pub fn add_rows<T: Real>(rows: &[T], sums: &mut [T]) {
     let len = sums.len().max(1);
     assert!(rows.len().is_multiple_of(len), "add_rows: whole rows");
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             for row in rows.chunks_exact(len) {
@@ -66,7 +66,7 @@ pub fn add_rows<T: Real>(rows: &[T], sums: &mut [T]) {
 /// If the slices differ in length.
 pub fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
     assert_eq!(a.len(), b.len(), "squared_distance: lengths");
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             sum_of(
@@ -85,7 +85,7 @@ const BLOCK: usize = 4096;
 /// Σ aᵢ², in f64: no rounding error grows with the length.
 pub fn squared_norm<T: Real>(a: &[T]) -> f64 {
     let block = |a: &[T]| {
-        dispatch(
+        dispatched!(
             #[inline(always)]
             || {
                 sum_of(

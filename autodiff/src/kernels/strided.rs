@@ -1,7 +1,8 @@
 //! Loops over operands of one shape that lie in memory in different orders, or are stretched.
 
-use super::simd::dispatch;
+use super::simd::dispatched;
 use super::{Real, Term, sum};
+use crate::parallel::{PART, chunks_of, for_each, threads};
 use crate::{MAX_RANK, Shape};
 
 /// Strides for reading `from` as if it had been stretched to `to`: 0 where it
@@ -27,6 +28,13 @@ pub(crate) struct Walk<const N: usize> {
     extents: [usize; MAX_RANK],
     strides: [[usize; MAX_RANK]; N],
     rank: usize,
+}
+
+/// A walk over one element.
+impl<const N: usize> Default for Walk<N> {
+    fn default() -> Self {
+        Self::new(Shape::default(), [[0; MAX_RANK]; N])
+    }
 }
 
 impl<const N: usize> Walk<N> {
@@ -72,6 +80,29 @@ impl<const N: usize> Walk<N> {
         }
     }
 
+    /// Cuts the walk along its first axis in parts for threads: calls `work` with the walk over
+    /// each, the offsets of the operands there, and the part of `elements`, which are those of
+    /// operand `which`. All at once if that one is stretched along the axis.
+    fn in_parts<T: Send>(
+        &self,
+        which: usize,
+        elements: &mut [T],
+        work: impl Fn(&Self, [usize; N], &mut [T]) + Sync,
+    ) {
+        let (extent, step) = (self.extents[0], self.strides[which][0]);
+        if threads() == 1 || step == 0 || elements.len() <= PART {
+            return work(self, [0; N], elements);
+        }
+        let per = PART.div_ceil(step);
+        let parts = chunks_of(elements, per * step);
+        for_each(extent.div_ceil(per), parts, |i, elements| {
+            let mut walk = *self;
+            walk.extents[0] = elements.len() / step;
+            let offsets = self.strides.map(|strides| i * per * strides[0]);
+            work(&walk, offsets, elements);
+        });
+    }
+
     /// Calls `f` with each operand's offset at the start of every row.
     #[inline(always)]
     fn rows(&self, mut f: impl FnMut([usize; N])) {
@@ -110,10 +141,16 @@ pub(crate) fn broadcast<T: Real>(
     walk: &Walk<3>,
     [a, b]: [&[T]; 2],
     y: &mut [T],
-    f: impl Fn(T, T) -> T,
+    f: impl Fn(T, T) -> T + Sync,
 ) {
+    walk.in_parts(0, y, |walk, [_, a_at, b_at], y| {
+        broadcast_part(walk, [&a[a_at..], &b[b_at..]], y, &f);
+    });
+}
+
+fn broadcast_part<T: Real>(walk: &Walk<3>, [a, b]: [&[T]; 2], y: &mut [T], f: impl Fn(T, T) -> T) {
     let (len, [_, by_a, by_b]) = walk.row();
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             walk.rows(
@@ -164,15 +201,36 @@ pub(crate) fn broadcast_gradient<T: Real>(
     (g, term): (&mut [T], Term),
     dy: &[T],
     (a, b): (&[T], &[T]),
-    derivative: impl Fn(T, T) -> T,
+    derivative: impl Fn(T, T) -> T + Sync,
 ) {
-    let (len, strides @ [_, by_a, by_b]) = walk.row();
     // An operand that is not stretched gets one term for each element.
     let overwrite = g.len() == dy.len() && term == Term::First;
     if term == Term::First && !overwrite {
         g.fill(T::zero());
     }
-    dispatch(
+    walk.in_parts(which, g, |walk, [y_at, a_at, b_at], g| {
+        let operands = (&a[a_at..], &b[b_at..]);
+        gradient_part(
+            walk,
+            which,
+            (g, overwrite),
+            &dy[y_at..],
+            operands,
+            &derivative,
+        );
+    });
+}
+
+fn gradient_part<T: Real>(
+    walk: &Walk<3>,
+    which: usize,
+    (g, overwrite): (&mut [T], bool),
+    dy: &[T],
+    (a, b): (&[T], &[T]),
+    derivative: impl Fn(T, T) -> T,
+) {
+    let (len, strides @ [_, by_a, by_b]) = walk.row();
+    dispatched!(
         #[inline(always)]
         || {
             walk.rows(
@@ -206,7 +264,7 @@ pub(crate) fn broadcast_gradient<T: Real>(
 pub(crate) fn reduce<T: Real>(walk: &Walk<2>, x: &[T], y: &mut [T]) {
     let (len, [_, along]) = walk.row();
     y.fill(T::zero());
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             walk.rows(
@@ -229,7 +287,7 @@ pub(crate) fn reduce<T: Real>(walk: &Walk<2>, x: &[T], y: &mut [T]) {
 /// dx += scale·dy, for a walk over x and y as in [`reduce`].
 pub(crate) fn add_stretched<T: Real>(walk: &Walk<2>, scale: T, dy: &[T], dx: &mut [T]) {
     let (len, [_, along]) = walk.row();
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             walk.rows(
@@ -248,11 +306,42 @@ pub(crate) fn add_stretched<T: Real>(walk: &Walk<2>, scale: T, dy: &[T], dx: &mu
     );
 }
 
+/// Whether a maximum moves on to `x`: it is larger, or the first NaN.
+pub(crate) fn exceeds<T: Real>(x: T, best: T) -> bool {
+    x > best || (x.is_nan() && !best.is_nan())
+}
+
+/// By element of y, for a walk over x and y as in [`reduce`]: where in x the first element is
+/// that no other `exceeds`.
+pub(crate) fn extremes<T: Real>(
+    walk: &Walk<2>,
+    x: &[T],
+    places: &mut [usize],
+    exceeds: impl Fn(T, T) -> bool,
+) {
+    const NONE: usize = usize::MAX;
+    let (len, [_, along]) = walk.row();
+    places.fill(NONE);
+    walk.rows(|[x_at, y_at]| {
+        for i in 0..len {
+            let place = &mut places[y_at + i * along];
+            if *place == NONE || exceeds(x[x_at + i], x[*place]) {
+                *place = x_at + i;
+            }
+        }
+    });
+}
+
 /// y = x, for a walk over x and y in the order of y.
 pub(crate) fn gather<T: Real>(walk: &Walk<2>, x: &[T], y: &mut [T]) {
     let (len, [step, _]) = walk.row();
     walk.rows(|[x_at, y_at]| {
-        for (i, y) in y[y_at..][..len].iter_mut().enumerate() {
+        let y = &mut y[y_at..][..len];
+        if step == 1 {
+            y.copy_from_slice(&x[x_at..][..len]);
+            return;
+        }
+        for (i, y) in y.iter_mut().enumerate() {
             *y = x[x_at + i * step];
         }
     });
@@ -262,7 +351,13 @@ pub(crate) fn gather<T: Real>(walk: &Walk<2>, x: &[T], y: &mut [T]) {
 pub(crate) fn scatter_add<T: Real>(walk: &Walk<2>, y: &[T], x: &mut [T]) {
     let (len, [step, _]) = walk.row();
     walk.rows(|[x_at, y_at]| {
-        for (i, &y) in y[y_at..][..len].iter().enumerate() {
+        let y = &y[y_at..][..len];
+        if step == 1 {
+            let x = x[x_at..][..len].iter_mut();
+            x.zip(y).for_each(|(x, &y)| *x += y);
+            return;
+        }
+        for (i, &y) in y.iter().enumerate() {
             x[x_at + i * step] += y;
         }
     });

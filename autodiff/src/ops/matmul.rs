@@ -9,6 +9,7 @@
 //! and where an operand was taken transposed, the transpose of its line.
 
 use crate::kernels::{Matrix, Term, gemm};
+use crate::parallel::{MULTIPLY_ADDS, chunks_of, for_each_if};
 use crate::{Gradient, Gradients, Inputs, Op, Real, Shape, Var};
 
 struct MatMul {
@@ -50,22 +51,34 @@ impl MatMul {
         &self,
         operand: usize,
         gradient: Gradient<T>,
-        product: impl Fn(usize, &mut [T], Term),
+        product: impl Fn(usize, &mut [T], Term) + Sync,
     ) {
         if self.products == 0 {
             gradient.zeroed();
             return;
         }
-        let (values, mut term) = gradient.parts();
-        let one = self.matrices[operand] == 1;
-        let len = values.len() / self.matrices[operand];
-        for i in 0..self.products {
-            let start = if one { 0 } else { i * len };
-            product(i, &mut values[start..][..len], term);
-            if one {
-                term = Term::Further;
-            }
+        let (values, term) = gradient.parts();
+        if self.matrices[operand] == 1 {
+            product(0, values, term);
+            (1..self.products).for_each(|i| product(i, values, Term::Further));
+            return;
         }
+        let len = values.len() / self.products;
+        for_each_if(
+            self.worth_threads(),
+            self.products,
+            chunks_of(values, len),
+            |i, values| product(i, values, term),
+        );
+    }
+
+    /// Whether the products are shared out; a large one shares out its rows.
+    fn worth_threads(&self) -> bool {
+        let sizes = [self.products, self.m, self.k, self.n];
+        let multiply_adds = sizes
+            .iter()
+            .fold(1_usize, |n, &size| n.saturating_mul(size));
+        self.products > 1 && multiply_adds >= 2 * MULTIPLY_ADDS
     }
 }
 
@@ -92,20 +105,27 @@ impl<T: Real> Op<T> for MatMul {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let Self { m, k, n, .. } = *self;
-        for (i, y) in y.chunks_exact_mut((m * n).max(1)).enumerate() {
-            let a = Matrix::new(self.part(0, &x[0], i), self.transposed[0]);
-            let b = Matrix::new(self.part(1, &x[1], i), self.transposed[1]);
-            gemm(m, k, n, a, b, y, Term::First);
-        }
+        let (a, b) = (&x[0], &x[1]);
+        for_each_if(
+            self.worth_threads(),
+            self.products,
+            chunks_of(y, m * n),
+            |i, y| {
+                let a = Matrix::new(self.part(0, a, i), self.transposed[0]);
+                let b = Matrix::new(self.part(1, b, i), self.transposed[1]);
+                gemm(m, k, n, a, b, y, Term::First);
+            },
+        );
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dc: &[T], dx: &mut Gradients<T>) {
         let Self { m, k, n, .. } = *self;
         let [ta, tb] = self.transposed;
         let dc = |i, transposed| Matrix::new(&dc[i * m * n..][..m * n], transposed);
+        let (a, b) = (&x[0], &x[1]);
         if let Some(da) = dx.of(0) {
             self.accumulate(0, da, |i, da, term| {
-                let b = |transposed| Matrix::new(self.part(1, &x[1], i), transposed);
+                let b = |transposed| Matrix::new(self.part(1, b, i), transposed);
                 match ta {
                     false => gemm(m, n, k, dc(i, false), b(!tb), da, term),
                     true => gemm(k, n, m, b(tb), dc(i, true), da, term),
@@ -114,7 +134,7 @@ impl<T: Real> Op<T> for MatMul {
         }
         if let Some(db) = dx.of(1) {
             self.accumulate(1, db, |i, db, term| {
-                let a = |transposed| Matrix::new(self.part(0, &x[0], i), transposed);
+                let a = |transposed| Matrix::new(self.part(0, a, i), transposed);
                 match tb {
                     false => gemm(k, m, n, a(!ta), dc(i, false), db, term),
                     true => gemm(n, m, k, dc(i, true), a(ta), db, term),
@@ -130,7 +150,8 @@ impl<T: Real> Var<'_, T> {
     /// so that `a.transpose().matmul(b)` moves nothing.
     ///
     /// Where half of A or more is 0, as in images of digits or behind a ReLU, zeros of A are
-    /// skipped: an infinity or NaN of B that meets only zeros does not show in the result.
+    /// skipped, if it has at least 24 rows and B at least 64 columns: an infinity or NaN of B
+    /// that meets only zeros does not show in the result. Elsewhere it shows, as 0·∞ is NaN.
     #[track_caller]
     pub fn matmul(self, b: Self) -> Self {
         let graph = self.graph();
@@ -228,6 +249,35 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("matmul.rs"), "names the line: {message}");
+    }
+
+    /// What the documentation says of zeros that meet what is not finite.
+    #[test]
+    fn zeros_that_are_skipped_hide_what_is_not_finite() {
+        if crate::kernels::simd_level() == "portable" {
+            return;
+        }
+        let hidden = |[m, k, n]: [usize; 3], zeros: usize, b: f64| {
+            let a: Vec<f64> = (0..m * k)
+                .map(|i| f64::from(u8::from(i % k >= zeros)))
+                .collect();
+            let mut data = vec![1.0; k * n];
+            // In row 0 of B, which meets the first column of A.
+            data[5] = b;
+            let y = evaluate(&[(&[m, k], &a), (&[k, n], &data)], |v| v[0].matmul(v[1]));
+            assert!(
+                y.iter()
+                    .enumerate()
+                    .all(|(i, y)| i % n == 5 || y.is_finite())
+            );
+            y.iter().skip(5).step_by(n).all(|y| y.is_finite())
+        };
+        for b in [f64::INFINITY, f64::NAN] {
+            assert!(hidden([24, 10, 64], 5, b), "half of A is 0");
+            assert!(!hidden([24, 10, 64], 4, b), "less of it");
+            assert!(!hidden([23, 10, 64], 9, b), "few rows");
+            assert!(!hidden([24, 10, 63], 9, b), "few columns");
+        }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use crate::kernels;
 use crate::kernels::fill;
+use crate::parallel::in_parts;
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use std::ops::Neg;
 
 /// A differentiable function of one number.
-trait Function<T>: Send + 'static {
+trait Function<T>: Send + Sync + 'static {
     const NAME: &'static str;
     /// What is wrong with the function's constants.
     fn check(&self) -> Result<(), String> {
@@ -38,13 +39,18 @@ impl<T: Real, F: Function<T>> Op<T> for Map<F> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        self.0.values(&x[0], y);
+        let (f, x) = (&self.0, &x[0]);
+        in_parts(y, |at, y| f.values(&x[at], y));
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
-        let terms = x[0].iter().zip(y).zip(dy);
-        dx.add(terms.map(|((&x, &y), &dy)| self.0.chain(x, y, dy)));
+        let (f, x) = (&self.0, &x[0]);
+        let (dx, term) = dx.parts();
+        in_parts(dx, |at, dx| {
+            let terms = x[at.clone()].iter().zip(&y[at.clone()]).zip(&dy[at]);
+            term.write(dx, terms.map(|((&x, &y), &dy)| f.chain(x, y, dy)));
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use super::PANEL;
 use super::tiles::{Ahead, limit, strip};
 use crate::kernels::Real;
 use crate::kernels::Term;
-use crate::kernels::simd::{Kernel, Lanes};
+use crate::kernels::simd::{Kernel, Lanes, own_name};
 
 /// Most pixels of a forward tile.
 const PIXELS: usize = 8;
@@ -54,6 +54,7 @@ impl<T: Real> Correlation<'_, T> {
 
 impl<T: Real> Kernel<T> for Correlation<'_, T> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -156,6 +157,7 @@ pub(super) struct Pixels<T, const P: usize, const V: usize>(pub(super) Tiles<T>)
 
 impl<T: Real, const P: usize, const V: usize> Kernel<T> for Pixels<T, P, V> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {

@@ -3,7 +3,7 @@
 use super::PANEL;
 use super::geometry::{Frame, Image};
 use crate::kernels::Real;
-use crate::kernels::simd::dispatch;
+use crate::kernels::simd::dispatched;
 
 /// The image with the zeros of `frame`: in place if there are none, else copied to `scratch`.
 pub(super) fn pad<'a, T: Real>(
@@ -28,7 +28,7 @@ pub(super) fn pad_masked<'a, T: Real>(
     scratch: &'a mut [T],
     dbias: &mut [T],
 ) -> Image<'a, T> {
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             frame.fill(scratch, |to, from| {

@@ -3,7 +3,7 @@
 use super::correlation::NV;
 use super::tiles::{Ahead, limit, strip};
 use crate::kernels::Real;
-use crate::kernels::simd::{Kernel, Lanes};
+use crate::kernels::simd::{Kernel, Lanes, own_name};
 
 /// Most weights, per register of output channels, of a tile of the weight gradient.
 const WEIGHTS: usize = 12;
@@ -53,6 +53,7 @@ impl<T: Real> WeightGradient<'_, T> {
 
 impl<T: Real> Kernel<T> for WeightGradient<'_, T> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -154,6 +155,7 @@ pub(super) struct Weights<T, const M: usize, const V: usize>(pub(super) OuterTil
 
 impl<T: Real, const M: usize, const V: usize> Kernel<T> for Weights<T, M, V> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {

@@ -2,7 +2,7 @@
 
 use crate::kernels::Real;
 use crate::kernels::Term;
-use crate::kernels::simd::{Kernel, Lanes};
+use crate::kernels::simd::{Kernel, Lanes, own_name};
 
 /// A small tile of C whose elements are dot products of rows of A and of Bᵀ.
 #[derive(Clone, Copy)]
@@ -45,6 +45,7 @@ pub(super) struct DotProducts<T, const M: usize, const N: usize>(pub(super) Dots
 
 impl<T: Real, const M: usize, const N: usize> Kernel<T> for DotProducts<T, M, N> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {

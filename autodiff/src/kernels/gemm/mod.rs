@@ -27,6 +27,9 @@
 //! * **Zeros are skipped** where half of A or more is exactly 0, as in images of digits and
 //!   behind a ReLU: [`sparse`].
 //!
+//! Threads of a tape take equal parts of the rows of C, each of which packs B for itself. An
+//! element of C is the same sum whoever takes it.
+//!
 //! Without SIMD the product goes to `matrixmultiply`, whose portable kernel the
 //! compiler vectorises for the baseline of the target.
 
@@ -35,12 +38,14 @@ mod pack;
 mod sparse;
 mod tile;
 
-use super::simd::{Kernel, Lanes};
+use super::simd::{Kernel, Lanes, own_name};
 use super::{Job, Term};
 use crate::kernels::Real;
 use crate::memory::Buffer;
+use crate::parallel::{MULTIPLY_ADDS, chunks_of, for_each, threads};
 use dots::Dots;
 use pack::{Panel, blocks, pack};
+use std::ops::Range;
 use tile::Tile;
 
 /// Most rows of a block of B: a packed panel of KC × 3 registers, 30 KiB, is of the
@@ -56,6 +61,8 @@ const PACK_FROM: usize = 3;
 const DOT_FROM: usize = 64;
 /// Largest C, in elements, for the dot-product kernel.
 const DOT_UP_TO: usize = 256;
+/// Fewest rows of C that pay for a thread of their own, which packs all of B.
+const PART_ROWS_FROM: usize = 32;
 
 /// A row-major matrix operand, taken as it lies or transposed.
 #[derive(Clone, Copy, Debug)]
@@ -139,12 +146,15 @@ pub struct Gemm<'a, T> {
     n: usize,
     a: Matrix<'a, T>,
     b: Matrix<'a, T>,
+    /// These rows of C.
+    rows: Range<usize>,
     c: &'a mut [T],
     term: Term,
 }
 
 impl<T: Real> Kernel<T> for Gemm<'_, T> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -156,10 +166,29 @@ impl<T: Real> Kernel<T> for Gemm<'_, T> {
             && self.m * self.n <= DOT_UP_TO
         {
             self.dots(lanes);
-        } else if self.mostly_zeros() {
-            self.skipping_zeros(lanes);
         } else {
-            self.dense(lanes);
+            let skip_zeros = self.mostly_zeros();
+            self.in_parts(lanes, skip_zeros);
+        }
+    }
+}
+
+/// Rows of a product.
+struct Rows<'a, T> {
+    product: Gemm<'a, T>,
+    skip_zeros: bool,
+}
+
+impl<T: Real> Kernel<T> for Rows<'_, T> {
+    type Output = ();
+    own_name! {}
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        if self.skip_zeros {
+            self.product.skipping_zeros(lanes);
+        } else {
+            self.product.dense(lanes);
         }
     }
 }
@@ -185,9 +214,35 @@ impl<'a, T: Real> Gemm<'a, T> {
             n,
             a,
             b,
+            rows: 0..m,
             c,
             term,
         }
+    }
+
+    /// A part of the rows of C for each thread.
+    fn in_parts<L: Lanes<T>>(self, lanes: L, skip_zeros: bool) {
+        let Gemm { m, k, n, a, b, .. } = self;
+        let multiply_adds = m.saturating_mul(k).saturating_mul(n);
+        let parts = (multiply_adds / MULTIPLY_ADDS).min(m / PART_ROWS_FROM);
+        // Even, since zeros are skipped by pairs of rows.
+        let per = m.div_ceil(parts.clamp(1, threads())).next_multiple_of(2);
+        for_each(m.div_ceil(per), chunks_of(self.c, per * n), |part, c| {
+            let product = Gemm {
+                rows: part * per..m.min((part + 1) * per),
+                c,
+                term: self.term,
+                m,
+                k,
+                n,
+                a,
+                b,
+            };
+            lanes.call(Rows {
+                product,
+                skip_zeros,
+            });
+        });
     }
 
     fn portable(self) {
@@ -299,9 +354,9 @@ impl<'a, T: Real> Gemm<'a, T> {
     /// Loop 1: all strips of A against one panel of B.
     #[inline(always)]
     fn strips<L: Lanes<T>, const MR: usize>(&mut self, lanes: L, panel: &Panel<T>) {
-        let rows_of_strip = self.m.div_ceil(self.m.div_ceil(MR));
-        for i in (0..self.m).step_by(rows_of_strip) {
-            let rows = rows_of_strip.min(self.m - i);
+        let rows_of_strip = self.rows.len().div_ceil(self.rows.len().div_ceil(MR));
+        for i in self.rows.clone().step_by(rows_of_strip) {
+            let rows = rows_of_strip.min(self.rows.end - i);
             // SAFETY: the tile's rows i.., the panel's columns and its inner range lie inside
             // the matrices whose lengths `new` checked; a packed panel holds a row of NR
             // elements for each inner index.
@@ -322,7 +377,7 @@ impl<'a, T: Real> Gemm<'a, T> {
             column_stride_a: csa,
             b: panel.start,
             row_stride_b: panel.stride,
-            c: self.c[i * self.n + panel.columns.start..].as_mut_ptr(),
+            c: self.c[(i - self.rows.start) * self.n + panel.columns.start..].as_mut_ptr(),
             row_stride_c: self.n,
             columns: panel.columns.len(),
             term: self.term,
@@ -342,6 +397,7 @@ impl<'a, T: Real> Gemm<'a, T> {
             b,
             c,
             term,
+            ..
         } = self;
         for i in (0..m).step_by(ROWS) {
             for j in (0..n).step_by(COLUMNS) {

@@ -15,7 +15,7 @@
 
 use super::{Gemm, KC, Matrix, PACK_FROM, Panel, Tile};
 use crate::kernels::Real;
-use crate::kernels::simd::{Kernel, Lanes};
+use crate::kernels::simd::{Kernel, Lanes, own_name};
 use std::ops::Range;
 
 /// Rows of a strip of A.
@@ -63,8 +63,8 @@ impl<T: Real> Gemm<'_, T> {
     /// Loop 1: all strips of A against one packed panel of B.
     #[inline(always)]
     pub(super) fn sparse_strips<L: Lanes<T>>(&mut self, lanes: L, panel: &Panel<T>) {
-        for group in (0..self.m).step_by(GROUP) {
-            let rows = group..self.m.min(group + GROUP);
+        for group in self.rows.clone().step_by(GROUP) {
+            let rows = group..self.rows.end.min(group + GROUP);
             let nonzeros = Nonzeros::find(lanes, &self.a, (self.m, self.k), &rows, &panel.inner);
             let pairs = rows.len() / ROWS * ROWS;
             for i in (0..pairs).step_by(ROWS) {
@@ -189,6 +189,7 @@ struct SparseProduct<T, const M: usize, const V: usize>(SparseTile<T>);
 
 impl<T: Real, const M: usize, const V: usize> Kernel<T> for SparseProduct<T, M, V> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -238,6 +239,7 @@ mod tests {
 
     impl<T: Real> Kernel<T> for Dense<'_, T> {
         type Output = ();
+        own_name! {}
 
         #[inline(always)]
         fn run<L: Lanes<T>>(self, lanes: L) {

@@ -61,15 +61,7 @@ fn check<T: Real>() {
                     naive(m, k, n, &a, &b, &mut expected);
                     let mut c = old;
                     if m > 0 && n > 0 {
-                        level.run(Gemm {
-                            m,
-                            k,
-                            n,
-                            a,
-                            b,
-                            c: &mut c,
-                            term,
-                        });
+                        level.run(Gemm::new(m, k, n, a, b, &mut c, term));
                     }
                     assert!(c == expected, "{name}, {m}×{k}×{n}, {ta} {tb} {term:?}");
                 }
@@ -95,15 +87,8 @@ fn nothing_outside_the_matrices_is_touched() {
         let (a, b) = (integers::<f32>(m * k, 1), integers::<f32>(k * n, 2));
         let mut guarded = vec![f32::NAN; m * n + 64];
         let c = &mut guarded[32..32 + m * n];
-        level.run(Gemm {
-            m,
-            k,
-            n,
-            a: Matrix::plain(&a),
-            b: Matrix::plain(&b),
-            c,
-            term: Term::First,
-        });
+        let (a, b) = (Matrix::plain(&a), Matrix::plain(&b));
+        level.run(Gemm::new(m, k, n, a, b, c, Term::First));
         let untouched = guarded.iter().filter(|x| x.is_nan()).count();
         assert_eq!(untouched, 64, "{name}");
     });

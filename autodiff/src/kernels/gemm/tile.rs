@@ -3,7 +3,7 @@
 use super::NV;
 use crate::kernels::Real;
 use crate::kernels::Term;
-use crate::kernels::simd::{Kernel, Lanes};
+use crate::kernels::simd::{Kernel, Lanes, own_name};
 
 /// One register tile of C and the strips of A and B that it is the product of.
 #[derive(Clone, Copy)]
@@ -79,6 +79,7 @@ pub(super) struct Product<T, const M: usize, const V: usize>(pub(super) Tile<T>)
 
 impl<T: Real, const M: usize, const V: usize> Kernel<T> for Product<T, M, V> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {

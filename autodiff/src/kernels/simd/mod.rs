@@ -1,9 +1,13 @@
 //! Vector registers, generic over the element type and the instruction set.
 //!
 //! A kernel is written once over [`Lanes`] and compiled for AVX-512, AVX2 + FMA
-//! and plain scalars; [`run`] picks at run time. The tokens [`Avx512`] and
-//! [`Avx2`] can only be made by [`run`] after detection: holding one is the
-//! proof that its instructions exist, which every intrinsic below relies on.
+//! and plain scalars; [`run`] picks at run time. pulp makes its tokens V4 and V3 only
+//! after detection: holding one is the proof that its instructions exist, which every
+//! intrinsic in `x86.rs` relies on.
+//!
+//! Each kernel is compiled as a function of its own name, which is what a profile shows:
+//! `<autodiff::kernels::gemm::tile::Product<_, _, _> as Kernel<T>>::on_avx512`, and of plain
+//! loops `autodiff::kernels::reduce::add_rows::on_avx512`.
 
 mod dispatch;
 mod portable;
@@ -16,10 +20,8 @@ pub(super) mod transcendental;
 mod x86;
 
 pub use dispatch::dispatch;
-pub(crate) use dispatch::dispatch_once;
+pub(super) use dispatch::{dispatched, own_name};
 pub use portable::Portable;
-#[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
 
 use crate::kernels::Real;
 use pulp::Arch;
@@ -27,7 +29,7 @@ use pulp::Arch;
 /// An instruction set seen through registers of `WIDTH` elements of `T`.
 ///
 /// Sealed: kernels rely on what it says of widths and masks.
-pub trait Lanes<T>: Copy + sealed::Sealed {
+pub trait Lanes<T>: Copy + Send + Sync + sealed::Sealed {
     /// One vector register.
     type Register: Copy;
     /// Which lanes of a register a partial load or store touches.
@@ -110,6 +112,8 @@ pub trait Kernel<T> {
     /// The kernel. Mark the implementation `#[inline(always)]`: its body is
     /// compiled with the target features of its caller.
     fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output;
+
+    own_name! {}
 }
 
 /// Runs `kernel` on the best instruction set of the machine.
@@ -117,9 +121,9 @@ pub trait Kernel<T> {
 pub fn run<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
-        Arch::V4(_) => T::lanes_call(Avx512(()), kernel),
+        Arch::V4(lanes) => T::lanes_call(lanes, kernel),
         #[cfg(target_arch = "x86_64")]
-        Arch::V3(_) => T::lanes_call(Avx2(()), kernel),
+        Arch::V3(lanes) => T::lanes_call(lanes, kernel),
         _ => kernel.run(Portable),
     }
 }

@@ -1,6 +1,8 @@
 //! Runs a kernel on every instruction set that the machine has.
 
 use super::*;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
 
 /// Calls `check` with the name of each instruction set and a way to run
 /// kernels on it.
@@ -8,11 +10,11 @@ pub(crate) fn on_every_level(mut check: impl FnMut(&str, Level)) {
     check("portable", Level::Portable);
     #[cfg(target_arch = "x86_64")]
     match Arch::new() {
-        Arch::V4(_) => {
-            check("AVX2", Level::Avx2(Avx2(())));
-            check("AVX-512", Level::Avx512(Avx512(())));
+        Arch::V4(lanes) => {
+            check("AVX2", Level::Avx2(*lanes));
+            check("AVX-512", Level::Avx512(lanes));
         }
-        Arch::V3(_) => check("AVX2", Level::Avx2(Avx2(()))),
+        Arch::V3(lanes) => check("AVX2", Level::Avx2(lanes)),
         _ => {}
     }
 }
@@ -22,9 +24,9 @@ pub(crate) fn on_every_level(mut check: impl FnMut(&str, Level)) {
 pub(crate) enum Level {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2(V3),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(V4),
 }
 
 impl Level {

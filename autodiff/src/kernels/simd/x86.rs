@@ -1,145 +1,138 @@
 //! AVX-512, and AVX2 with FMA.
+//!
+//! Arithmetic is that of pulp: the same instructions as by intrinsics, to the last one in a
+//! register tile, and safe, since its tokens prove the instruction set. Intrinsics are left
+//! where it has no operation (the bits of a mask, powers of two) and for masked loads and
+//! stores, where pulp jumps through a table of functions in inline assembly: two jumps for an
+//! instruction of an inner loop.
 
 use super::transcendental::Format;
 use super::{Kernel, Lanes, scale_in_two_steps};
+use pulp::x86::{V3, V4};
+use pulp::{Simd, cast};
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F, BW, CD, DQ and VL.
-#[derive(Clone, Copy, Debug)]
-pub struct Avx512(pub(super) ());
-
-/// Proof that the machine has AVX2 and FMA.
-#[derive(Clone, Copy, Debug)]
-pub struct Avx2(pub(super) ());
-
-impl super::sealed::Sealed for Avx512 {}
-impl super::sealed::Sealed for Avx2 {}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma")]
-fn call_avx512<T, K: Kernel<T>>(lanes: Avx512, kernel: K) -> K::Output
-where
-    Avx512: Lanes<T>,
-{
-    kernel.run(lanes)
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn call_avx2<T, K: Kernel<T>>(lanes: Avx2, kernel: K) -> K::Output
-where
-    Avx2: Lanes<T>,
-{
-    kernel.run(lanes)
-}
+impl super::sealed::Sealed for V4 {}
+impl super::sealed::Sealed for V3 {}
 
 /// The mask of the first n of 8 (4) lanes: n ones, then zeros, read at an
 /// offset from this table.
 static ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// The instructions that differ in their names only, in one list; then, as expressions,
-/// what differs more.
+/// What pulp names by the element; then, as expressions, what is done by intrinsics, with the
+/// vectors that these take.
 macro_rules! lanes {
-    ($token:ty, $t:ty, $call:ident, $register:ty, $mask:ty, $width:literal, $registers:literal,
-     $splat:ident, $mul_add:ident,
-     [$add:ident, $sub:ident, $mul:ident, $div:ident, $min:ident, $max:ident],
-     $load:ident, $load_masked:ident, $store:ident, $store_masked:ident,
+    ($simd:ty, f32, $($rest:tt)*) => {
+        lanes! {
+            f32, f32s, $simd,
+            [splat_f32s, mul_add_f32s, add_f32s, sub_f32s, mul_f32s, div_f32s, min_f32s,
+             max_f32s, less_than_f32s, select_f32s, and_f32s, or_f32s, abs_f32s, reduce_sum_f32s],
+            $($rest)*
+        }
+    };
+    ($simd:ty, f64, $($rest:tt)*) => {
+        lanes! {
+            f64, f64s, $simd,
+            [splat_f64s, mul_add_f64s, add_f64s, sub_f64s, mul_f64s, div_f64s, min_f64s,
+             max_f64s, less_than_f64s, select_f64s, and_f64s, or_f64s, abs_f64s, reduce_sum_f64s],
+            $($rest)*
+        }
+    };
+    ($t:ty, $register:ident, $simd:ty,
+     [$splat:ident, $mul_add:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $min:ident,
+      $max:ident, $less:ident, $select:ident, $and:ident, $or:ident, $abs:ident, $sum:ident],
+     $call:ident, $vector:ty, $mask:ty,
+     [$load_masked:ident, $store_masked:ident],
      first: |$n:ident| $first:expr,
-     sum: |$x:ident| $sum:expr,
      nonzeros: |$y:ident| $nonzeros:expr,
-     copysign: |$a:ident, $b:ident| $copysign:expr,
-     select_less: |$l:ident, $r:ident, $p:ident, $q:ident| $select_less:expr,
      power_of_two: |$e:ident| $power_of_two:expr,
      scale: |$lanes:ident, $m:ident, $f:ident| $scale:expr) => {
-        impl Lanes<$t> for $token {
-            type Register = $register;
+        impl Lanes<$t> for $simd {
+            type Register = <Self as Simd>::$register;
             type Mask = $mask;
-            const WIDTH: usize = $width;
-            const REGISTERS: usize = $registers;
+            const WIDTH: usize = size_of::<$vector>() / size_of::<$t>();
+            const REGISTERS: usize = Self::REGISTER_COUNT;
 
             #[inline(always)]
-            fn splat(self, x: $t) -> $register {
-                // SAFETY: `self` proves the instruction set.
-                unsafe { $splat(x) }
+            fn splat(self, x: $t) -> Self::Register {
+                self.$splat(x)
+            }
+            lanes! {
+                mul_add $mul_add(a, b, c); add $add(a, b); sub $sub(a, b); mul $mul(a, b);
+                div $div(a, b); min $min(a, b); max $max(a, b)
             }
             #[inline(always)]
-            fn mul_add(self, a: $register, b: $register, c: $register) -> $register {
-                // SAFETY: `self` proves the instruction set.
-                unsafe { $mul_add(a, b, c) }
-            }
-            lanes! { $register: add $add, sub $sub, mul $mul, div $div, min $min, max $max }
-            #[inline(always)]
-            fn sum(self, $x: $register) -> $t {
-                // SAFETY: `self` proves the instruction set.
-                unsafe { $sum }
+            fn sum(self, a: Self::Register) -> $t {
+                self.$sum(a)
             }
             #[inline(always)]
-            fn copysign(self, $a: $register, $b: $register) -> $register {
-                // SAFETY: `self` proves the instruction set.
-                unsafe { $copysign }
+            fn copysign(self, a: Self::Register, b: Self::Register) -> Self::Register {
+                self.$or(self.$abs(a), self.$and(b, self.$splat(-0.0)))
             }
             #[inline(always)]
             fn select_less(
                 self,
-                $l: $register,
-                $r: $register,
-                $p: $register,
-                $q: $register,
-            ) -> $register {
-                // SAFETY: `self` proves the instruction set.
-                unsafe { $select_less }
+                a: Self::Register,
+                b: Self::Register,
+                x: Self::Register,
+                y: Self::Register,
+            ) -> Self::Register {
+                self.$select(self.$less(a, b), x, y)
             }
             #[inline(always)]
-            fn power_of_two(self, $e: $register) -> $register {
+            fn power_of_two(self, n: Self::Register) -> Self::Register {
+                let $e: $vector = cast(n);
                 // SAFETY: `self` proves the instruction set.
-                unsafe { $power_of_two }
+                cast(unsafe { $power_of_two })
             }
             #[inline(always)]
-            fn scale(self, $m: $register, $f: $register) -> $register {
-                let $lanes = self;
+            fn scale(self, x: Self::Register, n: Self::Register) -> Self::Register {
+                let ($lanes, $m, $f) = (self, x, n);
                 $scale
             }
             #[inline(always)]
-            fn nonzeros(self, $y: $register) -> u64 {
+            fn nonzeros(self, a: Self::Register) -> u64 {
+                let $y: $vector = cast(a);
                 // SAFETY: `self` proves the instruction set.
                 unsafe { $nonzeros }
             }
             #[inline(always)]
             fn first(self, $n: usize) -> $mask {
                 // `load_masked` reads what the mask says, so no mask may say more.
-                let $n = if $n < $width { $n } else { $width };
+                let $n = $n.min(<Self as Lanes<$t>>::WIDTH);
                 $first
             }
             #[inline(always)]
             fn call<K: Kernel<$t>>(self, kernel: K) -> K::Output {
                 // SAFETY: `self` proves the instruction set.
-                unsafe { $call::<$t, K>(self, kernel) }
+                unsafe { kernel.$call(self) }
             }
             #[inline(always)]
-            unsafe fn load(self, p: *const $t) -> $register {
-                // SAFETY: `self` proves the instruction set, the caller the memory.
-                unsafe { $load(p) }
+            unsafe fn load(self, p: *const $t) -> Self::Register {
+                // SAFETY: the caller's.
+                unsafe { p.cast::<Self::Register>().read_unaligned() }
             }
             #[inline(always)]
-            unsafe fn load_masked(self, mask: $mask, p: *const $t) -> $register {
+            unsafe fn load_masked(self, mask: $mask, p: *const $t) -> Self::Register {
                 // SAFETY: `self` proves the instruction set, the caller the memory.
-                unsafe { $load_masked(mask, p) }
+                cast(unsafe { $load_masked(mask, p) })
             }
             #[inline(always)]
-            unsafe fn store(self, p: *mut $t, x: $register) {
-                // SAFETY: `self` proves the instruction set, the caller the memory.
-                unsafe { $store(p, x) }
+            unsafe fn store(self, p: *mut $t, x: Self::Register) {
+                // SAFETY: the caller's.
+                unsafe { p.cast::<Self::Register>().write_unaligned(x) }
             }
             #[inline(always)]
-            unsafe fn store_masked(self, mask: $mask, p: *mut $t, x: $register) {
+            unsafe fn store_masked(self, mask: $mask, p: *mut $t, x: Self::Register) {
                 // SAFETY: `self` proves the instruction set, the caller the memory.
-                unsafe { $store_masked(p, mask, x) }
+                unsafe { $store_masked(p, mask, cast(x)) }
             }
         }
     };
-    ($register:ty: $($name:ident $instruction:ident),*) => {$(
+    ($($name:ident $operation:ident($($a:ident),*));*) => {$(
         #[inline(always)]
-        fn $name(self, a: $register, b: $register) -> $register {
-            // SAFETY: `self` proves the instruction set.
-            unsafe { $instruction(a, b) }
+        fn $name(self, $($a: Self::Register),*) -> Self::Register {
+            self.$operation($($a),*)
         }
     )*};
 }
@@ -165,65 +158,32 @@ unsafe fn load_pd_256(mask: __m256i, p: *const f64) -> __m256d {
     unsafe { _mm256_maskload_pd(p, mask) }
 }
 
-lanes!(Avx512, f32, call_avx512, __m512, __mmask16, 16, 32, _mm512_set1_ps, _mm512_fmadd_ps,
-    [_mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_min_ps, _mm512_max_ps],
-    _mm512_loadu_ps, load_ps, _mm512_storeu_ps, _mm512_mask_storeu_ps,
+lanes!(V4, f32, on_avx512, __m512, __mmask16, [load_ps, _mm512_mask_storeu_ps],
     first: |n| ((1u32 << n) - 1) as __mmask16,
-    sum: |x| _mm512_reduce_add_ps(x),
     nonzeros: |x| _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_ps()).into(),
-    copysign: |a, b| _mm512_or_ps(_mm512_abs_ps(a), _mm512_and_ps(b, _mm512_set1_ps(-0.0))),
-    select_less: |a, b, x, y| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x),
     power_of_two: |n| _mm512_scalef_ps(_mm512_set1_ps(1.0), n),
-    // SAFETY: `self` proves the instruction set.
-    scale: |_lanes, x, n| unsafe { _mm512_scalef_ps(x, n) });
-lanes!(Avx512, f64, call_avx512, __m512d, __mmask8, 8, 32, _mm512_set1_pd, _mm512_fmadd_pd,
-    [_mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_min_pd, _mm512_max_pd],
-    _mm512_loadu_pd, load_pd, _mm512_storeu_pd, _mm512_mask_storeu_pd,
+    // SAFETY: `lanes` proves the instruction set.
+    scale: |_lanes, x, n| cast(unsafe { _mm512_scalef_ps(cast(x), cast(n)) }));
+lanes!(V4, f64, on_avx512, __m512d, __mmask8, [load_pd, _mm512_mask_storeu_pd],
     first: |n| ((1u32 << n) - 1) as __mmask8,
-    sum: |x| _mm512_reduce_add_pd(x),
     nonzeros: |x| _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_pd()).into(),
-    copysign: |a, b| _mm512_or_pd(_mm512_abs_pd(a), _mm512_and_pd(b, _mm512_set1_pd(-0.0))),
-    select_less: |a, b, x, y| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b), y, x),
     power_of_two: |n| _mm512_scalef_pd(_mm512_set1_pd(1.0), n),
-    // SAFETY: `self` proves the instruction set.
-    scale: |_lanes, x, n| unsafe { _mm512_scalef_pd(x, n) });
-lanes!(Avx2, f32, call_avx2, __m256, __m256i, 8, 16, _mm256_set1_ps, _mm256_fmadd_ps,
-[_mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps, _mm256_min_ps, _mm256_max_ps],
-_mm256_loadu_ps, load_ps_256, _mm256_storeu_ps, _mm256_maskstore_ps,
+    // SAFETY: `lanes` proves the instruction set.
+    scale: |_lanes, x, n| cast(unsafe { _mm512_scalef_pd(cast(x), cast(n)) }));
+lanes!(V3, f32, on_avx2, __m256, __m256i, [load_ps_256, _mm256_maskstore_ps],
 // SAFETY: 8 of the 16 entries from 8 - n on; `self` proves the instruction set.
 first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) },
-sum: |x| {
-    let half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    _mm_cvtss_f32(_mm_add_ss(quarter, _mm_shuffle_ps(quarter, quarter, 1)))
-},
 nonzeros: |x| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(x, _mm256_setzero_ps())) as u64,
-copysign: |a, b| {
-    let sign = _mm256_set1_ps(-0.0);
-    _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b))
-},
-select_less: |a, b, x, y| _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)),
 power_of_two: |n| {
     let biased = _mm256_add_ps(n, _mm256_set1_ps(<f32 as Format>::ROUND + 127.0));
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(biased)))
 },
 scale: |lanes, x, n| scale_in_two_steps::<f32, Self>(lanes, x, n));
-lanes!(Avx2, f64, call_avx2, __m256d, __m256i, 4, 16, _mm256_set1_pd, _mm256_fmadd_pd,
-[_mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd, _mm256_min_pd, _mm256_max_pd],
-_mm256_loadu_pd, load_pd_256, _mm256_storeu_pd, _mm256_maskstore_pd,
+lanes!(V3, f64, on_avx2, __m256d, __m256i, [load_pd_256, _mm256_maskstore_pd],
 // SAFETY: 8 of the 16 entries from 8 - 2n on: two i32 are one lane; `self`
 // proves the instruction set.
 first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - 2 * n).cast()) },
-sum: |x| {
-    let half = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
-    _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
-},
 nonzeros: |x| _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NEQ_UQ>(x, _mm256_setzero_pd())) as u64,
-copysign: |a, b| {
-    let sign = _mm256_set1_pd(-0.0);
-    _mm256_or_pd(_mm256_andnot_pd(sign, a), _mm256_and_pd(sign, b))
-},
-select_less: |a, b, x, y| _mm256_blendv_pd(y, x, _mm256_cmp_pd::<_CMP_LT_OQ>(a, b)),
 power_of_two: |n| {
     let biased = _mm256_add_pd(n, _mm256_set1_pd(<f64 as Format>::ROUND + 1023.0));
     _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(biased)))

@@ -9,7 +9,7 @@ use crate::kernels::conv::geometry::{Image, image};
 use crate::kernels::conv::pack::{add_pixels, pad, pad_masked};
 use crate::kernels::conv::tiles::with_scratch;
 use crate::kernels::conv::{Convolution, PANEL, Wanted};
-use crate::kernels::simd::dispatch;
+use crate::kernels::simd::dispatched;
 use crate::parallel::{chunks_of, for_each};
 
 impl<T: Real> Convolution<T> {
@@ -178,7 +178,7 @@ pub(super) fn transform_kernel<T: Real>(
 ) {
     let g = kernel_transform::<T>(taps);
     let len = inner * channels.next_multiple_of(PANEL);
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             for first in (0..channels).step_by(PANEL) {
@@ -235,7 +235,7 @@ pub(super) fn add_kernel_gradient<T: Real>(
 ) {
     let g = kernel_transform::<T>(taps);
     let transposed: [[T; EDGE]; TAPS] = std::array::from_fn(|a| std::array::from_fn(|i| g[i][a]));
-    dispatch(
+    dispatched!(
         #[inline(always)]
         || {
             for start in (0..ci * co).step_by(PANEL) {

@@ -4,7 +4,7 @@ use super::EDGE;
 use super::grid::Grid;
 use crate::kernels::Real;
 use crate::kernels::Term;
-use crate::kernels::simd::{Kernel, Lanes};
+use crate::kernels::simd::{Kernel, Lanes, own_name};
 
 /// What is done with a pixel that has been computed.
 #[derive(Clone, Copy)]
@@ -32,6 +32,7 @@ pub(super) enum Work<'a, T> {
 
 impl<T: Real> Kernel<T> for Transform<'_, T> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -92,6 +93,7 @@ pub(super) struct Patches<T>(pub(super) Grid, pub(super) *const T, pub(super) *m
 
 impl<T: Real> Kernel<T> for Patches<T> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -138,6 +140,7 @@ pub(super) struct TilesOf<T, const M: usize>(
 
 impl<T: Real, const M: usize> Kernel<T> for TilesOf<T, M> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
@@ -183,6 +186,7 @@ pub(super) struct PixelsOf<'a, T, const M: usize>(
 
 impl<T: Real, const M: usize> Kernel<T> for PixelsOf<'_, T, M> {
     type Output = ();
+    own_name! {}
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {

@@ -40,6 +40,9 @@ pub enum Error {
     /// Two parameters were given one name.
     #[error("there is a parameter named {0:?} already: give each its own name")]
     DuplicateName(String),
+    /// No parameter has this name.
+    #[error("there is no parameter named {0:?}: Params::iter tells their names")]
+    UnknownName(String),
     /// Nothing of this name was given to restore.
     #[error("there is no state named {0:?} to restore")]
     MissingState(String),
@@ -71,6 +74,24 @@ pub enum Error {
     /// Threads could not be started.
     #[error("no threads to share the work of a step among: {0}; ask for fewer")]
     Threads(String),
+}
+
+impl Error {
+    /// [`Error::Length`], unless the lengths agree.
+    pub(crate) fn check_length(
+        what: &'static str,
+        expected: usize,
+        found: usize,
+    ) -> Result<(), Self> {
+        if expected == found {
+            return Ok(());
+        }
+        Err(Self::Length {
+            what,
+            expected,
+            found,
+        })
+    }
 }
 
 struct Shapes<'a>(&'a [Shape]);

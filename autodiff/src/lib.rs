@@ -1,24 +1,22 @@
 //! Tape-based reverse-mode automatic differentiation on dense tensors.
 //!
-//! # What a tape is
-//!
-//! A computation is recorded once and run many times. Expressions of [`Var`]s record
-//! it: each operation appends one entry to a [`Graph`], and nothing is computed yet.
-//! [`record`] turns the list into a [`Tape`], which runs it in two sweeps:
+//! A computation is recorded once and run many times. Expressions of [`Var`]s append an entry
+//! for each operation to a [`Graph`]; nothing is computed yet. [`record`] turns the list into a
+//! [`Tape`], which runs it in two sweeps:
 //!
 //! * [`Tape::forward`] computes the entries from first to last and keeps every value;
-//! * [`Pass::backward`] walks from last to first. It carries dv = ∂L/∂v, the derivative
-//!   of the final scalar L, for every value v. An entry y = f(x) turns dy into its
-//!   share of dx by the chain rule, dx += dy · ∂f/∂x.
+//! * [`Pass::backward`] walks from last to first. It carries dv = ∂L/∂v, the derivative of the
+//!   final scalar L, for every value v. An entry y = f(x) turns dy into its share of dx by the
+//!   chain rule, dx += dy · ∂f/∂x.
 //!
-//! One backward sweep gives the derivative of L by *every* value, for about twice the
-//! price of the forward sweep. That is why it is done in reverse.
+//! One backward sweep gives the derivative of L by *every* value, for about twice the price of
+//! the forward sweep. That is why it is done in reverse.
 //!
-//! # One example by hand
+//! # One example by hand, and its training
 //!
-//! y = tanh(w·x + b) with the loss L = (y − t)². Since tanh(ln 3) = (9 − 1)/(9 + 1),
-//! the numbers x = 2, w = ln 3, b = −ln 3, t = 1 can be followed on paper: down the
-//! second column, then up the last.
+//! y = tanh(w·x + b) with the loss L = (y − t)². Since tanh(ln 3) = (9 − 1)/(9 + 1), the numbers
+//! x = 2, w = ln 3, b = −ln 3, t = 1 can be followed on paper: down the second column, then up
+//! the last.
 //!
 //! | entry | forward | its derivative | backward |
 //! |---|---|---|---|
@@ -29,88 +27,61 @@
 //!
 //! ```
 //! use autodiff::{Params, record};
+//! use l4::{L4Adam, Optimizer};
 //!
 //! let ln3 = 3f64.ln();
 //! let mut params = Params::new();
-//! let w = params.add("w", [], || ln3)?;
-//! let b = params.add("b", [], || -ln3)?;
-//!
+//! let (w, b) = (params.add("w", [], || ln3)?, params.add("b", [], || -ln3)?);
 //! // The array names the values to be reached later; the last is the root L.
-//! let (mut tape, [x, p, z, y, loss]) = record(|g| {
+//! let (mut tape, [x, y, _]) = record(|g| {
 //!     let (x, t) = (g.input([]), g.constant([], &[1.0]));
-//!     let p = g.param(w) * x;
-//!     let z = p + g.param(b);
-//!     let y = z.tanh();
-//!     Ok([x, p, z, y, (y - t).square()])
+//!     let y = (g.param(w) * x + g.param(b)).tanh();
+//!     Ok([x, y, (y - t).square()])
 //! })?;
-//!
 //! tape.set(x, &[2.0])?;
-//! let mut pass = tape.forward(&params)?;
 //! let mut grads = params.zeros_like();
+//! let mut pass = tape.forward(&params)?;
 //! pass.backward(&mut grads)?;
+//! let found = [pass.value(y)?[0], pass.loss()?, pass.gradient(y)?.unwrap()[0], grads[0], grads[1]];
+//! let on_paper = [0.8, 0.04, -0.4, -0.288, -0.144];
+//! assert!(found.iter().zip(on_paper).all(|(found, paper)| (found - paper).abs() < 1e-15));
 //!
-//! let close = |found: f64, on_paper: f64| assert!((found - on_paper).abs() < 1e-15);
-//! for (slot, value, gradient) in [
-//!     (p, 2.0 * ln3, -0.144),
-//!     (z, ln3, -0.144),
-//!     (y, 0.8, -0.4),
-//!     (loss, 0.04, 1.0),
-//! ] {
-//!     close(pass.value(slot)?[0], value);
-//!     close(pass.gradient(slot)?.unwrap()[0], gradient);
+//! // An optimiser, here the crate `l4`, sees two slices: parameters and gradients.
+//! let mut optimizer = L4Adam::new();
+//! for _ in 0..100 {
+//!     let mut pass = tape.forward(&params)?;
+//!     pass.backward(&mut grads)?;
+//!     let loss = pass.loss()?;
+//!     optimizer.step(loss, params.values_mut(), &mut grads)?;
 //! }
-//! close(grads[w.range()][0], -0.288);
-//! close(grads[b.range()][0], -0.144);
-//! # Ok::<(), autodiff::Error>(())
+//! assert!(tape.forward(&params)?.loss()? < 1e-4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//! [dependencies]                   # in a workspace beside them
+//! autodiff = { path = "../autodiff" }
+//! l4 = { path = "../l4" }
+//! [profile.dev.package.autodiff]   # or a dev build is tens of times slower
+//! opt-level = 3
 //! ```
 //!
 //! # Where to go on
 //!
-//! The tutorial is the examples, in order; `cargo run -p autodiff --example 01_scalar_engine`:
-//!
-//! | example | shows |
-//! |---|---|
-//! | `01_scalar_engine` | reverse mode complete in a page, without this crate |
-//! | `02_tensors` | the same network on tensors, trained |
-//! | `03_the_tape` | what was recorded, drawn with its values and gradients |
-//! | `04_own_operation` | an operation of one's own, and what checks its derivative |
-//! | `05_gradients_in_memory` | why nothing is zeroed, and how gradients share memory |
-//! | `06_matrix_product` | from three loops to the register tile, in five measured steps |
-//! | `07_forward_mode` | Jacobian-vector products, and the test ⟨dy, J·v⟩ = ⟨Jᵀ·dy, v⟩ |
-//!
-//! | in | is |
-//! |---|---|
-//! | [`Var`] | the table of operations and derivatives |
-//! | [`Params`] | the parameters of a model in one flat vector, which an optimiser steps |
-//! | [`record`], [`Tape`], [`Pass`] | recording (`graph.rs`), and running (`tape/`) |
-//! | [`Op`] | what an operation is (`op.rs`), and how to add one (`ops/`) |
-//! | [`gradcheck()`], [`Gradcheck`] | derivatives against differences |
-//! | [`kernels`] | SIMD loops, products and convolutions, the only unsafe code; measured speeds |
-//! | [`recipes`] | a step of an optimiser, a causal mask, carried state, another batch size, Jᵀ·dy |
-//! | [`parallel`] | fixed chunks of work on the threads of a tape |
-//! | `memory.rs` | what is kept and where, and the eight words for it |
-//!
-//! # What you can rely on
-//!
-//! * **Determinism.** The same recording, parameters and inputs give the same bits, run
-//!   after run, on one instruction set and with any number of [threads](Tape::set_threads):
-//!   work is cut into chunks that depend on shapes only, and sums are in a fixed order.
-//!   Another instruction set may round matrix products and exponentials differently.
-//! * **Allocation.** Buffers of values are allocated while recording and those of
-//!   gradients by the first backward pass. After that a step allocates nothing, which
-//!   `tests/all/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512,
-//!   matrix products fall back to the `matrixmultiply` crate, which allocates.)
-//! * **Speed.** Kernels use the best instruction set found at run time
-//!   ([`kernels::simd_level`]); no build flag is needed, but optimisation is: a crate that
-//!   depends on this one wants `opt-level = 3` for it in its own dev profile.
-//! * **Errors.** Wrong shapes, lengths, slots and parameters are [`Error`]s that name
-//!   what was expected and found. A [`Pass`] borrows the tape and its parameters, so a
-//!   value that is not theirs does not compile.
+//! The tutorial is the examples, `cargo run -p autodiff --example 01_scalar_engine`: reverse mode
+//! in a page and without this crate; `02_tensors`; `03_the_tape`, drawn; `04_own_operation` and
+//! what checks it; `05_gradients_in_memory`; `06_matrix_product`, from three loops to the register
+//! tile; `07_forward_mode` and the test ⟨dy, J·v⟩ = ⟨Jᵀ·dy, v⟩. [`Var`] has the table of
+//! operations and derivatives, [`Tape`] what you can rely on, [`record()`] the words drawn, and
+//! [`recipes`] what is asked for often. [`Op`] adds an operation, [`gradcheck()`] checks it, and
+//! [`kernels`] holds the fast loops.
 #![deny(unsafe_code)]
 
+mod dense;
 mod error;
 mod gradcheck;
 mod graph;
+pub mod init;
 #[allow(unsafe_code)]
 pub mod kernels;
 mod memory;
@@ -123,7 +94,9 @@ mod shape;
 mod tape;
 #[cfg(test)]
 mod testing;
+mod value_and_grad;
 
+pub use dense::Dense;
 pub use error::Error;
 pub use gradcheck::{Gradcheck, GradcheckError, gradcheck};
 pub use graph::{Graph, Indices, Var, record};
@@ -134,3 +107,4 @@ pub use ops::{BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding};
 pub use params::{GradientVector, Param, Params};
 pub use shape::{MAX_RANK, Shape};
 pub use tape::{Drawing, Pass, Tape};
+pub use value_and_grad::value_and_grad;

@@ -42,8 +42,10 @@ pub(crate) fn zeros_of<T: Clone + Zero>(shape: Shape) -> Option<Buffer<T>> {
 /// Where the elements of a variable are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Storage {
-    /// A buffer of the tape's own: an input (`settable`) or a constant.
-    Data { settable: bool },
+    /// A buffer of the tape's own that never changes.
+    Constant,
+    /// A buffer of the tape's own that is set from step to step.
+    Input { differentiable: bool },
     /// A buffer of the tape's own: indices below this number, written as elements.
     Indices { below: usize },
     /// A buffer of the tape's own, written by one operation.
@@ -57,11 +59,13 @@ pub(crate) enum Storage {
 }
 
 impl Storage {
-    /// Whether it has a gradient: whether it depends on a parameter.
+    /// Whether it has a gradient: whether it depends on a parameter, or on an input that has one.
     pub(crate) fn differentiable(&self) -> bool {
         match *self {
-            Storage::Data { .. } | Storage::Indices { .. } => false,
-            Storage::Result { differentiable } => differentiable,
+            Storage::Constant | Storage::Indices { .. } => false,
+            Storage::Input { differentiable } | Storage::Result { differentiable } => {
+                differentiable
+            }
             Storage::Param { .. } => true,
         }
     }

@@ -75,6 +75,12 @@ pub trait Op<T: Real>: Any + Send {
     /// The name that errors show.
     fn name(&self) -> &'static str;
 
+    /// Whether the passes that follow are training: what [`Tape::set_training`] says to each
+    /// operation. Most are the same function in any case.
+    ///
+    /// [`Tape::set_training`]: crate::Tape::set_training
+    fn set_training(&mut self, _training: bool) {}
+
     /// The result's shape for operands of these shapes, or what is wrong with them.
     /// No product of extents of one operand overflows.
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String>;

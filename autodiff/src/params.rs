@@ -158,6 +158,20 @@ impl<T: Real> Params<T> {
         Some(*param)
     }
 
+    /// Copies values, row-major, into the parameter of this name: one that was saved, or
+    /// trained elsewhere. Its elements are `view(get(name)?)`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`]; [`Error::Length`] if there is not one value for each element.
+    pub fn set(&mut self, name: &str, values: &[T]) -> Result<(), Error> {
+        let param = self.get(name);
+        let param = param.ok_or_else(|| Error::UnknownName(name.to_owned()))?;
+        let elements = &mut self.values[param.range()];
+        Error::check_length("values of a parameter", elements.len(), values.len())?;
+        elements.copy_from_slice(values);
+        Ok(())
+    }
+
     /// Name and place of every parameter, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Param)> {
         self.entries
@@ -200,6 +214,19 @@ mod tests {
         params.view_mut(b)[1] = -1.0;
         assert_eq!(params.values()[7], -1.0);
         assert_eq!(params.get("b"), Some(b));
+        params.set("b", &[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(params.view(b), [1.0, 2.0, 3.0]);
+        let unknown = params.set("c", &[]).unwrap_err();
+        assert_eq!(unknown, Error::UnknownName("c".to_owned()));
+        assert!(matches!(
+            params.set("b", &[1.0]),
+            Err(Error::Length {
+                expected: 3,
+                found: 1,
+                ..
+            })
+        ));
+        assert_eq!(params.view(b), [1.0, 2.0, 3.0]);
         assert_eq!(params.values().as_ptr() as usize % 64, 0);
     }
 

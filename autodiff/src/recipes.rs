@@ -1,38 +1,5 @@
-//! Recipes: what is asked for often, each complete and run as a test.
-//!
-//! # A step of an optimiser
-//!
-//! An optimiser sees two slices, so any will do. With the crate `l4` of this workspace:
-//!
-//! ```text
-//! [dependencies]
-//! autodiff = { path = "../autodiff" }
-//! l4 = { path = "../l4" }
-//!
-//! [profile.dev.package.autodiff]   # or a step in a dev build is many times slower
-//! opt-level = 3
-//! ```
-//!
-//! ```
-//! use autodiff::{Params, record};
-//! use l4::{L4Adam, Optimizer};
-//!
-//! let mut params = Params::new();
-//! let w = params.add("w", [2], || 0.0)?;
-//! let (mut tape, _) = record(|g| {
-//!     let target = g.constant([2], &[3.0, -1.0]);
-//!     Ok([g.param(w).squared_error(target)])
-//! })?;
-//! let (mut optimizer, mut grads) = (L4Adam::<f64>::new(), params.zeros_like());
-//! for _ in 0..2000 {
-//!     let mut pass = tape.forward(&params)?;
-//!     pass.backward(&mut grads)?;
-//!     let loss = pass.loss()?;
-//!     optimizer.step(loss, params.values_mut(), &mut grads)?;
-//! }
-//! assert!((params.view(w)[0] - 3.0).abs() < 1e-3);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! Recipes: what is asked for often, each complete and run as a test. A step of an optimiser is
+//! on the [front page](crate).
 //!
 //! # A causal mask
 //!
@@ -109,21 +76,40 @@
 //!
 //! # The gradient by an input, and of what is no scalar
 //!
-//! Inputs are not differentiated; a parameter is. Make the input one. For a root y of any
-//! shape, Jᵀ·dy is the gradient of ⟨dy, y⟩.
+//! An input is differentiated if it is recorded as one. For a root y of any shape, Jᵀ·dy is
+//! the gradient of ⟨dy, y⟩. For one function of one tensor there is
+//! [`value_and_grad`](crate::value_and_grad()).
+//!
+//! ```
+//! use autodiff::{Params, record};
+//!
+//! let (mut tape, [x, dy, _]) = record(|g| {
+//!     let (x, dy) = (g.input_with_gradient([3]), g.input([3]));
+//!     Ok([x, dy, (x.square() * dy).sum()])
+//! })?;
+//! tape.set(x, &[2.0; 3])?;
+//! tape.set(dy, &[1.0, 0.0, 10.0])?;
+//! let no_params = Params::new();
+//! let mut pass = tape.forward(&no_params)?;
+//! pass.backward(&mut [])?;
+//! assert_eq!(pass.gradient(x)?.unwrap(), [4.0, 0.0, 40.0]);
+//! # Ok::<(), autodiff::Error>(())
+//! ```
+//!
+//! # Training and evaluation with one recording
+//!
+//! Dropout and batch normalisation are other functions in use than in training.
+//! [`Tape::set_training`](crate::Tape::set_training) switches all of a tape; a batch of another
+//! size takes a tape of its own, as above.
 //!
 //! ```
 //! use autodiff::{Params, record};
 //!
 //! let mut params = Params::new();
-//! let x = params.add("x", [3], || 2.0)?;
-//! let (mut tape, [dy, _]) = record(|g| {
-//!     let (dy, y) = (g.input([3]), g.param(x).square());
-//!     Ok([dy, (y * dy).sum()])
-//! })?;
-//! tape.set(dy, &[1.0, 0.0, 10.0])?;
-//! let mut grads = params.zeros_like();
-//! tape.forward(&params)?.backward(&mut grads)?;
-//! assert_eq!(grads[..], [4.0, 0.0, 40.0]);
+//! let w = params.add("w", [4], || 1.0)?;
+//! let (mut tape, [y]) = record(|g| Ok([g.param(w).dropout(0.5, [7; 32])]))?;
+//! assert!(tape.forward(&params)?.value(y)?.iter().all(|&y| y == 0.0 || y == 2.0));
+//! tape.set_training(false);
+//! assert_eq!(tape.forward(&params)?.value(y)?, [1.0; 4]);
 //! # Ok::<(), autodiff::Error>(())
 //! ```

@@ -10,9 +10,8 @@
 //! z, r = σ([e, h]·W + b)    n = tanh([e, r∘h]·U + c)    h′ = (1 − z)∘n + z∘h
 //! ```
 
-use autodiff::{Error, Param, Params, Slot, Tape, Var, record};
+use autodiff::{Dense, Error, Param, Params, Slot, Tape, Var, init, record};
 use l4::{L4Adam, Optimizer};
-use models::{Dense, init};
 use rand::{Rng, SeedableRng};
 
 const TEXT: &str = "Humpty Dumpty sat on a wall, Humpty Dumpty had a great fall. \

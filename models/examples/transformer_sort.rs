@@ -12,9 +12,8 @@
 //! x = E[token] + P    x += attention(norm(x))    x += relu(norm(x)·W + b)·V + c
 //! ```
 
-use autodiff::{Error, Param, Params, Slot, Tape, Var, record};
+use autodiff::{Dense, Error, Param, Params, Slot, Tape, Var, init, record};
 use l4::{L4Adam, Optimizer};
-use models::{Dense, init};
 use rand::{Rng, RngExt, SeedableRng};
 
 const DIGITS: usize = 4;

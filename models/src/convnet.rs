@@ -1,16 +1,16 @@
 //! The convolutional network of section 3.5.
 
-use crate::init::zeros;
+use crate::Layers;
 use crate::source::{Drawn, Source, Zeros};
-use crate::{Dense, Layers};
-use autodiff::{Error, Padding, Param, Params, Real, Var};
+use autodiff::init::zeros;
+use autodiff::{Dense, Error, Padding, Param, Params, Real, Var};
 use rand::Rng;
 
 /// The MNIST network of TensorFlow's official models: 5×5 convolutions to 32 and to 64
 /// channels, each with bias, ReLU and 2×2 max pooling; a dense layer of 1024 with ReLU;
 /// dropout; 10 logits.
 ///
-/// Weights are [Glorot uniform](crate::init::glorot_uniform) and biases start at zero.
+/// Weights are [Glorot uniform](autodiff::init::glorot_uniform) and biases start at zero.
 /// Kernels of convolutions are \[height, width, inputs, outputs\], those of dense layers
 /// \[inputs, outputs\]; the 3136 inputs of the hidden layer are 7 × 7 pixels of 64 channels,
 /// the channels innermost:

@@ -1,6 +1,6 @@
 //! Layers that keep something from step to step, and what they keep.
 
-use crate::init::{self, Fill};
+use autodiff::init::{self, Fill};
 use autodiff::{
     BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Error, Padding, Param, Params, Real, Slot,
     Tape, Var,

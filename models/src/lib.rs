@@ -84,15 +84,13 @@
 //! # Ok::<(), autodiff::Error>(())
 //! ```
 //!
-//! Two networks from outside the paper are written with [`Dense`] and [`init`] alone:
+//! Two networks from outside the paper are written with autodiff's [`Dense`](autodiff::Dense) and [`init`](autodiff::init) alone:
 //! `examples/character_gru.rs` and `examples/transformer_sort.rs`.
 #![forbid(unsafe_code)]
 
 mod classifier;
 mod convnet;
-mod dense;
 pub mod dnc;
-pub mod init;
 mod layers;
 mod mlp;
 mod regression;
@@ -101,7 +99,6 @@ mod source;
 
 pub use classifier::{Classifier, Training};
 pub use convnet::ConvNet;
-pub use dense::Dense;
 pub use dnc::{Dnc, DncConfig, DncTrainer, Sequences, Unrolled};
 pub use layers::{Layers, State};
 pub use mlp::Mlp;

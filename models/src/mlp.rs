@@ -1,14 +1,13 @@
 //! The multilayer perceptron of section 3.2.
 
-use crate::Dense;
-use crate::init::zeros;
 use crate::source::{Drawn, Source, Zeros};
-use autodiff::{Error, Params, Real, Var};
+use autodiff::init::zeros;
+use autodiff::{Dense, Error, Params, Real, Var};
 use rand::Rng;
 
 /// 784–300–100–10 with ReLU: logits = relu(relu(x·W1 + b1)·W2 + b2)·W3 + b3.
 ///
-/// Hidden weights are [Glorot uniform](crate::init::glorot_uniform); output weights and
+/// Hidden weights are [Glorot uniform](autodiff::init::glorot_uniform); output weights and
 /// all biases start at zero. Kernels are \[inputs, outputs\]:
 ///
 /// ```

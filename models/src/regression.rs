@@ -217,7 +217,7 @@ fn add_scaled<T: Real>(to: &mut [T], factor: T, x: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::init::standard_normal;
+    use autodiff::init::standard_normal;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 

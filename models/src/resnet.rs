@@ -1,9 +1,9 @@
 //! The residual network of section 3.3.
 
+use crate::Layers;
 use crate::layers::{Conv, NormRelu};
 use crate::source::{Drawn, Source, Zeros};
-use crate::{Dense, Layers};
-use autodiff::{Error, Padding, Params, Real, Var};
+use autodiff::{Dense, Error, Padding, Params, Real, Var};
 use rand::Rng;
 
 /// The CIFAR-10 network of TensorFlow's official models, version 2: the residual network
@@ -17,8 +17,8 @@ use rand::Rng;
 /// ResNet-32.
 ///
 /// Kernels are truncated normal with deviation 1/√fan_in (see
-/// [`truncated_normal`](crate::init::truncated_normal)), the dense layer
-/// [Glorot uniform](crate::init::glorot_uniform). γ is one and β zero at first. The
+/// [`truncated_normal`](autodiff::init::truncated_normal)), the dense layer
+/// [Glorot uniform](autodiff::init::glorot_uniform). γ is one and β zero at first. The
 /// parameters, in the order of the flat vector, for stages s = 1 to 3 and blocks b = 1 to n,
 /// with c channels in and d out:
 ///

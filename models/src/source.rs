@@ -1,10 +1,10 @@
 //! Where the initial values of a network's kernels come from.
 
-use crate::init::{self, Fill};
+use autodiff::init::{self, Fill};
 use autodiff::Real;
 use rand::Rng;
 
-/// The fills of `init.rs`, by whoever has what they need.
+/// The fills of `autodiff::init`, by whoever has what they need.
 pub(crate) trait Source {
     fn standard_normal<T: Real>(&mut self) -> Fill<'_, T>;
     fn truncated_normal<T: Real>(&mut self, deviation: f64) -> Fill<'_, T>;

@@ -31,6 +31,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// # Ok::<(), autodiff::Error>(())
 /// ```
 ///
+/// # What is what
+///
+/// ```text
+///  the model                            a recording            the tape, and each Pass
+///
+///  Params ───── add ─────▶ Param ─────▶ Var ──── record ─────▶ Slot
+///  one flat vector         a range of   a value, to be         that value, computed:
+///    │                     it, named    computed with          pass.value(slot)
+///    │                        │                                pass.gradient(slot)
+///    │                        ▼                                      ▲
+///    │            grads[param.range()] ◀── pass.backward(&mut grads) │
+///    └────────────────────▶ tape.forward(&params) ───────────────────┘
+/// ```
+///
 /// A variable belongs to its recording. What is made of those of two does not compile as
 /// a result of either, and is an error where it is no result:
 ///
@@ -135,11 +149,22 @@ impl<T: Real> Graph<T> {
     /// differentiated.
     #[track_caller]
     pub fn input(&self, shape: impl Into<Shape>) -> Var<'_, T> {
-        let shape = shape.into();
-        let Some(buffer) = zeros_of(shape) else {
-            return self.fail("input", vec![shape], TOO_LARGE.to_owned());
-        };
-        self.push(shape, Storage::Data { settable: true }, buffer)
+        self.new_input(shape.into(), false)
+    }
+
+    /// As [`input`](Graph::input), and differentiated: after a backward pass
+    /// [`Pass::gradient`](crate::Pass::gradient) of its slot is the gradient by the data.
+    #[track_caller]
+    pub fn input_with_gradient(&self, shape: impl Into<Shape>) -> Var<'_, T> {
+        self.new_input(shape.into(), true)
+    }
+
+    #[track_caller]
+    fn new_input(&self, shape: Shape, differentiable: bool) -> Var<'_, T> {
+        match zeros_of(shape) {
+            Some(buffer) => self.push(shape, Storage::Input { differentiable }, buffer),
+            None => self.fail("input", vec![shape], TOO_LARGE.to_owned()),
+        }
     }
 
     /// Indices below `below` that change from step to step: labels of classes, rows of a
@@ -176,8 +201,7 @@ impl<T: Real> Graph<T> {
             );
             return self.fail("constant", vec![shape], why);
         }
-        let constant = Storage::Data { settable: false };
-        self.push(shape, constant, Buffer::from_slice(64, data))
+        self.push(shape, Storage::Constant, Buffer::from_slice(64, data))
     }
 
     /// A parameter: the tape reads it from the [`Params`] given to [`Tape::forward`]

@@ -38,7 +38,8 @@ use std::fmt;
 /// | [`conv2d_bias_relu`](Var::conv2d_bias_relu) | max(x ∗ k + b, 0) | as `conv2d` where y > 0, db = Σ pixels of dy |
 /// | [`sum`](Var::sum), [`sum_over`](Var::sum_over), [`sum_keep`](Var::sum_keep) | Σ x over axes | dx = dy, stretched |
 /// | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |
-/// | [`max`](Var::max) | the largest along the last axis | dx = dy at the first of the largest |
+/// | [`max`](Var::max), [`max_over`](Var::max_over), [`max_keep`](Var::max_keep) | the largest over axes | dx = dy at the first of the largest |
+/// | [`min`](Var::min), [`min_over`](Var::min_over), [`min_keep`](Var::min_keep) | the smallest over axes | dx = dy at the first of the smallest |
 /// | [`max_pool2d`](Var::max_pool2d) | the largest of each window | dx = dy at the first of the largest |
 /// | [`global_average_pool`](Var::global_average_pool) | Σ x / n over an image | dx = dy/n, stretched |
 /// | [`batch_norm`](Var::batch_norm), [`batch_norm_relu`](Var::batch_norm_relu) | a·x̂ + b, x̂ = (x − μ)/√(σ² + ε) by channel | da = Σ dy·x̂, db = Σ dy, dx = a/√(σ² + ε)·(dy − (db + x̂·da)/n) |
@@ -53,7 +54,7 @@ use std::fmt;
 /// | [`squared_error`](Var::squared_error) | Σᵢ (aᵢ − bᵢ)² | da = 2dy·(a − b), db = −da |
 /// | [`reshape`](Var::reshape) | the same elements | dx = dy |
 /// | [`transpose`](Var::transpose), [`permute`](Var::permute) | axes in another order | dx = dy in the old order |
-/// | [`slice`](Var::slice), [`split`](Var::split) | a range of an axis | dx = dy inside, 0 outside |
+/// | [`slice`](Var::slice), [`slices`](Var::slices), [`split`](Var::split) | ranges of axes | dx = dy inside, 0 outside |
 /// | [`gather`](Var::gather) | rows of a table by [`Indices`] | dtable = dy at the rows |
 /// | [`less`](Var::less), [`select`](Var::select) | 1 where a < b; a or b as a mask says | none; the chosen one's = dy |
 /// | [`stop_gradient`](Var::stop_gradient) | x | none |

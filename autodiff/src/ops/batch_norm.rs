@@ -110,13 +110,7 @@ impl<T: Real> BatchNorm<T> {
             ("running means", mean.len()),
             ("running variances", variance.len()),
         ] {
-            if found != expected {
-                return Err(Error::Length {
-                    what,
-                    expected,
-                    found,
-                });
-            }
+            Error::check_length(what, expected, found)?;
         }
         self.running_mean.copy_from_slice(mean);
         self.running_variance.copy_from_slice(variance);
@@ -212,6 +206,13 @@ impl<T: Real> Op<T> for BatchNorm<T> {
         } else {
             "batch_norm"
         }
+    }
+
+    fn set_training(&mut self, training: bool) {
+        self.config.mode = match training {
+            true => BatchNormMode::Training,
+            false => BatchNormMode::Inference,
+        };
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {

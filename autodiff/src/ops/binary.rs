@@ -61,7 +61,7 @@ impl<'g, T: Real> Var<'g, T> {
     #[track_caller]
     fn with<F: Function<T>>(self, _: F, other: Self) -> Self {
         let op = Broadcast::<F> {
-            walk: Walk::new(Shape::default(), [[0; crate::MAX_RANK]; 3]),
+            walk: Walk::default(),
             function: std::marker::PhantomData,
         };
         self.graph().apply(op, &[self, other])

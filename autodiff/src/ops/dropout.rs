@@ -12,14 +12,15 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// The operation that [`Var::dropout`] records. [`Tape::op_mut`](crate::Tape::op_mut)
 /// reaches it.
 ///
-/// The masks are a function of the seed and of the number of forward passes before:
+/// The masks are a function of the seed and of the number of training passes before:
 /// pass p draws from the p-th stream of ChaCha8 with this seed. So the position is all
 /// that has to be saved for a run to continue with the same masks.
 pub struct Dropout<T> {
     rate: f64,
     seed: [u8; 32],
     position: u64,
-    /// m, kept for the derivative.
+    training: bool,
+    /// m, kept for the derivative; ones where this is no training.
     mask: Buffer<T>,
 }
 
@@ -27,7 +28,7 @@ pub struct Dropout<T> {
 const DRAWS: usize = 1024;
 
 impl<T> Dropout<T> {
-    /// Number of masks drawn so far: one a forward pass.
+    /// Number of masks drawn so far: one a forward pass in training.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -64,6 +65,13 @@ impl<T: Real> Op<T> for Dropout<T> {
         "dropout"
     }
 
+    fn set_training(&mut self, training: bool) {
+        self.training = training;
+        if !training {
+            self.mask.fill(T::one());
+        }
+    }
+
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         if !(0.0..1.0).contains(&self.rate) {
             return Err(format!(
@@ -76,7 +84,9 @@ impl<T: Real> Op<T> for Dropout<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        self.draw_mask();
+        if self.training {
+            self.draw_mask();
+        }
         let terms = x[0].iter().zip(self.mask.iter());
         fill(y, terms.map(|(&x, &m)| m * x));
     }
@@ -93,14 +103,15 @@ impl<T: Real> Var<'_, T> {
     /// 1/(1 − rate). Every forward pass draws anew, from a random stream of the
     /// operation's own that starts at `seed`; [`Dropout`] says how to save it.
     ///
-    /// This is what training needs; in an evaluation dropout is the identity, so
-    /// record none.
+    /// This is what training needs; elsewhere dropout is the identity: record none, or tell
+    /// the tape so ([`Tape::set_training`](crate::Tape::set_training)).
     #[track_caller]
     pub fn dropout(self, rate: f64, seed: [u8; 32]) -> Self {
         let op = Dropout::<T> {
             rate,
             seed,
             position: 0,
+            training: true,
             mask: empty(),
         };
         self.graph().apply(op, &[self])
@@ -192,6 +203,27 @@ mod tests {
             pass.value(at).unwrap().to_vec()
         };
         assert_eq!([0, 1].map(&mut pass), expected);
+    }
+
+    #[test]
+    fn outside_of_training_it_is_the_identity_and_draws_nothing() {
+        let (params, mut tape, y) = record(50, 0.5);
+        let run = |tape: &mut Tape<f64>| {
+            let mut grads = params.zeros_like();
+            let mut pass = tape.forward(&params).unwrap();
+            pass.backward(&mut grads).unwrap();
+            (pass.value(y).unwrap().to_vec(), grads.to_vec())
+        };
+        let first = run(&mut tape);
+        tape.set_training(false);
+        let (values, grads) = run(&mut tape);
+        assert_eq!(values, params.values());
+        let weights: Vec<f64> = (1..=50).map(f64::from).collect();
+        assert_eq!(grads, weights);
+        assert_eq!(tape.op::<Dropout<f64>>(y).unwrap().position(), 1);
+        tape.set_training(true);
+        tape.op_mut::<Dropout<f64>>(y).unwrap().set_position(0);
+        assert_eq!(run(&mut tape), first);
     }
 
     #[test]

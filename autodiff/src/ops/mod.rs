@@ -12,6 +12,7 @@ mod concat;
 mod conv2d;
 mod cross_entropy;
 mod dropout;
+mod extreme;
 mod gather;
 mod half_squared_norm;
 mod layer_norm;

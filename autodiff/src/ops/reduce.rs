@@ -4,7 +4,7 @@
 //! dx += c · dy, stretched back along them.
 
 use crate::kernels::strided::{Walk, add_stretched, reduce};
-use crate::{Gradients, Inputs, MAX_RANK, Op, Real, Shape, Var};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct Reduce {
     name: &'static str,
@@ -17,44 +17,47 @@ struct Reduce {
     walk: Walk<2>,
 }
 
+/// For a reduction of x over these axes: the walk over x and the result, the elements of x
+/// for each of the result, and its shape.
+pub(super) fn reduced(
+    x: Shape,
+    axes: &[usize],
+    keep: bool,
+) -> Result<(Walk<2>, usize, Shape), String> {
+    for (i, axis) in axes.iter().enumerate() {
+        if *axis >= x.rank() {
+            return Err(format!("there is no axis {axis}"));
+        }
+        if axes[..i].contains(axis) {
+            return Err(format!("axis {axis} is named twice"));
+        }
+    }
+    let kept = axes.iter().fold(x, |shape, &axis| shape.with(axis, 1));
+    let mut strides = kept.strides();
+    axes.iter().for_each(|&axis| strides[axis] = 0);
+    let left = (0..x.rank()).filter(|axis| !axes.contains(axis));
+    let left: Vec<usize> = left.map(|axis| x[axis]).collect();
+    let without = Shape::new(&left).expect("no more axes than x");
+    Ok((
+        Walk::new(x, [x.strides(), strides]),
+        axes.iter().map(|&axis| x[axis]).product(),
+        if keep { kept } else { without },
+    ))
+}
+
 impl<T: Real> Op<T> for Reduce {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let x = inputs[0];
-        for (i, axis) in self.axes.iter().enumerate() {
-            if *axis >= x.rank() {
-                return Err(format!("there is no axis {axis}"));
-            }
-            if self.axes[..i].contains(axis) {
-                return Err(format!("axis {axis} is named twice"));
-            }
-        }
-        let kept = self.axes.iter().fold(x, |shape, &axis| shape.with(axis, 1));
-        let mut strides = kept.strides();
-        for &axis in &self.axes {
-            strides[axis] = 0;
-        }
-        self.walk = Walk::new(x, [x.strides(), strides]);
-        self.count = if self.mean {
-            self.axes.iter().map(|&axis| x[axis]).product()
-        } else {
-            1
-        };
-        if self.mean && self.count == 0 {
+        let (walk, count, y) = reduced(inputs[0], &self.axes, self.keep)?;
+        if self.mean && count == 0 {
             return Err("the mean of nothing is undefined".to_owned());
         }
-        let left: Vec<usize> = (0..x.rank())
-            .filter(|a| !self.axes.contains(a))
-            .map(|a| x[a])
-            .collect();
-        Ok(if self.keep {
-            kept
-        } else {
-            Shape::new(&left).expect("no more axes than x")
-        })
+        self.walk = walk;
+        self.count = if self.mean { count } else { 1 };
+        Ok(y)
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
@@ -71,6 +74,10 @@ impl<T: Real> Op<T> for Reduce {
 }
 
 impl<T: Real> Var<'_, T> {
+    pub(super) fn all_axes(self) -> Vec<usize> {
+        (0..self.recorded_shape().rank()).collect()
+    }
+
     #[track_caller]
     fn reduce(self, name: &'static str, axes: &[usize], mean: bool, keep: bool) -> Self {
         let op = Reduce {
@@ -79,7 +86,7 @@ impl<T: Real> Var<'_, T> {
             mean,
             keep,
             count: 1,
-            walk: Walk::new(Shape::default(), [[0; MAX_RANK]; 2]),
+            walk: Walk::default(),
         };
         self.graph().apply(op, &[self])
     }
@@ -87,15 +94,13 @@ impl<T: Real> Var<'_, T> {
     /// Sum of all elements, a scalar.
     #[track_caller]
     pub fn sum(self) -> Self {
-        let all: Vec<usize> = (0..self.recorded_shape().rank()).collect();
-        self.reduce("sum", &all, false, false)
+        self.reduce("sum", &self.all_axes(), false, false)
     }
 
     /// Mean of all elements, a scalar.
     #[track_caller]
     pub fn mean(self) -> Self {
-        let all: Vec<usize> = (0..self.recorded_shape().rank()).collect();
-        self.reduce("mean", &all, true, false)
+        self.reduce("mean", &self.all_axes(), true, false)
     }
 
     /// Sum over these axes, which disappear.

@@ -1,7 +1,6 @@
-//! Elements of one operand or the other, as a mask says, and maxima.
+//! Elements of one operand or the other, as a mask says.
 //!
-//! y = a where the mask is not 0, else b: da += dy there, db += dy elsewhere. The maximum
-//! over the last axis is the element that is larger than all before it: dx += dy there.
+//! y = a where the mask is not 0, else b: da += dy there, db += dy elsewhere.
 
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
@@ -47,51 +46,6 @@ impl<T: Real> Op<T> for Select {
     }
 }
 
-struct Max {
-    extent: usize,
-    /// By element of y: which of the axis it is.
-    argmax: Vec<usize>,
-}
-
-impl<T: Real> Op<T> for Max {
-    fn name(&self) -> &'static str {
-        "max"
-    }
-
-    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let (&extent, before) = inputs[0].split_last().ok_or("a scalar has no axis")?;
-        if extent == 0 {
-            return Err("the last axis is empty".to_owned());
-        }
-        self.extent = extent;
-        self.argmax = vec![0; before.iter().product()];
-        Ok(Shape::new(before).expect("fewer axes than x"))
-    }
-
-    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let rows = x[0].chunks_exact(self.extent);
-        for ((y, argmax), row) in y.iter_mut().zip(&mut self.argmax).zip(rows) {
-            *argmax = first_largest(row);
-            *y = row[*argmax];
-        }
-    }
-
-    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Some(dx) = dx.of(0) else { return };
-        let rows = dx.zeroed().chunks_exact_mut(self.extent);
-        for ((dx, &argmax), &dy) in rows.zip(&self.argmax).zip(dy) {
-            dx[argmax] += dy;
-        }
-    }
-}
-
-/// Index of the largest element, the first of equals; of the first NaN if there is one.
-pub(crate) fn first_largest<T: Real>(row: &[T]) -> usize {
-    let larger =
-        |best: usize, i: usize| row[i] > row[best] || (row[i].is_nan() && !row[best].is_nan());
-    (0..row.len()).fold(0, |best, i| if larger(best, i) { i } else { best })
-}
-
 impl<T: Real> Var<'_, T> {
     /// `a` where this mask is not 0, else `b`; all of one shape. What is not chosen does not
     /// matter, be it NaN. [`less`](Var::less) makes masks.
@@ -99,31 +53,11 @@ impl<T: Real> Var<'_, T> {
     pub fn select(self, a: Self, b: Self) -> Self {
         self.graph().apply(Select, &[self, a, b])
     }
-
-    /// The largest element along the last axis, which disappears; its gradient goes to the
-    /// first of equals. `-(-x).max()` is the smallest.
-    #[track_caller]
-    pub fn max(self) -> Self {
-        let op = Max {
-            extent: 0,
-            argmax: Vec::new(),
-        };
-        self.graph().apply(op, &[self])
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_gradients, evaluate, numbers, value_and_gradient};
-
-    #[test]
-    fn values() {
-        let x: (&[usize], &[f64]) = (&[2, 3], &[1.0, 5.0, 5.0, -1.0, f64::NAN, 7.0]);
-        let y = evaluate(&[x], |v| v[0].max());
-        assert!(y[0] == 5.0 && y[1].is_nan(), "{y:?}");
-        let (_, gradient) = value_and_gradient(&[x], |v| v[0].max().sum());
-        assert_eq!(gradient, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
-    }
+    use crate::testing::{assert_gradients, numbers, value_and_gradient};
 
     #[test]
     fn what_is_not_chosen_does_not_matter() {
@@ -139,7 +73,6 @@ mod tests {
     #[test]
     fn gradients() {
         let (x, y) = (numbers(24), numbers(48).split_off(24));
-        assert_gradients(&[(&[2, 3, 4], &x)], |v| v[0].max());
         assert_gradients(&[(&[4, 6], &x), (&[4, 6], &y)], |v| {
             v[0].less(v[1]).select(v[0] * v[1], v[1].exp())
         });

@@ -1,18 +1,17 @@
-//! A range of one axis: y = x[.., from..to, ..].
+//! A range of some axes: y = x[from..to, ..].
 //!
-//! dx += dy inside the range, nothing outside.
+//! dx += dy inside the ranges, nothing outside.
 
+use crate::kernels::strided::{Walk, gather, scatter_add};
+use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use std::ops::Range;
 
-use crate::{Gradients, Inputs, Op, Real, Shape, Var};
-
 struct Slice {
-    axis: usize,
-    range: Range<usize>,
-    /// Elements of x and of y for one step along the axes before `axis`.
-    block_x: usize,
-    block_y: usize,
-    /// Where y's block starts in x's.
+    /// (axis, range); axes that are not named are whole.
+    ranges: Vec<(usize, Range<usize>)>,
+    // Operands: x, y.
+    walk: Walk<2>,
+    /// Where in x the walk starts.
     start: usize,
 }
 
@@ -22,51 +21,31 @@ impl<T: Real> Op<T> for Slice {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let x = inputs[0];
-        let extent = *x
-            .get(self.axis)
-            .ok_or(format!("there is no axis {}", self.axis))?;
-        let Range { start, end } = self.range;
-        if start > end || end > extent {
-            return Err(format!(
-                "{start}..{end} is not inside 0..{extent} of axis {}",
-                self.axis
-            ));
+        let (x, mut y) = (inputs[0], inputs[0]);
+        let strides = x.strides();
+        for (axis, Range { start, end }) in self.ranges.iter().cloned() {
+            let extent = *x.get(axis).ok_or(format!("there is no axis {axis}"))?;
+            if start > end || end > extent {
+                return Err(format!(
+                    "{start}..{end} is not inside 0..{extent} of axis {axis}"
+                ));
+            }
+            y = y.with(axis, end - start);
+            self.start += start * strides[axis];
         }
-        let inner: usize = x[self.axis + 1..].iter().product();
-        self.block_x = extent * inner;
-        self.block_y = (end - start) * inner;
-        self.start = start * inner;
-        Ok(x.with(self.axis, end - start))
+        self.walk = Walk::new(y, [strides, y.strides()]);
+        Ok(y)
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        if y.is_empty() {
-            return;
-        }
-        let blocks = x[0]
-            .chunks_exact(self.block_x)
-            .zip(y.chunks_exact_mut(self.block_y));
-        for (x, y) in blocks {
-            y.copy_from_slice(&x[self.start..][..self.block_y]);
-        }
+        gather(&self.walk, &x[0][self.start.min(x[0].len())..], y);
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let Some(dx) = dx.of(0) else { return };
         let dx = dx.zeroed();
-        if dy.is_empty() {
-            return;
-        }
-        let blocks = dx
-            .chunks_exact_mut(self.block_x)
-            .zip(dy.chunks_exact(self.block_y));
-        for (dx, dy) in blocks {
-            dx[self.start..]
-                .iter_mut()
-                .zip(dy)
-                .for_each(|(dx, &dy)| *dx += dy);
-        }
+        let start = self.start.min(dx.len());
+        scatter_add(&self.walk, dy, &mut dx[start..]);
     }
 }
 
@@ -74,11 +53,21 @@ impl<T: Real> Var<'_, T> {
     /// The part of `axis` in `range`; the other axes whole.
     #[track_caller]
     pub fn slice(self, axis: usize, range: Range<usize>) -> Self {
+        self.sliced(vec![(axis, range)])
+    }
+
+    /// The part of the first axes in these ranges, one for each; the axes after them whole:
+    /// `x.slices(&[0..2, 1..3])` is x\[0..2, 1..3, ..\].
+    #[track_caller]
+    pub fn slices(self, ranges: &[Range<usize>]) -> Self {
+        self.sliced(ranges.iter().cloned().enumerate().collect())
+    }
+
+    #[track_caller]
+    fn sliced(self, ranges: Vec<(usize, Range<usize>)>) -> Self {
         let op = Slice {
-            axis,
-            range,
-            block_x: 0,
-            block_y: 0,
+            ranges,
+            walk: Walk::default(),
             start: 0,
         };
         self.graph().apply(op, &[self])
@@ -100,6 +89,9 @@ mod tests {
             0.0,
             "row",
         );
+        assert_eq!(evaluate(&[x], |v| v[0].slices(&[1..2, 0..2])), [4.0, 5.0]);
+        assert_eq!(evaluate(&[x], |v| v[0].slices(&[])), x.1);
+        assert!(evaluate(&[x], |v| v[0].slices(&[2..2, 3..3])).is_empty());
     }
 
     #[test]
@@ -113,11 +105,36 @@ mod tests {
         });
     }
 
+    /// Several axes at once are one axis after the other.
+    #[test]
+    fn several_axes() {
+        let x = numbers(60);
+        let x: (&[usize], &[f64]) = (&[2, 3, 5, 2], &x);
+        for ranges in [[1..2, 0..2, 1..4], [0..2, 1..3, 4..5], [0..2, 0..3, 2..4]] {
+            let [a, b, c] = ranges.clone();
+            let at_once = evaluate(&[x], |v| v[0].slices(&ranges));
+            let in_turn = evaluate(&[x], |v| {
+                v[0].slice(0, a.clone())
+                    .slice(1, b.clone())
+                    .slice(2, c.clone())
+            });
+            assert_eq!(at_once, in_turn);
+            assert_gradients(&[x], |v| v[0].slices(&ranges));
+        }
+    }
+
     #[test]
     fn out_of_range_is_an_error() {
         for (axis, range) in [(0, 1..3), (2, 0..1)] {
             let error = error_of(|g| g.input([2, 3]).slice(axis, range));
             assert!(error.starts_with("slice of [2, 3]"), "{error}");
         }
+        let error = error_of(|g| g.input([2, 3]).slices(&[0..2, 2..4]));
+        assert!(
+            error.contains("2..4 is not inside 0..3 of axis 1"),
+            "{error}"
+        );
+        let error = error_of(|g| g.input([2, 3]).slices(&[0..2, 2..3, 0..1]));
+        assert!(error.contains("there is no axis 2"), "{error}");
     }
 }

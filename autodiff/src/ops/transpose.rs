@@ -18,7 +18,7 @@ impl Permute {
         Self {
             name,
             order: order.to_vec(),
-            walk: Walk::new(Shape::default(), [[0; MAX_RANK]; 2]),
+            walk: Walk::default(),
         }
     }
 }

@@ -57,8 +57,8 @@ impl<T: Real> Tape<T> {
             let shape = of_storage.map(|v| v.shape).unwrap_or_default();
             let node = self.nodes.iter().find(|n| n.output == storage);
             let (what, kind) = match (kept, node) {
-                (Storage::Data { settable: true }, _) => ("input", Kind::Data),
-                (Storage::Data { .. }, _) => ("constant", Kind::Data),
+                (Storage::Input { .. }, _) => ("input", Kind::Data),
+                (Storage::Constant, _) => ("constant", Kind::Data),
                 (Storage::Indices { .. }, _) => ("indices", Kind::Data),
                 (Storage::Param { .. }, _) => ("parameter", Kind::Param),
                 (Storage::Result { .. }, Some(node)) => (node.op.name(), Kind::Result),

@@ -52,6 +52,23 @@ impl<T> Node<T> {
 /// derivatives in reverse, carrying ∂root/∂(value) for each value.
 ///
 /// [`forward`]: Tape::forward
+///
+/// # What you can rely on
+///
+/// * **Determinism.** The same recording, parameters and inputs give the same bits, run after
+///   run, on one instruction set and with any number of [threads](Tape::set_threads): what a
+///   thread computes does not depend on how many there are, and sums are in a fixed order.
+///   Another instruction set may round matrix products and exponentials differently.
+/// * **Allocation.** Buffers of values are allocated while recording and those of gradients by
+///   the first backward pass. After that a step allocates nothing, which
+///   `tests/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512, matrix
+///   products fall back to the `matrixmultiply` crate, which allocates.)
+/// * **Speed.** Kernels use the best instruction set found at run time
+///   ([`simd_level`](crate::kernels::simd_level)); no build flag is needed, but optimisation is:
+///   a crate that depends on this one wants `opt-level = 3` for it in its own dev profile.
+/// * **Errors.** Wrong shapes, lengths, slots and parameters are [`Error`]s that name what was
+///   expected and found. A [`Pass`] borrows the tape and its parameters, so a value that is not
+///   theirs does not compile.
 pub struct Tape<T> {
     nodes: Vec<Node<T>>,
     vars: Vec<Variable>,
@@ -110,8 +127,8 @@ impl<T: Real> Tape<T> {
     }
 
     /// Lets gradients of results share memory, as soon as one is no longer needed for
-    /// another. [`Pass::gradient`] then has none to show. A deep network needs about half
-    /// the memory.
+    /// another. [`Pass::gradient`] then has none of a result to show. A deep network needs
+    /// about half the memory.
     pub fn share_gradients(&mut self) {
         self.sharing = true;
         self.gradients.clear();
@@ -123,9 +140,9 @@ impl<T: Real> Tape<T> {
         self.gradients.iter().map(|gradient| gradient.len()).sum()
     }
 
-    /// Shares the work of convolutions, pooling and batch normalisation out among
-    /// `threads`; the bits of the results stay the same. A new tape works on the thread
-    /// that calls it.
+    /// Shares the work of convolutions, matrix products, pooling, batch normalisation and
+    /// elementwise operations out among `threads`, where it is large enough to pay; the bits
+    /// of the results stay the same. A new tape works on the thread that calls it.
     ///
     /// # Errors
     /// [`Error::Threads`] if the system does not start them.
@@ -138,6 +155,19 @@ impl<T: Real> Tape<T> {
             ));
         }
         Ok(())
+    }
+
+    /// Runs the operations that are not the same function in training and in use as in the
+    /// one or the other: [`dropout`](crate::Var::dropout) is the identity if `training` is
+    /// false, and [`batch_norm`](crate::Var::batch_norm) normalises by the running
+    /// statistics and leaves them alone. Until this is called they are what they were
+    /// recorded as.
+    ///
+    /// A batch of another size still needs [a recording of its own](crate::recipes).
+    pub fn set_training(&mut self, training: bool) {
+        for node in &mut self.nodes {
+            node.op.set_training(training);
+        }
     }
 
     /// Shape of a value.
@@ -155,8 +185,8 @@ impl<T: Real> Tape<T> {
     pub fn input_mut(&mut self, slot: Slot) -> Result<&mut [T], Error> {
         let storage = self.variable(slot)?.storage;
         match self.storages[storage] {
-            Storage::Data { settable: true } => Ok(&mut self.buffers[storage]),
-            Storage::Data { settable: false } => Err(Error::NotAnInput("a constant")),
+            Storage::Input { .. } => Ok(&mut self.buffers[storage]),
+            Storage::Constant => Err(Error::NotAnInput("a constant")),
             Storage::Indices { .. } => Err(Error::NotAnInput("indices, which set_indices writes")),
             Storage::Result { .. } => Err(Error::NotAnInput("a result")),
             Storage::Param { .. } => Err(Error::NotAnInput("a parameter")),
@@ -170,7 +200,7 @@ impl<T: Real> Tape<T> {
     /// the input.
     pub fn set(&mut self, slot: Slot, data: &[T]) -> Result<(), Error> {
         let input = self.input_mut(slot)?;
-        check("input", input.len(), data.len())?;
+        Error::check_length("input", input.len(), data.len())?;
         input.copy_from_slice(data);
         Ok(())
     }
@@ -187,7 +217,7 @@ impl<T: Real> Tape<T> {
             return Err(Error::NotAnInput("something other than indices"));
         };
         let elements = &mut self.buffers[storage];
-        check("indices", elements.len(), indices.len())?;
+        Error::check_length("indices", elements.len(), indices.len())?;
         if let Some(&found) = indices.iter().find(|&&index| index >= below) {
             return Err(Error::Label {
                 classes: below,
@@ -343,7 +373,7 @@ impl<T: Real> Tape<T> {
         }
         if !self.storages[storage].differentiable() {
             return Err(Error::Root(
-                "a value that depends on no parameter".to_owned(),
+                "a value that depends on no parameter and no input_with_gradient".to_owned(),
             ));
         }
         Ok(storage)
@@ -377,17 +407,6 @@ impl<T: Real> Tape<T> {
         }
         grads[end..].fill(T::zero());
     }
-}
-
-fn check(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::Length {
-        what,
-        expected,
-        found,
-    })
 }
 
 #[cfg(test)]

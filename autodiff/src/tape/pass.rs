@@ -1,6 +1,7 @@
 //! One forward pass, and the backward passes that follow it.
 
-use super::{Tape, check};
+use super::Tape;
+use crate::kernels::strided::exceeds;
 use crate::memory::{Place, Slot, Storage};
 use crate::{Error, Op, Params, Real, Shape};
 use std::fmt;
@@ -81,23 +82,64 @@ impl<'a, T: Real> Pass<'a, T> {
         }
     }
 
+    /// For each row of a value along its last axis the index of the largest element, the first
+    /// of equals; of the first NaN if there is one. The classes that logits predict.
+    ///
+    /// ```
+    /// # let (mut tape, [x]) = autodiff::record::<f32, 1>(|g| Ok([g.input([2, 3])]))?;
+    /// tape.set(x, &[0.1, 0.7, 0.2, 5.0, -1.0, 5.0])?;
+    /// let no_params = autodiff::Params::new();
+    /// let classes: Vec<usize> = tape.forward(&no_params)?.argmax(x)?.collect();
+    /// assert_eq!(classes, [1, 0]);
+    /// # Ok::<(), autodiff::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::OtherTape`].
+    pub fn argmax(&self, slot: Slot) -> Result<impl ExactSizeIterator<Item = usize>, Error> {
+        let extent = self.shape(slot)?.last().map_or(1, |&extent| extent.max(1));
+        let rows = self.value(slot)?.chunks_exact(extent);
+        Ok(rows.map(|row| {
+            (0..row.len()).fold(
+                0,
+                |best, i| if exceeds(row[i], row[best]) { i } else { best },
+            )
+        }))
+    }
+
     /// Writes the gradient of the root by the parameters to `grads`, in their layout.
     ///
     /// # Errors
     /// [`Error::Length`] if `grads` is not as long as the parameters, [`Error::Root`] if
-    /// the root is no scalar that depends on a parameter.
+    /// the root is no scalar that depends on a parameter or on an
+    /// [input with a gradient](crate::Graph::input_with_gradient).
     pub fn backward(&mut self, grads: &mut [T]) -> Result<(), Error> {
-        check("gradients", self.params.len(), grads.len())?;
+        Error::check_length("gradients", self.params.len(), grads.len())?;
         self.tape.backward(self.params.values(), grads)?;
         self.differentiated = true;
         Ok(())
     }
 
-    /// The gradient of the root by a result, as [`backward`](Pass::backward) left it, in
-    /// the result's shape. `None` where it wrote none: before it ran, for values that the
-    /// root does not depend on or that depend on no parameter, for parameters, whose
-    /// gradients are in the flat vector, and where gradients
+    /// The gradient of the root by a result or by an
+    /// [input with a gradient](crate::Graph::input_with_gradient), as
+    /// [`backward`](Pass::backward) left it, in the shape of the value. `None` where it wrote
+    /// none: before it ran, for values that the root does not depend on, for data that is
+    /// not differentiated and what depends on nothing else, for parameters, whose gradients
+    /// are in the flat vector, and for results where gradients
     /// [share memory](Tape::share_gradients).
+    ///
+    /// ```
+    /// let (mut tape, [x, _]) = autodiff::record(|g| {
+    ///     let x = g.input_with_gradient([3]);
+    ///     Ok([x, x.square().sum()])
+    /// })?;
+    /// tape.set(x, &[1.0, 2.0, 3.0])?;
+    /// let no_params = autodiff::Params::new();
+    /// let mut pass = tape.forward(&no_params)?;
+    /// pass.backward(&mut [])?;
+    /// assert_eq!(pass.gradient(x)?.unwrap(), [2.0, 4.0, 6.0]);
+    /// # Ok::<(), autodiff::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::OtherTape`].
@@ -108,9 +150,13 @@ impl<'a, T: Real> Pass<'a, T> {
 
     pub(super) fn gradient_of(&self, storage: usize) -> Option<&[T]> {
         let tape = &*self.tape;
-        let is_result = matches!(tape.storages[storage], Storage::Result { .. });
-        let kept = self.differentiated && !tape.sharing;
-        if !is_result || !kept || !tape.written[storage] {
+        let kept = match tape.storages[storage] {
+            Storage::Result { .. } => !tape.sharing,
+            // Its buffer is never handed on: no operation computes it.
+            Storage::Input { .. } => true,
+            _ => false,
+        };
+        if !kept || !self.differentiated || !tape.written[storage] {
             return None;
         }
         let Place { buffer, len } = tape.places[storage];

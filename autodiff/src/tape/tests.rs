@@ -1,7 +1,10 @@
 //! Tests of the two sweeps.
 
 use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
-use crate::{Error, Gradients, Graph, Inputs, Op, Param, Params, Shape, Tape, Var, record};
+use crate::{
+    BatchNormConfig, BatchNormMode, Dropout, Error, Gradients, Graph, Inputs, Op, Param, Params,
+    Shape, Tape, Var, record,
+};
 
 /// Parameters a = [1, 2], b = [3, 4], c = [5, 6], laid out in this order.
 fn params() -> (Params<f64>, [Param; 3]) {
@@ -93,6 +96,103 @@ fn gradients_that_share_memory_are_the_same() {
     assert_eq!(pass.gradient(root), Ok(None));
     alone.share_gradients();
     assert_eq!(gradient(&mut alone, &params), expected, "asked for later");
+}
+
+/// By an input that every layer reads, with layers between that share memory.
+#[test]
+fn the_gradient_by_an_input_is_that_by_a_parameter() {
+    let (params, [a, b, _]) = params();
+    fn loss<'g>(x: Var<'g, f64>, a: Var<'g, f64>) -> Var<'g, f64> {
+        let layers = std::iter::successors(Some(x * a), |y| Some((*y * x + a).tanh()));
+        layers
+            .take(5)
+            .map(|y| y.sum())
+            .reduce(|sum, y| sum + y)
+            .unwrap()
+    }
+    let mut expected = vec![777.0; 6];
+    let (mut by_param, _) = record(|g| Ok([loss(g.param(b), g.param(a))])).unwrap();
+    by_param
+        .forward(&params)
+        .unwrap()
+        .backward(&mut expected)
+        .unwrap();
+    for sharing in [false, true] {
+        let (mut tape, [x, unused, plain, _]) = record(|g| {
+            let [x, unused] = [(); 2].map(|()| g.input_with_gradient([2]));
+            let plain = g.input([2]);
+            Ok([
+                x,
+                unused,
+                plain,
+                loss(x.reshape([2, 1]).reshape([2]), g.param(a)) + plain.sum(),
+            ])
+        })
+        .unwrap();
+        if sharing {
+            tape.share_gradients();
+        }
+        tape.set(x, params.view(b)).unwrap();
+        let mut grads = vec![777.0; 6];
+        let mut pass = tape.forward(&params).unwrap();
+        assert_eq!(pass.gradient(x), Ok(None), "before a backward pass");
+        for _ in 0..2 {
+            pass.backward(&mut grads).unwrap();
+            assert_eq!(pass.gradient(x).unwrap().unwrap(), &expected[b.range()]);
+            assert_eq!(grads[a.range()], expected[a.range()]);
+        }
+        assert_eq!(pass.gradient(unused), Ok(None));
+        assert_eq!(pass.gradient(plain), Ok(None));
+    }
+}
+
+/// One recording, in training and in use.
+#[test]
+fn one_recording_trains_and_evaluates() {
+    let (params, [a, ..]) = params();
+    let config = |mode| BatchNormConfig {
+        mode,
+        decay: 0.5,
+        epsilon: 0.1,
+    };
+    let network = |mode| {
+        record(|g| {
+            let x = g.input([4, 2]);
+            let (scale, shift) = (g.param(a), g.constant([2], &[0.0, 1.0]));
+            Ok([
+                x,
+                x.batch_norm(scale, shift, config(mode))
+                    .dropout(0.5, [3; 32]),
+            ])
+        })
+        .unwrap()
+    };
+    let (mut tape, [x, y]) = network(BatchNormMode::Training);
+    let values = |tape: &mut Tape<f64>| tape.forward(&params).unwrap().value(y).unwrap().to_vec();
+    tape.set(x, &numbers(8)).unwrap();
+    let trained = values(&mut tape);
+    tape.set_training(false);
+    let statistics = |tape: &Tape<f64>| {
+        let dropped: &Dropout<f64> = tape.op(y).unwrap();
+        dropped.position()
+    };
+    let (mut once, mut twice) = (values(&mut tape), values(&mut tape));
+    assert_eq!(once, twice, "nothing random, nothing that moves");
+    assert_eq!(statistics(&tape), 1);
+    // By hand: the running statistics after one batch, from mean 0 and variance 1.
+    for (i, found) in once.iter_mut().enumerate() {
+        let column: Vec<f64> = numbers(8)[i % 2..].iter().step_by(2).copied().collect();
+        let mean = column.iter().sum::<f64>() / 4.0;
+        let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 3.0;
+        let normal = (numbers(8)[i] - 0.5 * mean) / (0.5 + 0.5 * variance + 0.1).sqrt();
+        let expected = normal * params.view(a)[i % 2] + [0.0, 1.0][i % 2];
+        assert!((*found - expected).abs() < 1e-14, "{found} {expected}");
+    }
+    tape.set_training(true);
+    twice = values(&mut tape);
+    assert_ne!(twice, once);
+    assert_eq!(statistics(&tape), 2);
+    assert!(trained.contains(&0.0) && twice.contains(&0.0), "dropped");
 }
 
 /// 2x, in chunks of two elements, one of which waits for another thread.
@@ -230,6 +330,7 @@ fn two_tapes_share_parameters() {
 #[test]
 fn a_root_that_cannot_be_differentiated_is_an_error() {
     let (params, [a, ..]) = params();
+    const NEITHER: &str = "a value that depends on no parameter and no input_with_gradient";
     type Build<'a> = &'a dyn for<'g> Fn(&'g Graph<f64>) -> Var<'g, f64>;
     let differentiate = |f: Build| {
         let (mut tape, _) = record(|g| Ok([f(g)]))?;
@@ -240,11 +341,8 @@ fn a_root_that_cannot_be_differentiated_is_an_error() {
         (&|g| g.param(a), "a parameter itself"),
         (&|g| g.param(a).reshape([2, 1]), "a parameter itself"),
         (&|g| g.param(a) * 2.0, "shape [2]"),
-        (&|g| g.input([]), "a value that depends on no parameter"),
-        (
-            &|g| g.input([3]).sum(),
-            "a value that depends on no parameter",
-        ),
+        (&|g| g.input([]), NEITHER),
+        (&|g| g.input([3]).sum(), NEITHER),
     ];
     for (build, found) in cases {
         assert_eq!(differentiate(build), Err(Error::Root(found.to_owned())));

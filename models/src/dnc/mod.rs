@@ -42,8 +42,8 @@ mod write;
 
 pub use trainer::{DncTrainer, Sequences, Unrolled};
 
-use crate::init::{Fill, zeros};
 use crate::source::{Drawn, Source, Zeros};
+use autodiff::init::{Fill, zeros};
 use autodiff::{Error, Param, Params, Real, Var};
 use cell::Cell;
 use layout::{Interface, Sizes};

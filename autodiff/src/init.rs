@@ -1,6 +1,17 @@
-//! Initial values.
+//! Initial values of parameters, for [`Params::add`](crate::Params::add).
+//!
+//! ```
+//! use autodiff::{Params, init};
+//! use rand::SeedableRng;
+//!
+//! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+//! let mut params = Params::<f32>::new();
+//! params.add("w", [784, 10], init::glorot_uniform(784, 10, &mut rng))?;
+//! params.add("b", [10], init::zeros())?;
+//! # Ok::<(), autodiff::Error>(())
+//! ```
 
-use autodiff::Real;
+use crate::Real;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 

@@ -19,6 +19,37 @@
 //! # Ok::<(), l4::StepError>(())
 //! ```
 //!
+//! # With autodiff
+//!
+//! The gradient may come from anywhere. From `autodiff`, the crate beside this one, the whole of a
+//! training:
+//!
+//! ```
+//! use autodiff::{Params, record};
+//! use l4::{L4Adam, Optimizer};
+//!
+//! let mut params = Params::new();
+//! let w = params.add("w", [2], || 0.0)?;
+//! let (mut tape, _) = record(|g| Ok([g.param(w).squared_error(g.constant([2], &[3.0, -1.0]))]))?;
+//! let (mut optimizer, mut grads) = (L4Adam::<f64>::new(), params.zeros_like());
+//! for _ in 0..2000 {
+//!     let mut pass = tape.forward(&params)?;
+//!     pass.backward(&mut grads)?;
+//!     let loss = pass.loss()?;
+//!     optimizer.step(loss, params.values_mut(), &mut grads)?;
+//! }
+//! assert!((params.view(w)[0] - 3.0).abs() < 1e-3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//! [dependencies]
+//! autodiff = { path = "../autodiff" }
+//! l4 = { path = "../l4" }
+//! [profile.dev.package.autodiff]   # or a dev build is tens of times slower
+//! opt-level = 3
+//! ```
+//!
 //! # The idea
 //!
 //! The gradient plays two roles. As the *estimate* g it says how the loss changes near θ; as the

@@ -152,6 +152,12 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> L4<G, D, T> {
         &mut self.rule
     }
 
+    /// What an adapter for another framework's tensors needs.
+    #[cfg(any(feature = "burn", feature = "candle"))]
+    pub(crate) fn into_parts(self) -> (StepRule<T>, G, D) {
+        (self.rule, self.estimate, self.direction)
+    }
+
     /// The constants of both transforms.
     fn transform_settings(&self) -> Settings {
         let settings = self.estimate.add_to(Settings::of(self.name));

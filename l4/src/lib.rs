@@ -228,6 +228,10 @@ struct Readme;
 
 mod adam;
 mod buffer;
+#[cfg(feature = "burn")]
+pub mod burn;
+#[cfg(feature = "candle")]
+pub mod candle;
 mod clip;
 mod config;
 mod error;
@@ -247,6 +251,8 @@ mod simd;
 mod state;
 mod step_rule;
 mod stepsize;
+#[cfg(any(feature = "burn", feature = "candle"))]
+mod tensors;
 mod transform;
 mod weight_decay;
 

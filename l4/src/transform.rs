@@ -100,6 +100,62 @@ impl<T: Real> MovingAverage<T> {
     }
 }
 
+/// The same averages in operations of another framework.
+#[cfg(any(feature = "burn", feature = "candle"))]
+mod over_tensors {
+    use super::{AdamDirection, AlongEstimate, AveragedGradient, MovingAverage};
+    use crate::tensors::{Tensor, TensorDirection};
+
+    impl MovingAverage<f64> {
+        /// [`MovingAverage::update`] number `t` of a tensor: the average and its corrected value.
+        fn update_tensor<V: Tensor>(&self, t: u64, mean: &V, x: &V) -> Result<(V, V), V::Error> {
+            let mut average = *self;
+            average.begin_step(t);
+            let mean = mean.combine(average.decay, x, average.weight)?;
+            let corrected = mean.scale(average.correction)?;
+            Ok((mean, corrected))
+        }
+    }
+
+    impl AveragedGradient<f64> {
+        /// The average and g.
+        pub(crate) fn estimate_tensor<V: Tensor>(
+            &self,
+            t: u64,
+            mean: &V,
+            gradient: &V,
+        ) -> Result<(V, V), V::Error> {
+            self.0.update_tensor(t, mean, gradient)
+        }
+    }
+
+    impl TensorDirection for AlongEstimate {
+        fn direction_tensors<V: Tensor>(
+            &self,
+            _: u64,
+            _: &V,
+            g: &V,
+            _: &[V],
+        ) -> Result<(V, Vec<V>), V::Error> {
+            Ok((g.clone(), Vec::new()))
+        }
+    }
+
+    impl TensorDirection for AdamDirection<f64> {
+        fn direction_tensors<V: Tensor>(
+            &self,
+            t: u64,
+            gradient: &V,
+            g: &V,
+            moments: &[V],
+        ) -> Result<(V, Vec<V>), V::Error> {
+            let squares = gradient.multiply(gradient)?;
+            let (mean, corrected) = self.average.update_tensor(t, &moments[0], &squares)?;
+            Ok((g.over_root(&corrected, self.epsilon)?, vec![mean]))
+        }
+    }
+}
+
 /// `1 − decayᵗ`, the share of an average's weights that t updates have filled.
 pub(crate) fn filled(decay: f64, t: u64) -> f64 {
     // decayᵗ < e^(−40) < 2⁻⁵⁴, half an ulp below 1: nothing left to subtract.

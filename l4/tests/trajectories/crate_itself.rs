@@ -14,30 +14,35 @@ struct Slices<'a, T> {
     params: Vec<Vec<T>>,
 }
 
-fn start<'a, T: Real>(data: &'a Data, case: &Case) -> Slices<'a, T> {
+fn start<'a, T: Real>(data: &'a Data, case: &Case) -> Box<dyn Training + 'a> {
     let all = |values: &[f64]| values.iter().map(|&x| T::of(x)).collect();
-    Slices {
+    Box::new(Slices {
         data,
         problem: case.problem,
-        optimizer: optimizer(&case.method, case.constants),
+        optimizer: optimizer::<T>(&case.method, case.constants),
         params: match case.problem {
             Problem::Quadratic => vec![all(&[3.0, -2.0, 1.0])],
             _ => vec![all(data.weight.as_flattened()), all(&data.bias)],
         },
-    }
+    })
 }
 
 fn optimizer<T: Real>(method: &str, c: Constants) -> Box<dyn Optimizer<T>> {
-    let mean_square = MovingAverage::new(c.tau_s).unwrap();
-    let adam = AdamDirection::over(mean_square, T::of(c.delta)).unwrap();
     match method {
-        "L4Adam" => Box::new(over(adam, c)),
+        "L4Adam" => Box::new(over(adam(c), c)),
         "L4Mom" => Box::new(over(AlongEstimate, c)),
         other => panic!("trajectories.json names {other}"),
     }
 }
 
-fn over<T: Real, D: Direction<T>>(direction: D, c: Constants) -> L4<AveragedGradient<T>, D, T> {
+pub(crate) fn adam<T: Real>(c: Constants) -> AdamDirection<T> {
+    AdamDirection::over(MovingAverage::new(c.tau_s).unwrap(), T::of(c.delta)).unwrap()
+}
+
+pub(crate) fn over<T: Real, D: Direction<T>>(
+    direction: D,
+    c: Constants,
+) -> L4<AveragedGradient<T>, D, T> {
     let momentum = AveragedGradient::over(MovingAverage::new(c.tau_m).unwrap());
     let l4 = L4::compose("L4", momentum, direction);
     let l4 = l4.alpha(T::of(c.alpha)).unwrap();

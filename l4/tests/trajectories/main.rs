@@ -77,7 +77,7 @@ const F64: f64 = 1e-11;
 
 /// Repeats every case and compares losses, rates and last parameters, relative to themselves; the
 /// parameters, relative to the largest of their tensor.
-fn all_agree<T: Training>(tolerance: f64, start: impl Fn(&Data, &Case) -> T) {
+fn all_agree(tolerance: f64, start: impl for<'a> Fn(&'a Data, &Case) -> Box<dyn Training + 'a>) {
     let numbers: Numbers = serde_json::from_str(include_str!("trajectories.json")).unwrap();
     assert_eq!(numbers.cases.len(), 8);
     for case in &numbers.cases {
@@ -85,8 +85,18 @@ fn all_agree<T: Training>(tolerance: f64, start: impl Fn(&Data, &Case) -> T) {
         let mut training = start(&numbers.data, case);
         for (k, (&loss, &rate)) in case.loss.iter().zip(&case.learning_rate).enumerate() {
             let (found_loss, found_rate) = training.step(k);
-            assert_near(&format!("{name}: loss {k}"), found_loss, loss, tolerance * loss);
-            assert_near(&format!("{name}: rate {k}"), found_rate, rate, tolerance * rate);
+            assert_near(
+                &format!("{name}: loss {k}"),
+                found_loss,
+                loss,
+                tolerance * loss,
+            );
+            assert_near(
+                &format!("{name}: rate {k}"),
+                found_rate,
+                rate,
+                tolerance * rate,
+            );
         }
         let params = training.params();
         assert_eq!(params.len(), case.last.len(), "{name}");
@@ -94,7 +104,12 @@ fn all_agree<T: Training>(tolerance: f64, start: impl Fn(&Data, &Case) -> T) {
             assert_eq!(found.len(), expected.len(), "{name}");
             let largest = expected.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
             for (k, (&found, &expected)) in found.iter().zip(expected).enumerate() {
-                assert_near(&format!("{name}: {k}"), found, expected, tolerance * largest);
+                assert_near(
+                    &format!("{name}: {k}"),
+                    found,
+                    expected,
+                    tolerance * largest,
+                );
             }
         }
     }
@@ -102,5 +117,8 @@ fn all_agree<T: Training>(tolerance: f64, start: impl Fn(&Data, &Case) -> T) {
 
 fn assert_near(what: &str, found: f64, expected: f64, tolerance: f64) {
     let distance = (found - expected).abs();
-    assert!(distance <= tolerance, "{what}: found {found}, expected {expected}");
+    assert!(
+        distance <= tolerance,
+        "{what}: found {found}, expected {expected}"
+    );
 }

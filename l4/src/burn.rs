@@ -1,0 +1,398 @@
+//! L4 over a [burn](https://docs.rs/burn) module.
+//!
+//! burn's `Optimizer` trait sees one tensor at a time and no loss, so this is an optimiser of its
+//! own, as burn's L-BFGS is: it visits the module for the gradients and maps it to move them.
+//!
+#![cfg_attr(feature = "burn-flex", doc = "```")]
+#![cfg_attr(not(feature = "burn-flex"), doc = "```ignore")]
+//! # use burn_core as burn;
+//! use burn::module::Param;
+//! use burn::tensor::{Device, Tensor};
+//! use l4::burn::L4Adam;
+//!
+//! let device = Device::default().autodiff();
+//! let inputs = Tensor::<2>::from_data([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]], &device);
+//! let targets = Tensor::<2>::from_data([[5.0], [0.0], [2.0]], &device);
+//! // Any module; here a weight and a bias.
+//! let mut model: (Param<Tensor<2>>, Param<Tensor<1>>) = (
+//!     Param::from_data([[0.1], [-0.2]], &device),
+//!     Param::from_data([0.0], &device),
+//! );
+//!
+//! let mut optimizer = L4Adam::new(l4::L4Adam::new());
+//! for _ in 0..300 {
+//!     let outputs = inputs.clone().matmul(model.0.val()) + model.1.val().unsqueeze();
+//!     let loss = (outputs - targets.clone()).square().mean();
+//!     let (moved, step) = optimizer.backward_step(model, loss);
+//!     model = moved;
+//!     step?;
+//! }
+//! let outputs = inputs.matmul(model.0.val()) + model.1.val().unsqueeze();
+//! let loss: f32 = (outputs - targets).square().mean().into_scalar();
+//! assert!(loss < 1e-3, "{loss}");
+//! # Ok::<(), l4::StepError>(())
+//! ```
+//!
+//! The configuration is the crate's own optimiser: `l4::L4Mom::new().alpha(0.1)?` for another α.
+//!
+//! Every tensor operation runs on the module's device; the host reads once a step, a few numbers.
+//! Parameters without a gradient in a step are left as they are; their averages are over the steps
+//! in which they had one. A parameter marked as distributed loses the mark when it moves.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+use burn_core::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn_core::tensor::{Bytes, Device, Gradients, Tensor, TensorData};
+use burn_pack::{Reader, Scalar, Writer};
+
+use crate::config::non_negative;
+use crate::simd::first_unusable;
+use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4};
+use crate::{
+    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, State, StateError,
+    Step, StepError, StepRule,
+};
+
+/// L4Adam over a burn module.
+pub type L4Adam = L4<AdamDirection<f64>>;
+
+/// L4Mom over a burn module.
+pub type L4Mom = L4<AlongEstimate>;
+
+/// L4 over a burn module, with the direction `D`.
+///
+/// One optimiser trains one module. Parameters are told apart by their paths in it.
+#[derive(Clone, Debug)]
+pub struct L4<D> {
+    l4: TensorL4<Tensor<1>, D>,
+    /// λ by group; the last that matches counts.
+    decays: Vec<(ParamGroup, f64)>,
+}
+
+/// Why a saved state was not taken. The optimiser is as before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The bytes are no burnpack.
+    #[error("the saved state cannot be read: {0}")]
+    Format(String),
+    /// The entries are not those of this optimiser.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl From<burn_pack::Error> for RestoreError {
+    fn from(error: burn_pack::Error) -> Self {
+        RestoreError::Format(format!("{error}"))
+    }
+}
+
+impl<D: TensorDirection + Direction<f64>> L4<D> {
+    /// L4 with the constants of the crate's own optimiser.
+    pub fn new(config: crate::L4<AveragedGradient<f64>, D, f64>) -> Self {
+        L4 {
+            l4: TensorL4::new(config),
+            decays: Vec::new(),
+        }
+    }
+
+    /// Sets the decoupled weight decay λ, at least 0, of a group of parameters: θ ← θ − η·λ·θ after
+    /// each step, as [`WeightDecay`](crate::WeightDecay). Where groups overlap the last one counts;
+    /// parameters in none have no decay.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when λ is negative or not finite.
+    pub fn weight_decay(mut self, group: ParamGroup, decay: f64) -> Result<Self, ConfigError> {
+        self.decays
+            .push((group, non_negative("a weight decay", decay)?));
+        Ok(self)
+    }
+
+    /// Lmin, the constants and the number of steps.
+    pub fn rule(&self) -> &StepRule<f64> {
+        &self.l4.rule
+    }
+
+    /// The rule, to change its constants or Lmin while training runs.
+    pub fn rule_mut(&mut self) -> &mut StepRule<f64> {
+        &mut self.l4.rule
+    }
+
+    /// Computes the gradients of `loss`, a tensor of one element, and steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn backward_step<M: Module>(
+        &mut self,
+        module: M,
+        loss: Tensor<1>,
+    ) -> (M, Result<Step<f64>, StepError>) {
+        let grads = loss.backward();
+        self.step(module, loss, &grads)
+    }
+
+    /// One step, given the gradients of `loss` at the module's parameters. Returns the module,
+    /// moved; or as it was, where the step is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, an
+    /// index counting within its parameter.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        loss: Tensor<1>,
+        grads: &Gradients,
+    ) -> (M, Result<Step<f64>, StepError>) {
+        let mut collector = Collector {
+            grads,
+            path: Vec::new(),
+            found: Vec::new(),
+        };
+        module.visit(&mut collector);
+        let found = collector.found;
+        match self.l4.step(loss.inner(), &found) {
+            Ok((step, directions)) if tensors::moves(&step) => {
+                let names = found.into_iter().map(|(name, _)| name);
+                let mut mover = Mover {
+                    eta: step.learning_rate,
+                    directions: names.zip(directions).collect(),
+                    decays: &self.decays,
+                    path: Vec::new(),
+                };
+                (module.map(&mut mover), Ok(step))
+            }
+            Ok((step, _)) => (module, Ok(step)),
+            Err(Failure::Refused(error)) => (module, Err(error)),
+            Err(Failure::Framework(never)) => match never {},
+        }
+    }
+
+    /// Everything needed to go on from here, as a burnpack: the rule and both averages of each
+    /// parameter, by its path.
+    ///
+    /// # Errors
+    ///
+    /// burn's, in words.
+    pub fn into_bytes(&self) -> Result<Bytes, RestoreError> {
+        let (mut tensors, mut counts) = (Vec::new(), Vec::new());
+        for (path, memory) in &self.l4.memories {
+            counts.push((format!("{path}.steps"), Scalar::from(memory.steps)));
+            for (name, tensor) in memory.named::<D>() {
+                let (bytes, shape, dtype) = tensor.clone().into_data().into_parts();
+                let name = format!("{path}.{name}");
+                tensors.push(burn_pack::Tensor::new(name, dtype, shape, None, bytes));
+            }
+        }
+        let State { step, scalars, .. } = self.l4.scalars();
+        let rule = scalars.into_iter();
+        let rule = rule.map(|(name, value)| (format!("rule.{name}"), Scalar::from(value)));
+        let step = [(String::from("rule.step"), Scalar::from(step))];
+        let scalars = counts.into_iter().chain(rule).chain(step);
+        let writer = scalars.fold(Writer::new(tensors), |writer, (name, value)| {
+            writer.with_scalar(&name, value)
+        });
+        Ok(writer.into_bytes()?)
+    }
+
+    /// Goes on from a saved state, with a module built alike; averages go to `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] when the bytes are not those of [`into_bytes`](Self::into_bytes), or Lmin or
+    /// a constant is outside its range.
+    pub fn restore(&mut self, bytes: Bytes, device: &Device) -> Result<(), RestoreError> {
+        let reader = Reader::from_bytes(bytes)?;
+        let mut scalars = reader.scalars().clone();
+        let device = device.clone().inner();
+        let mut tensors = BTreeMap::new();
+        for tensor in reader.into_tensors()? {
+            let (name, dtype, shape, _, bytes) = tensor.into_parts()?;
+            tensors.insert(name, TensorData::from_bytes(bytes, shape, dtype));
+        }
+
+        let mut rule = State::new(take_count(&mut scalars, "rule.step")?);
+        let mut memories = BTreeMap::new();
+        for name in scalars.keys().cloned().collect::<Vec<_>>() {
+            if let Some(path) = name.strip_suffix(".steps") {
+                let steps = take_count(&mut scalars, &name)?;
+                let memory = Memory::from_named::<D, RestoreError>(steps, |name| {
+                    take_tensor(&mut tensors, &format!("{path}.{name}"), &device)
+                })?;
+                memories.insert(path.into(), memory);
+            } else if let Some(scalar) = name.strip_prefix("rule.") {
+                let value = scalars.remove(&name).and_then(|x| f64::try_from(x).ok());
+                rule = rule.with_scalar(scalar, value.unwrap_or(f64::NAN));
+            }
+        }
+        let rule = self.l4.read_scalars(rule)?;
+        if let Some(name) = scalars.into_keys().chain(tensors.into_keys()).next() {
+            return Err(StateError::Unexpected { name }.into());
+        }
+        (self.l4.rule, self.l4.memories) = (rule, memories);
+        Ok(())
+    }
+}
+
+fn take_count(scalars: &mut BTreeMap<String, Scalar>, name: &str) -> Result<u64, StateError> {
+    let scalar = scalars.remove(name);
+    let count = scalar.and_then(|scalar| u64::try_from(scalar).ok());
+    count.ok_or_else(|| StateError::Missing {
+        kind: "count",
+        name: name.into(),
+    })
+}
+
+fn take_tensor(
+    tensors: &mut BTreeMap<String, TensorData>,
+    name: &str,
+    device: &Device,
+) -> Result<Tensor<1>, RestoreError> {
+    let data = tensors.remove(name).ok_or_else(|| StateError::Missing {
+        kind: "tensor",
+        name: name.into(),
+    })?;
+    let dtype = data.dtype();
+    let tensor = Tensor::<1>::from_data(data, (device, dtype));
+    match tensors::Tensor::first_unusable(&tensor) {
+        Ok(None) => Ok(tensor),
+        Ok(Some((_, value))) => Err(RestoreError::State(StateError::Value {
+            name: name.into(),
+            expected: "finite numbers",
+            value,
+        })),
+        Err(never) => match never {},
+    }
+}
+
+/// Collects the gradients of a module, flat, by the paths of their parameters.
+struct Collector<'a> {
+    grads: &'a Gradients,
+    path: Vec<String>,
+    found: Vec<(String, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Collector<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.grads) {
+            let gradient = gradient.inner().flatten(0, D.saturating_sub(1));
+            self.found.push((self.path.join("."), gradient));
+        }
+    }
+}
+
+/// θ ← θ − η·v, then θ ← θ − η·λ·θ, where there is a v.
+struct Mover<'a> {
+    eta: f64,
+    directions: BTreeMap<String, Tensor<1>>,
+    decays: &'a [(ParamGroup, f64)],
+    path: Vec<String>,
+}
+
+impl Mover<'_> {
+    fn moved<const D: usize>(
+        &self,
+        id: ParamId,
+        path: &str,
+        theta: Tensor<D>,
+        v: Tensor<1>,
+    ) -> Tensor<D> {
+        let v = v.reshape(theta.shape());
+        let theta = theta.sub(v.mul_scalar(self.eta));
+        let mut groups = self.decays.iter().rev();
+        match groups.find(|(group, _)| group.matches(&id, Some(path))) {
+            Some((_, decay)) => theta.clone().sub(theta.mul_scalar(self.eta * decay)),
+            None => theta,
+        }
+    }
+}
+
+impl ModuleMapper for Mover<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let path = self.path.join(".");
+        let Some(v) = self.directions.remove(&path) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let (checkpointing, requires_grad) = (
+            tensor.gradient_checkpointing_strategy(),
+            tensor.is_require_grad(),
+        );
+        let mut moved = Tensor::from_inner(self.moved(id, &path, tensor.inner(), v));
+        if let Some(strategy) = checkpointing {
+            moved = moved.with_gradient_checkpointing_strategy(strategy);
+        }
+        Param::from_mapped_value(id, moved.set_require_grad(requires_grad), mapper)
+    }
+}
+
+impl tensors::Tensor for Tensor<1> {
+    type Error = Infallible;
+
+    fn zeros_like(&self) -> Result<Self, Infallible> {
+        Ok(Tensor::zeros_like(self))
+    }
+
+    fn combine(&self, a: f64, x: &Self, b: f64) -> Result<Self, Infallible> {
+        Ok(self.clone().mul_scalar(a).add(x.clone().mul_scalar(b)))
+    }
+
+    fn scale(&self, a: f64) -> Result<Self, Infallible> {
+        Ok(self.clone().mul_scalar(a))
+    }
+
+    fn multiply(&self, x: &Self) -> Result<Self, Infallible> {
+        Ok(self.clone().mul(x.clone()))
+    }
+
+    fn over_root(&self, x: &Self, delta: f64) -> Result<Self, Infallible> {
+        Ok(self.clone().div(x.clone().sqrt().add_scalar(delta)))
+    }
+
+    fn dot(&self, x: &Self) -> Result<Self, Infallible> {
+        Ok(self.clone().mul(x.clone()).sum())
+    }
+
+    fn read(ones: &[Self]) -> Result<Vec<f64>, Infallible> {
+        let alike = |t: &Self| t.dtype() == ones[0].dtype() && t.device() == ones[0].device();
+        Ok(if ones.iter().all(alike) {
+            let data = Tensor::cat(ones.to_vec(), 0).into_data();
+            data.iter::<f64>().collect()
+        } else {
+            ones.iter().map(|t| t.clone().into_scalar()).collect()
+        })
+    }
+
+    fn first_unusable(&self) -> Result<Option<(usize, f64)>, Infallible> {
+        let data = self.clone().into_data();
+        let values: Vec<f64> = data.iter::<f64>().collect();
+        let index = if data.dtype() == burn_core::tensor::DType::F64 {
+            first_unusable(&values)
+        } else {
+            first_unusable(&data.iter::<f32>().collect::<Vec<f32>>())
+        };
+        Ok(index.map(|k| (k, values[k])))
+    }
+}

@@ -1,1 +1,210 @@
+//! L4 over burn modules: what the trajectories do not reach.
 
+use burn_core::module::{Param, ParamGroup};
+use burn_core::tensor::{Bytes, DType, Device, Tensor, TensorData};
+use l4::burn::{L4Adam, L4Mom, RestoreError};
+use l4::{StateError, StepError};
+
+type Pair = (Param<Tensor<1>>, Param<Tensor<1>>);
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn vector<const N: usize>(values: [f64; N]) -> Tensor<1> {
+    Tensor::from_data(TensorData::from(values), (&device(), DType::F64))
+}
+
+fn pair<const N: usize>(a: [f64; N], b: f64) -> Pair {
+    (
+        Param::from_tensor(vector(a)),
+        Param::from_tensor(vector([b])),
+    )
+}
+
+fn values(param: &Param<Tensor<1>>) -> Vec<f64> {
+    param.val().into_data().iter::<f64>().collect()
+}
+
+fn near(found: &[f64], expected: &[f64]) {
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
+}
+
+#[test]
+fn by_hand_with_weight_decay() {
+    let group = ParamGroup::from_path("0");
+    let optimizer = L4Mom::new(l4::L4Mom::new());
+    let mut optimizer = optimizer.weight_decay(group, 0.25).unwrap();
+    let module = pair([0.0, 4.0], 4.0);
+    // Gradients (1, −2) and 2; L = 4.
+    let loss = (vector([1.0, -2.0]) * module.0.val()).sum() + 2.0 * module.1.val() + 4.0;
+    let (module, step) = optimizer.backward_step(module, loss);
+    let eta = 0.15 * (4.0 - 0.9 * 3.0) / 9.0;
+    near(&[step.unwrap().learning_rate], &[eta]);
+    let left = 1.0 - eta * 0.25;
+    near(&values(&module.0), &[-eta * left, (4.0 + 2.0 * eta) * left]);
+    near(&values(&module.1), &[4.0 - 2.0 * eta]);
+    near(&[optimizer.rule().l_min().unwrap()], &[3.0 * 1.001]);
+    assert!(module.0.val().is_require_grad());
+    let error = L4Mom::new(l4::L4Mom::new()).weight_decay(ParamGroup::all(), -1.0);
+    assert!(error.is_err());
+}
+
+#[test]
+fn of_overlapping_groups_the_last_counts() {
+    let optimizer = L4Mom::new(l4::L4Mom::new());
+    let optimizer = optimizer.weight_decay(ParamGroup::all(), 0.5).unwrap();
+    let mut optimizer = optimizer
+        .weight_decay(ParamGroup::from_path("1"), 0.0)
+        .unwrap();
+    let module = pair([4.0], 4.0);
+    let loss = module.0.val() + module.1.val() - 7.0;
+    let (module, step) = optimizer.backward_step(module, loss);
+    let moved = 4.0 - step.unwrap().learning_rate;
+    assert!(values(&module.0)[0] < moved);
+    near(&values(&module.1), &[moved]);
+}
+
+#[test]
+fn a_parameter_without_gradient_rests_and_its_averages_begin_later() {
+    let mut optimizer = L4Adam::new(l4::L4Adam::new());
+    let mut module = pair([1.0], 1.0);
+    for _ in 0..5 {
+        let loss = module.0.val() * 0.0 + 1.0;
+        let (moved, step) = optimizer.backward_step(module, loss);
+        module = moved;
+        step.unwrap();
+    }
+    assert_eq!(values(&module.1), [1.0]);
+    let mut fresh = L4Adam::new(l4::L4Adam::new());
+    for optimizer in [&mut optimizer, &mut fresh] {
+        optimizer.rule_mut().set_l_min(0.5).unwrap();
+    }
+    let begin = |optimizer: &mut L4Adam, module: Pair| {
+        let loss = 2.0 * module.1.val();
+        values(&optimizer.backward_step(module, loss).0.1)
+    };
+    let late = begin(&mut optimizer, module);
+    assert_eq!(late, begin(&mut fresh, pair([1.0], 1.0)));
+    assert!(late[0] < 1.0);
+}
+
+#[test]
+fn a_refused_step_changes_nothing() {
+    let mut optimizer = L4Adam::new(l4::L4Adam::new());
+    let module = pair([1.0, 1.0], 1.0);
+    let loss = module.0.val().sum() + module.1.val();
+    let (mut module, _) = optimizer.backward_step(module, loss);
+    let (before, a, b) = (saved(&optimizer), values(&module.0), values(&module.1));
+    for (g, loss, expected) in [
+        (1.0, f64::NAN, "NonFiniteLoss"),
+        (1.0, -1.0, "NegativeLoss"),
+        (f64::NAN, 1.0, "UnusableGradient"),
+        (1e200, 1.0, "UnusableGradient"),
+    ] {
+        let gradients = (vector([1.0, g]) * module.0.val()).sum() + module.1.val();
+        let grads = gradients.backward();
+        let (same, step) = optimizer.step(module, vector([loss]), &grads);
+        module = same;
+        let error = step.unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+        if let StepError::UnusableGradient { index, .. } = error {
+            assert_eq!(index, 1);
+        }
+        assert_eq!(
+            (values(&module.0), values(&module.1)),
+            (a.clone(), b.clone())
+        );
+        assert!(saved(&optimizer) == before);
+    }
+}
+
+fn saved(optimizer: &L4Adam) -> Vec<u8> {
+    optimizer.into_bytes().unwrap().to_vec()
+}
+
+fn train(optimizer: &mut L4Adam, mut module: Pair, steps: usize) -> Pair {
+    for _ in 0..steps {
+        let loss = module.0.val().square().sum() + 30.0 * module.1.val().square();
+        let (moved, step) = optimizer.backward_step(module, loss);
+        module = moved;
+        step.unwrap();
+    }
+    module
+}
+
+#[test]
+fn a_saved_state_goes_on_bit_for_bit() {
+    let mut optimizer = L4Adam::new(l4::L4Adam::new().tau(50.0).unwrap());
+    let module = train(&mut optimizer, pair([1.0, -2.0], 3.0), 7);
+    optimizer.rule_mut().set_alpha(0.1).unwrap();
+    let bytes = optimizer.into_bytes().unwrap();
+    // Another module of the same values: its parameters have other ids.
+    let a = values(&module.0);
+    let copy = pair([a[0], a[1]], values(&module.1)[0]);
+    let expected = train(&mut optimizer, module, 20);
+
+    let mut resumed = L4Adam::new(l4::L4Adam::new());
+    resumed.restore(bytes, &device()).unwrap();
+    let found = train(&mut resumed, copy, 20);
+    assert_eq!(values(&found.0), values(&expected.0));
+    assert_eq!(values(&found.1), values(&expected.1));
+    assert_eq!(resumed.rule().alpha(), 0.1);
+}
+
+#[test]
+fn a_state_of_another_kind_is_refused() {
+    let mut optimizer = L4Adam::new(l4::L4Adam::new());
+    train(&mut optimizer, pair([1.0, -2.0], 3.0), 3);
+    let (before, bytes) = (saved(&optimizer), optimizer.into_bytes().unwrap());
+    let cut = Bytes::from_bytes_vec(bytes[..bytes.len() / 2].to_vec());
+    let error = optimizer.restore(cut, &device());
+    assert!(matches!(error, Err(RestoreError::Format(_))), "{error:?}");
+    let mut mom = L4Mom::new(l4::L4Mom::new());
+    let error = mom.restore(bytes, &device());
+    assert!(
+        matches!(
+            error,
+            Err(RestoreError::State(StateError::Unexpected { .. }))
+        ),
+        "{error:?}"
+    );
+    let of_mom = mom.into_bytes().unwrap();
+    let error = optimizer.restore(of_mom, &device());
+    assert!(
+        matches!(error, Err(RestoreError::State(StateError::Missing { .. }))),
+        "{error:?}"
+    );
+    assert!(saved(&optimizer) == before);
+}
+
+/// A burnpack keeps no digest, so each number that was changed has to be out of range to be noticed.
+#[test]
+fn a_restored_l_min_is_checked() {
+    let mut optimizer = L4Adam::new(l4::L4Adam::new());
+    optimizer.rule_mut().set_l_min(0.8125).unwrap();
+    let mut bytes = saved(&optimizer);
+    // CBOR writes 0.8125 exactly, in two, four or eight bytes after its name.
+    let name = bytes.windows(10).position(|w| w == b"rule.l_min").unwrap();
+    let (short, long) = (0x3A80u16.to_be_bytes(), 0.8125f64.to_be_bytes());
+    let tail = &mut bytes[name + 10..];
+    let sign = tail
+        .windows(8)
+        .position(|w| w == long)
+        .or_else(|| tail.windows(2).position(|w| w == short))
+        .unwrap();
+    tail[sign] |= 0x80;
+    let error = optimizer.restore(Bytes::from_bytes_vec(bytes), &device());
+    assert!(
+        matches!(
+            &error,
+            Err(RestoreError::State(StateError::Value {
+                value: -0.8125,
+                ..
+            }))
+        ),
+        "{error:?}"
+    );
+}

@@ -8,7 +8,8 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use crate::engine::interrupt;
-use crate::engine::runner::{Options, RunnerError};
+use crate::engine::runner::{Options, RunnerError, Shard};
+pub use crate::engine::tell;
 
 /// How much of an experiment to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,14 @@ pub struct Execution {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
 
+    /// Compute one part of the runs only, to share them among processes with the same --out: I/N is part I of N, counted from 1,
+    /// `all` is the whole, and `auto` the part of this task of a Slurm array, or else the whole
+    ///
+    /// No part writes results: the same command for the whole does, when the parts are done, and computes what is missing. In a
+    /// Slurm array of N tasks M, M+S, M+2S..., task T has part (T-M)/S+1 of N, by SLURM_ARRAY_TASK_ID, _MIN, _STEP and _COUNT.
+    #[arg(long, value_name = "I/N", default_value = "auto", value_parser = part)]
+    shard: Part,
+
     /// Compute everything again, instead of keeping finished runs and resuming the others
     #[arg(long)]
     fresh: bool,
@@ -73,9 +82,21 @@ pub struct Execution {
     #[arg(long)]
     accept_other_code: bool,
 
-    /// Write each finished run's metrics as a TensorBoard event file too, below tensorboard in that directory
+    /// Write each finished run's metrics as a TensorBoard event file too, below tensorboard in the output directory
     #[arg(long)]
     tensorboard: bool,
+}
+
+/// The part of the runs that a command line asks for, if it is not the whole.
+#[derive(Clone, Copy, Debug)]
+struct Part(Option<Shard>);
+
+fn part(word: &str) -> Result<Part, String> {
+    Ok(Part(match word {
+        "all" => None,
+        "auto" => Shard::of_slurm(|name| Some(std::env::var_os(name)?.to_string_lossy().into()))?,
+        part => Some(part.parse()?),
+    }))
 }
 
 impl Execution {
@@ -90,11 +111,26 @@ impl Execution {
                 .jobs
                 .map_or_else(|| (cores() / threads).max(1), usize::from),
             threads,
+            shard: self.shard.0,
             fresh: self.fresh,
             reference: Some(self.reference.clone().unwrap_or_else(reference_root)),
             accept_other_code: self.accept_other_code,
             tensorboard: self.tensorboard,
             ..Options::new(out.unwrap_or_else(|| default_out(name.as_ref())))
+        }
+    }
+
+    /// As [`runner_options`](Self::runner_options), where there are no runs to share.
+    ///
+    /// # Errors
+    /// If only a part of the runs was asked for.
+    pub fn whole(&self, name: impl AsRef<Path>) -> Result<Options, RunnerError> {
+        let options = self.runner_options(name);
+        match options.shard {
+            None => Ok(options),
+            Some(_) => Err(RunnerError::Usage(
+                "there are no runs here to share: leave this to one process, with --shard all".to_owned(),
+            )),
         }
     }
 }
@@ -128,36 +164,54 @@ pub fn main(body: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
     ExitCode::from(report(body()))
 }
 
-/// Reports an error on standard error and gives the exit code: 2 for wrong usage, 130 if interrupted, 1 for a failure.
+/// Reports an error on standard error and gives the exit code: 2 for wrong usage, 130 if interrupted, 1 for a failure. That a
+/// part of the runs is done is no error, and goes to standard output, as help does.
 pub fn report(end: anyhow::Result<()>) -> u8 {
     let Err(error) = end else { return 0 };
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
-        // A closed standard output is no reason to say more.
-        let _ = usage.print();
-        // 0 after `--help`.
-        return usage.exit_code() as u8;
+        return match usage.exit_code() {
+            // Help.
+            0 => report(print(&usage.render().to_string()).map_err(Into::into)),
+            code => {
+                // A closed standard error is no reason to say more.
+                let _ = usage.print();
+                code as u8
+            }
+        };
     }
-    if let Some(interrupted @ RunnerError::Interrupted { .. }) = error.downcast_ref() {
-        tell(&interrupted.to_string());
-        return interrupt::EXIT_CODE;
+    match error.downcast_ref() {
+        Some(done @ RunnerError::Shard { .. }) => {
+            report(print(&format!("{done}\n")).map_err(Into::into))
+        }
+        Some(interrupted @ RunnerError::Interrupted { .. }) => {
+            tell(&interrupted.to_string());
+            interrupt::EXIT_CODE
+        }
+        Some(usage @ RunnerError::Usage(_)) => {
+            tell(&format!("error: {usage}"));
+            2
+        }
+        _ => {
+            tell(&format!("error: {error:#}"));
+            1
+        }
     }
-    tell(&format!("error: {error:#}"));
-    1
 }
 
-/// Says something on standard error, which need not be there.
-pub fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
+/// Standard output that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write standard output: {0}")]
+pub struct PrintError(io::Error);
 
 /// Prints to standard output. A reader that has seen enough, such as `head`, is not an error.
 ///
 /// # Errors
 /// If standard output cannot be written for another reason.
-pub fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+pub fn print(text: &str) -> Result<(), PrintError> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
+        printed => printed.map_err(PrintError),
     }
 }
 

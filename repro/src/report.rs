@@ -101,6 +101,6 @@ impl Report {
         if let Some(page) = pages.iter().find(|path| path.ends_with("report.html")) {
             self.text += &format!("\nTo see it all, open {}\n", page.display());
         }
-        cli::print(&self.text).context("standard output")
+        Ok(cli::print(&self.text)?)
     }
 }

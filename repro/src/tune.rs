@@ -184,19 +184,33 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .and_then(|data| arguments.data.other_data(data)),
         arms: earlier(section.number, size, &searches)?,
     };
-    let mut text = String::new();
-    for search in searches {
-        let found = Grid {
+    let grids: Vec<Grid> = searches
+        .into_iter()
+        .map(|search| Grid {
             search,
             workload,
             restarts: arguments.restarts,
             task: part.task.name(),
-        }
-        .search(&runner)?;
-        text += &render(search, &found, part.task.name());
-        numbers.arms.extend(found);
-        reference::write(runner.out(), vec![numbers.clone()])?;
+        })
+        .collect();
+    // All that is known to be needed, at once. What else a search needs, its own runs tell.
+    let mut planned = Vec::new();
+    for grid in &grids {
+        grid.plan(&grid.first()?, &mut planned)?;
     }
+    runner.try_run(&planned)?;
+    let mut text = String::new();
+    for grid in grids {
+        let Some(found) = grid.search(&runner)? else {
+            continue;
+        };
+        text += &render(grid.search, &found, grid.task);
+        numbers.arms.extend(found);
+        if runner.end().is_ok() {
+            reference::write(runner.out(), vec![numbers.clone()])?;
+        }
+    }
+    runner.end()?;
     let out = runner.out().display();
     Ok(crate::cli::print(&format!(
         "{text}wrote {out}/{}\n",
@@ -256,20 +270,33 @@ struct Grid<'d> {
     task: &'static str,
 }
 
-impl Grid<'_> {
-    /// Tries the grid, and extends a grid of rates until the best is inside.
-    fn search(&self, runner: &Runner) -> Result<Vec<ArmNumbers>> {
+impl<'d> Grid<'d> {
+    /// The settings that are tried in any case.
+    fn first(&self) -> Result<Vec<f64>> {
+        match self.search.from {
+            None => Ok(ALPHAS.to_vec()),
+            Some(from) => {
+                ensure!(from > 0.0, "a search for a rate begins above 0");
+                Ok(rates(from, *POWERS.start(), *POWERS.end()))
+            }
+        }
+    }
+
+    /// Tries the grid, and extends a grid of rates until the best is inside; `None` where a part of the runs is computed, and
+    /// others are missing.
+    fn search(&self, runner: &Runner) -> Result<Option<Vec<ArmNumbers>>> {
         let Some(from) = self.search.from else {
-            return self.tried(runner, &ALPHAS);
+            return self.tried(runner, &self.first()?);
         };
-        ensure!(from > 0.0, "a search for a rate begins above 0");
         let (mut low, mut high) = (*POWERS.start(), *POWERS.end());
         loop {
-            let rates: Vec<f64> = (low..=high).map(|k| from * 2f64.powi(k)).collect();
-            let tried = self.tried(runner, &rates)?;
+            let rates = rates(from, low, high);
+            let Some(tried) = self.tried(runner, &rates)? else {
+                return Ok(None);
+            };
             let scores: Vec<f64> = tried.iter().map(|arm| mean_score(arm, self.task)).collect();
             match edge(&scores) {
-                Edge::None => return Ok(tried),
+                Edge::None => return Ok(Some(tried)),
                 Edge::Low => low -= 1,
                 Edge::High => high += 1,
             }
@@ -284,19 +311,27 @@ impl Grid<'_> {
         }
     }
 
-    fn tried(&self, runner: &Runner, settings: &[f64]) -> Result<Vec<ArmNumbers>> {
-        let seeds = FIRST_SEED..FIRST_SEED + self.restarts;
-        let mut planned: Vec<Planned> = Vec::new();
-        for &setting in settings {
-            for seed in seeds.clone() {
-                planned.push(self.workload.plan(self.method(setting), seed)?);
-            }
-        }
-        let results = runner.run(&planned)?;
+    fn tried(&self, runner: &Runner, settings: &[f64]) -> Result<Option<Vec<ArmNumbers>>> {
+        let mut planned = Vec::new();
+        self.plan(settings, &mut planned)?;
+        let Some(results) = runner.try_run(&planned)? else {
+            return Ok(None);
+        };
         let by_setting = results.chunks(self.restarts as usize);
         let arms = settings.iter().zip(by_setting);
         arms.map(|(&setting, results)| self.arm(setting, results))
-            .collect()
+            .collect::<Result<_>>()
+            .map(Some)
+    }
+
+    fn plan(&self, settings: &[f64], planned: &mut Vec<Planned<'d>>) -> Result<()> {
+        for &setting in settings {
+            for restart in 0..self.restarts {
+                let seed = FIRST_SEED + restart;
+                planned.push(self.workload.plan(self.method(setting), seed)?);
+            }
+        }
+        Ok(())
     }
 
     fn method(&self, setting: f64) -> Method {
@@ -335,6 +370,10 @@ fn losses_only(result: &RunResult) -> RunNumbers {
     let mut run = RunNumbers::of(result);
     run.metrics.retain(|name, _| name == "loss");
     run
+}
+
+fn rates(from: f64, low: i32, high: i32) -> Vec<f64> {
+    (low..=high).map(|k| from * 2f64.powi(k)).collect()
 }
 
 /// Where the best of some scores lies.

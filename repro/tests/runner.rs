@@ -9,6 +9,8 @@ use repro::engine::conformance;
 use repro::engine::run::{Outcome, RunResult, RunSpec};
 use repro::engine::runner::{Options, Planned, Runner, RunnerError};
 use repro::results::{Cell, CellOfRuns, Divergence};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
 use tempfile::{TempDir, tempdir};
 
@@ -332,6 +334,60 @@ fn damage_is_reported_by_file_and_leaves_other_runs_alone() {
 }
 
 #[test]
+fn a_changed_digit_is_found_wherever_it_is() {
+    let (out, path) = finished();
+    let whole = run(out.path(), &[walk(0, STEPS, calm())]).unwrap();
+    for name in ["config.json", "metrics.jsonl", "timing.json", "result.json"] {
+        let file = path.join(name);
+        let bytes = fs::read(&file).unwrap();
+        let digits = (0..bytes.len()).filter(|&place| bytes[place].is_ascii_digit());
+        let mut found = 0;
+        for place in digits.step_by(7) {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            fs::write(&file, changed).unwrap();
+            match run(out.path(), &[walk(0, STEPS, calm())]) {
+                // The seventeenth digit of a number need not change it.
+                Ok(results) => assert_eq!(results, whole, "{name} {place}"),
+                Err(error) => {
+                    assert!(error.to_string().contains(name), "{name} {place}: {error}");
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 3, "{name}");
+        fs::write(&file, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_digit_before_a_checkpoint_is_found() {
+    let (out, path) = finished();
+    gone(&path, "result.json");
+    let file = path.join("metrics.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("\"step\":7", "\"step\":8", 1)).unwrap();
+    let error = run(out.path(), &[walk(0, STEPS, calm())])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("metrics.jsonl is damaged"), "{error}");
+}
+
+#[test]
+fn a_run_without_its_configuration_is_damaged_and_not_taken_for_one_of_this_code() {
+    for also_gone in [&[][..], &["result.json"]] {
+        let (out, path) = finished();
+        gone(&path, "config.json");
+        also_gone.iter().for_each(|name| gone(&path, name));
+        let error = run(out.path(), &[walk(0, STEPS, calm())])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("config.json is damaged: it is missing"), "{error}");
+        assert!(!path.join("config.json").exists());
+    }
+}
+
+#[test]
 fn a_checkpoint_or_configuration_of_another_run_is_refused() {
     for file in ["config.json", "checkpoint.safetensors"] {
         let (out, path) = finished();
@@ -411,6 +467,16 @@ fn gone(path: &Path, name: &str) {
     fs::remove_file(path.join(name)).unwrap();
 }
 
+/// Changes what is in a file of a run, and its digest with it.
+fn reseal(file: &Path, change: impl FnOnce(&mut Value)) {
+    let mut sealed: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    change(&mut sealed["content"]);
+    let digest = Sha256::digest(sealed["content"].to_string());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    sealed["sha256"] = hex.into();
+    fs::write(file, sealed.to_string()).unwrap();
+}
+
 #[test]
 fn the_last_weights_stay_only_if_wanted() {
     let out = tempdir().unwrap();
@@ -435,44 +501,12 @@ fn the_last_weights_stay_only_if_wanted() {
     assert_eq!(tensors.tensor("mean").unwrap().shape(), [3, 1]);
 }
 
-/// `/dev/full` answers every write as a full disk does.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_an_error_with_the_path_and_leaves_other_runs_alone() {
-    let out = tempdir().unwrap();
-    let path = out
-        .path()
-        .join("runs")
-        .join(spec(0, STEPS).directory_name());
-    fs::create_dir_all(&path).unwrap();
-    std::os::unix::fs::symlink("/dev/full", path.join("metrics.jsonl")).unwrap();
-    let error = run(
-        out.path(),
-        &[walk(0, STEPS, calm()), walk(1, STEPS, calm())],
-    )
-    .unwrap_err()
-    .to_string();
-    assert!(error.contains("1 of 2 runs failed"), "{error}");
-    assert!(
-        error.contains(path.join("metrics.jsonl").to_str().unwrap()),
-        "{error}"
-    );
-
-    let refuses = Planned::new(spec(1, STEPS), |_| -> anyhow::Result<Walk> {
-        unreachable!()
-    });
-    fs::remove_file(path.join("metrics.jsonl")).unwrap();
-    run(out.path(), &[walk(0, STEPS, calm()), refuses]).unwrap();
-}
-
 #[test]
 fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let (out, path) = finished();
-    let config = path.join("config.json");
-    let text = fs::read_to_string(&config)
-        .unwrap()
-        .replace(repro::engine::provenance::GIT_COMMIT, "0123abc");
-    fs::write(&config, text).unwrap();
+    reseal(&path.join("config.json"), |config| {
+        config["git_commit"] = "0123abc".into();
+    });
     let runner = Runner::open(Options {
         jobs: 2,
         ..Options::new(out.path())
@@ -511,10 +545,11 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
 fn a_mark_beyond_the_checkpoint_is_forgotten() {
     let (out, path) = finished();
     gone(&path, "result.json");
-    let timing = r#"{"wall_seconds": 2.5, "milestones": {
-        "reached": {"step": 100, "seconds": 2.0}, "to come": {"step": 101, "seconds": 2.25}
-    }}"#;
-    fs::write(path.join("timing.json"), timing).unwrap();
+    reseal(&path.join("timing.json"), |timing| {
+        *timing = json!({"wall_seconds": 2.5, "milestones": {
+            "reached": {"step": 100, "seconds": 2.0}, "to come": {"step": 101, "seconds": 2.25}
+        }});
+    });
     let results = run(out.path(), &[walk(0, STEPS, calm())]).unwrap();
     let timing = &results[0].timing;
     assert_eq!(timing.milestones.keys().collect::<Vec<_>>(), ["reached"]);

@@ -25,13 +25,26 @@ fn child() {
 }
 
 fn spawn(out: &Path, options: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
+    as_child(Command::new(env::current_exe().unwrap()), out, options)
+        .spawn()
+        .unwrap()
+}
+
+/// The child behind a line of shell, as `ulimit -f 8`.
+fn spawn_after(shell: &str, out: &Path, options: &str) -> Child {
+    let mut command = Command::new("sh");
+    let line = format!("{shell}; exec \"$0\" \"$@\"");
+    command.args(["-c", &line]).arg(env::current_exe().unwrap());
+    as_child(command, out, options).spawn().unwrap()
+}
+
+fn as_child(mut command: Command, out: &Path, options: &str) -> Command {
+    command
         .args(["child", "--exact", "--nocapture"])
         .env(CHILD, format!("--out {} {options}", out.display()))
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
 }
 
 fn complete(out: &Path, options: &str) -> Output {
@@ -40,6 +53,18 @@ fn complete(out: &Path, options: &str) -> Output {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// An output directory of a process that nothing disturbed.
+fn undisturbed(options: &str) -> tempfile::TempDir {
+    let out = tempdir().unwrap();
+    let output = complete(out.path(), options);
+    assert!(output.status.success(), "{}", stderr(&output));
+    out
 }
 
 fn run_directory(out: &Path, seed: u64, steps: u64) -> PathBuf {
@@ -81,12 +106,7 @@ fn checkpointed(path: &Path) -> u64 {
 #[test]
 fn killed_at_any_moment_a_run_ends_as_if_it_had_not_been() {
     let options = "--seeds 3 --jobs 2 --steps 300 --step-ms 1 --checkpoint-ms 1";
-    let whole = tempdir().unwrap();
-    assert!(
-        complete(whole.path(), "--seeds 3 --jobs 1 --steps 300")
-            .status
-            .success()
-    );
+    let whole = undisturbed("--seeds 3 --jobs 1 --steps 300");
 
     let out = tempdir().unwrap();
     let (mut lives, mut resumed) = (0, 0);
@@ -125,13 +145,15 @@ fn killed_at_any_moment_a_run_ends_as_if_it_had_not_been() {
 
 #[test]
 fn an_interrupt_loses_no_step_and_says_how_to_resume() {
-    for signal in ["INT", "TERM"] {
+    let whole = undisturbed("--seeds 2 --steps 400");
+    // `timeout` and schedulers signal a process and then its group.
+    for signals in [&["INT"][..], &["HUP"], &["TERM"], &["TERM", "TERM", "HUP"]] {
         let options = "--seeds 2 --jobs 1 --steps 400 --step-ms 1";
         let out = tempdir().unwrap();
         let child = spawn(out.path(), options);
         let path = run_directory(out.path(), 0, 400);
         wait_until("some steps are logged", || rows(&path) > 20);
-        send(signal, &child);
+        signals.iter().for_each(|signal| send(signal, &child));
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         assert!(
@@ -145,29 +167,34 @@ fn an_interrupt_loses_no_step_and_says_how_to_resume() {
         assert_eq!(rows(&path) as u64, steps + steps / 10);
 
         assert!(complete(out.path(), options).status.success());
-        let whole = tempdir().unwrap();
-        assert!(
-            complete(whole.path(), "--seeds 2 --steps 400")
-                .status
-                .success()
-        );
         assert!(deterministic_files(out.path()) == deterministic_files(whole.path()));
     }
 }
 
 #[test]
-fn a_second_interrupt_ends_the_process_at_once() {
+fn an_interrupt_a_second_after_the_first_ends_the_process_at_once() {
     // A step that takes a minute is not waited for.
     let out = tempdir().unwrap();
     let mut child = spawn(out.path(), "--steps 2 --step-ms 60000");
     let path = run_directory(out.path(), 0, 2);
     wait_until("the run has begun", || path.join("metrics.jsonl").exists());
     send("INT", &child);
-    thread::sleep(Duration::from_millis(100));
+    thread::sleep(Duration::from_millis(1100));
     assert!(child.try_wait().unwrap().is_none(), "the first only asks");
     send("INT", &child);
     wait_until("it has ended", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_was_to_be_ignored_is_no_request() {
+    let out = tempdir().unwrap();
+    let child = spawn_after("trap '' HUP", out.path(), "--steps 100 --step-ms 1");
+    let path = run_directory(out.path(), 0, 100);
+    wait_until("some steps are logged", || rows(&path) > 5);
+    send("HUP", &child);
+    assert!(child.wait_with_output().unwrap().status.success());
 }
 
 fn send(signal: &str, child: &Child) {
@@ -175,6 +202,120 @@ fn send(signal: &str, child: &Child) {
         .args(["-s", signal, &child.id().to_string()])
         .status();
     assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_standard_error_that_is_full_or_gone_changes_nothing() {
+    let options = "--seeds 2 --steps 20";
+    let whole = undisturbed(options);
+    let gone = tempdir().unwrap();
+    let mut child = spawn(gone.path(), options);
+    drop(child.stderr.take());
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(deterministic_files(gone.path()) == deterministic_files(whole.path()));
+    for redirection in ["exec 2>/dev/full", "exec 2>&-"] {
+        let out = tempdir().unwrap();
+        let child = spawn_after(redirection, out.path(), options);
+        assert!(child.wait_with_output().unwrap().status.success());
+        assert!(deterministic_files(out.path()) == deterministic_files(whole.path()));
+    }
+}
+
+/// A section's binary, with its results in this directory.
+fn section(out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_section3_1"));
+    command
+        .args(["--preset", "smoke", "--methods", "L4Adam,mSGD", "--out"])
+        .arg(out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_output_that_is_full_or_gone_takes_no_results_along() {
+    let out = tempdir().unwrap();
+    let mut child = section(out.path()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait_with_output().unwrap().status.success());
+    let written = |out: &Path| out.join("claims.json").exists() && out.join("report.html").exists();
+    assert!(written(out.path()));
+
+    let out = tempdir().unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let child = section(out.path()).stdout(full).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains("error: cannot write standard output: No space"), "{message}");
+    assert_eq!(message.matches("No space").count(), 1, "{message}");
+    assert!(written(out.path()));
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let help = section(out.path()).arg("--help").stdout(full).status();
+    assert_eq!(help.unwrap().code(), Some(1));
+}
+
+#[test]
+fn an_output_directory_of_any_bytes_is_resumed_from() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempdir().unwrap();
+    let out = directory.path().join(OsStr::from_bytes(b"a\xff\xfeb"));
+    let child = section(&out).args(["--steps", "100000000"]).spawn().unwrap();
+    wait_until("a run has begun", || {
+        let runs = out.join("runs").read_dir();
+        runs.is_ok_and(|mut runs| runs.any(|run| rows(&run.unwrap().path()) > 0))
+    });
+    send("TERM", &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains(r"a\377\376b'"), "{}", stderr(&output));
+    assert!(section(&out).status().unwrap().success());
+    assert!(out.join("claims.json").exists());
+}
+
+/// A limit of file sizes answers as a full disk does.
+#[test]
+fn a_file_that_cannot_be_written_is_an_error_with_its_path_and_loses_nothing() {
+    let options = "--seeds 2 --steps 1000";
+    let out = tempdir().unwrap();
+    let child = spawn_after("trap '' XFSZ; ulimit -f 8", out.path(), options);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    let path = run_directory(out.path(), 1, 1000).join("metrics.jsonl");
+    assert!(message.contains("2 of 2 runs failed"), "{message}");
+    assert!(message.contains(&format!("cannot write {}: ", path.display())), "{message}");
+    assert!(complete(out.path(), options).status.success());
+    assert!(deterministic_files(out.path()) == deterministic_files(undisturbed(options).path()));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
+    for name in [
+        "config.json",
+        "metrics.jsonl",
+        "timing.json",
+        "result.json",
+        "checkpoint.safetensors",
+        ".lock",
+    ] {
+        let out = undisturbed("--steps 20");
+        let path = run_directory(out.path(), 0, 20);
+        // The state is read, and the lock taken, only as long as there is no result.
+        if ["checkpoint.safetensors", ".lock"].contains(&name) {
+            fs::remove_file(path.join("result.json")).unwrap();
+        }
+        fs::remove_file(path.join(name)).unwrap();
+        let made = Command::new("mkfifo").arg(path.join(name)).status();
+        assert!(made.unwrap().success());
+        let output = complete(out.path(), "--steps 20");
+        assert_eq!(output.status.code(), Some(1));
+        let expected = format!("{}: it is not a regular file", path.join(name).display());
+        assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    }
 }
 
 #[test]
@@ -188,7 +329,7 @@ fn a_second_process_says_who_has_the_directory_and_stops() {
     assert_eq!(second.status.code(), Some(1));
     let message = stderr(&second);
     assert!(
-        message.contains(&format!("in use by process {} since 2", first.id())),
+        message.contains(&format!("in use by process {} on ", first.id())),
         "{message}"
     );
     assert!(
@@ -232,7 +373,14 @@ fn an_output_directory_that_cannot_be_is_one_clear_error() {
 fn wrong_usage_does_nothing_and_exits_with_2() {
     let directory = tempdir().unwrap();
     let out = directory.path().join("out");
-    for options in ["--seeds 0", "--methods L5", "--threads 65535", "--jobs 0"] {
+    for options in [
+        "--seeds 0",
+        "--methods L5",
+        "--threads 65535",
+        "--jobs 0",
+        "--shard 3/2",
+        "--shard 1/2 --fresh",
+    ] {
         let output = complete(&out, options);
         assert_eq!(
             output.status.code(),
@@ -273,4 +421,102 @@ fn results_go_to_standard_output_and_progress_to_standard_error() {
         progress.starts_with("2 runs, ") && progress.contains("2 runs computed in "),
         "{progress}"
     );
+}
+
+/// Runs that a process says it computed.
+fn computed(output: &Output) -> usize {
+    assert!(output.status.success(), "{}", stderr(output));
+    let text = stderr(output);
+    let (before, _) = text.split_once(" runs computed").expect("it says so");
+    before.lines().last().unwrap().parse().unwrap()
+}
+
+#[test]
+fn parts_of_which_one_is_killed_and_started_again_make_the_whole() {
+    let whole = undisturbed("--seeds 5 --steps 200");
+    let out = tempdir().unwrap();
+    let part = |part| format!("--seeds 5 --steps 200 --step-ms 2 --checkpoint-ms 1 --jobs 1 --shard {part}/2");
+    let first = spawn(out.path(), &part(1));
+    let mut second = spawn(out.path(), &part(2));
+    let path = run_directory(out.path(), 1, 200);
+    wait_until("the second has a checkpoint", || checkpointed(&path) > 0);
+    second.kill().unwrap();
+    second.wait().unwrap();
+    assert!(checkpointed(&path) < 200, "the kill came too late to show anything");
+    let second = complete(out.path(), &part(2));
+    let first = first.wait_with_output().unwrap();
+    assert_eq!((computed(&first), computed(&second)), (3, 2));
+    assert!(stdout(&second).contains("part 2 of 2 is done"), "{}", stdout(&second));
+    assert!(!stdout(&first).contains("results in"), "no part writes results");
+
+    let again = complete(out.path(), &part(1));
+    assert!(stdout(&again).contains("All 5 runs are finished"), "{}", stdout(&again));
+    assert_eq!(computed(&complete(out.path(), "--seeds 5 --steps 200")), 0);
+    assert!(deterministic_files(out.path()) == deterministic_files(whole.path()));
+}
+
+#[test]
+fn what_no_part_has_computed_the_whole_computes() {
+    let out = tempdir().unwrap();
+    let part = complete(out.path(), "--seeds 5 --steps 20 --shard 2/3");
+    assert_eq!(computed(&part), 2);
+    let text = stdout(&part);
+    assert!(text.contains("Of 5 runs 2 are finished") && text.contains("seed=0 (of another part)"), "{text}");
+    assert_eq!(computed(&complete(out.path(), "--seeds 5 --steps 20")), 3);
+}
+
+#[test]
+fn no_run_is_computed_by_two_processes() {
+    let out = tempdir().unwrap();
+    let options = "--seeds 6 --steps 100 --step-ms 2 --jobs 2 --shard 1/1";
+    let processes: Vec<Child> = (0..3).map(|_| spawn(out.path(), options)).collect();
+    let outputs: Vec<Output> = processes
+        .into_iter()
+        .map(|process| process.wait_with_output().unwrap())
+        .collect();
+    assert_eq!(outputs.iter().map(computed).sum::<usize>(), 6);
+    assert!(outputs.iter().any(|output| stderr(output).contains("passing over")));
+}
+
+#[test]
+fn the_whole_waits_for_a_run_of_a_part_and_takes_it_over_if_that_dies() {
+    let whole = undisturbed("--steps 400");
+    for dies in [false, true] {
+        let out = tempdir().unwrap();
+        let options = "--steps 400 --step-ms 2 --checkpoint-ms 1";
+        let mut part = spawn(out.path(), &format!("{options} --shard 1/1"));
+        let path = run_directory(out.path(), 0, 400);
+        wait_until("the part has a checkpoint", || checkpointed(&path) > 0);
+        let mut all = spawn(out.path(), options);
+        let mut progress = BufReader::new(all.stderr.take().unwrap()).lines();
+        let waiting = progress.by_ref().map(Result::unwrap).find(|line| line.starts_with("waiting for"));
+        let told = waiting.expect("it waits");
+        assert!(told.contains(&format!("process {} on ", part.id())), "{told}");
+        if dies {
+            part.kill().unwrap();
+        }
+        part.wait().unwrap();
+        let sum = progress.map(Result::unwrap).find(|line| line.contains("runs computed")).unwrap();
+        assert!(sum.starts_with(if dies { "1 runs" } else { "0 runs" }), "{sum}");
+        assert!(all.wait().unwrap().success());
+        assert!(deterministic_files(out.path()) == deterministic_files(whole.path()));
+    }
+}
+
+#[test]
+fn a_task_of_a_slurm_array_computes_its_part_and_says_so() {
+    let out = tempdir().unwrap();
+    let task = |options: &str| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        for (name, value) in [("ID", "7"), ("MIN", "5"), ("COUNT", "2"), ("STEP", "2")] {
+            command.env(format!("SLURM_ARRAY_TASK_{name}"), value);
+        }
+        let mut command = as_child(command, out.path(), options);
+        command.spawn().unwrap().wait_with_output().unwrap()
+    };
+    let part = task("--seeds 5 --steps 20");
+    assert_eq!(computed(&part), 2);
+    assert!(stderr(&part).contains("part 2 of 2 (of the Slurm array"), "{}", stderr(&part));
+    assert_eq!(computed(&task("--seeds 5 --steps 20 --shard 1/5")), 1, "an option wins");
+    assert_eq!(computed(&task("--seeds 5 --steps 20 --shard all")), 2);
 }

@@ -12,6 +12,8 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::engine::json::hex;
+
 /// All that a run needs to go on: weights, optimiser state, random streams, position.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
@@ -207,11 +209,6 @@ impl Checkpoint {
     }
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Array {
     /// The size along each dimension.
     #[must_use]
@@ -283,6 +280,8 @@ pub(crate) struct Header {
     pub position: u64,
     /// Length of `metrics.jsonl` at this position.
     pub metrics_bytes: u64,
+    /// The SHA-256 of as much of it.
+    pub metrics_sha256: String,
 }
 
 /// The one entry of the file's metadata, as JSON. One entry, because safetensors writes several in random order.
@@ -391,6 +390,7 @@ mod tests {
             run: "a1b2".into(),
             position: 7,
             metrics_bytes: 99,
+            metrics_sha256: "c3d4".into(),
         };
         (checkpoint, header)
     }

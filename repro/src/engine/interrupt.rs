@@ -1,40 +1,75 @@
-//! Ctrl-C and SIGTERM: the first asks all runs to checkpoint, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks all runs to checkpoint. One that comes more than a second later ends the process
+//! at once; until then it is the same request, as `timeout` and schedulers send theirs to a process and to its group.
 
+use std::fs;
 use std::io;
+use std::process;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Exit code of a process that was interrupted: 128 + SIGINT, as shells have it.
 pub const EXIT_CODE: u8 = 130;
 
-static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+/// How long further signals are the first one's echo.
+const ECHO: Duration = Duration::from_secs(1);
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+static LISTENING: OnceLock<()> = OnceLock::new();
 
 /// From now on a signal is a request. Call it as often as you like.
 pub(crate) fn listen() -> io::Result<()> {
-    let mut registered = Ok(());
-    REQUESTED.get_or_init(|| {
-        let flag = Arc::new(AtomicBool::new(false));
-        registered = [SIGINT, SIGTERM]
-            .into_iter()
-            .try_for_each(|signal| register(signal, &flag));
-        flag
-    });
-    registered
+    let mut started = Ok(());
+    LISTENING.get_or_init(|| started = start());
+    started
 }
 
-/// Handlers run in the order of registration, so only the second signal finds the flag set.
-fn register(signal: i32, requested: &Arc<AtomicBool>) -> io::Result<()> {
-    flag::register_conditional_shutdown(signal, EXIT_CODE.into(), Arc::clone(requested))?;
-    flag::register(signal, Arc::clone(requested))?;
+fn start() -> io::Result<()> {
+    let ignored = ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter();
+    let signals = Signals::new(heeded.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || heed(signals))?;
     Ok(())
+}
+
+fn heed(mut signals: Signals) {
+    let mut first = None;
+    for _ in signals.forever() {
+        REQUESTED.store(true, Ordering::Relaxed);
+        if first.get_or_insert_with(Instant::now).elapsed() > ECHO {
+            process::exit(EXIT_CODE.into());
+        }
+    }
+}
+
+/// The signals that the process was started to ignore, as `nohup` has it, in the text of `/proc/self/status`: bit n − 1 is
+/// signal n. None where there is no such text.
+fn ignored(status: &str) -> u64 {
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Whether a signal came.
 pub(crate) fn requested() -> bool {
-    REQUESTED
-        .get()
-        .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_to_be_ignored_is_read() {
+        let status = "Name:\tx\nSigBlk:\t00000000000000ff\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n";
+        assert_eq!(ignored(status), 1 << (SIGHUP - 1) | 1 << 12);
+        assert_eq!(ignored(""), 0);
+    }
 }

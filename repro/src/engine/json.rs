@@ -1,6 +1,18 @@
 //! JSON as the project's files have it: no value that is not a number where a number is due, and lists of numbers on a line.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of a value's JSON without white space, by which a changed digit is found.
+pub(crate) fn digest(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(hex(&Sha256::digest(serde_json::to_vec(value)?)))
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// JSON pointer to the first null, which is what serde_json makes of a NaN or an infinity. The nulls that a table's
 /// [`Cell`](crate::results::Cell) documents do not count.

@@ -1,21 +1,22 @@
-//! One process at a time works on an output directory.
+//! Locks: one process at a time computes a run, and one writes the results of an output directory.
+//!
+//! They are the system's locks on open files (`flock`, and what stands for it elsewhere). Such a lock ends with the process
+//! that holds it, however that dies, so none is ever left to block the next. The file's content only tells others who holds
+//! it; it stays behind, and no program removes the file: a lock on a removed file would be seen by no one.
+//!
+//! On NFS, Linux turns them into locks of the whole file at the server, so that they hold between machines; the locks of a
+//! machine that went down end when its lease at the server does (NFS 4), or when it is up again (NFS 3).
+//! `repro/cluster/README.md` says how to try it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::engine::files::FileError;
+use crate::engine::files::{self, FileError};
 use crate::engine::provenance::timestamp;
 
-/// Holds the lock while it lives. The lock is the system's, so that it ends with the process however that dies; the
-/// file's content only tells others who holds it, and stays behind.
-#[derive(Debug)]
-pub(crate) struct DirectoryLock {
-    _file: File,
-}
-
-/// Why the lock could not be taken.
+/// Why the lock of an output directory could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
@@ -26,7 +27,7 @@ pub enum LockError {
     Held {
         /// The output directory.
         directory: PathBuf,
-        /// Process id and since when.
+        /// Process id, machine and since when.
         holder: String,
     },
     /// The lock file cannot be written.
@@ -34,42 +35,46 @@ pub enum LockError {
     File(#[from] FileError),
 }
 
-impl DirectoryLock {
-    pub fn acquire(directory: &Path) -> Result<Self, LockError> {
+/// A lock, held while it lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of a directory without waiting for it. If another has it: who.
+    pub fn take(directory: &Path) -> Result<Result<Self, String>, FileError> {
         let path = directory.join(".lock");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(FileError::on("write", &path))?;
+        let mut how = OpenOptions::new();
+        how.create(true).read(true).write(true).truncate(false);
+        let mut file = files::open(&path, &how).map_err(FileError::on("write", &path))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held {
-                    directory: directory.to_owned(),
-                    holder: holder(&mut file),
-                });
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(FileError::on("lock", &path)(error).into());
-            }
+            Err(TryLockError::WouldBlock) => return Ok(Err(holder(&mut file))),
+            Err(TryLockError::Error(error)) => return Err(FileError::on("lock", &path)(error)),
         }
         sign(&mut file).map_err(FileError::on("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Ok(Self { _file: file }))
+    }
+
+    /// Takes the lock of an output directory.
+    pub fn of_results(directory: &Path) -> Result<Self, LockError> {
+        Self::take(directory)?.map_err(|holder| LockError::Held {
+            directory: directory.to_owned(),
+            holder,
+        })
     }
 }
 
 fn sign(file: &mut File) -> io::Result<()> {
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (process, since) = (std::process::id(), timestamp(SystemTime::now()));
     file.set_len(0)?;
     file.rewind()?;
-    write!(
-        file,
-        "process {} since {}",
-        std::process::id(),
-        timestamp(SystemTime::now())
-    )
+    match machine.trim() {
+        "" => write!(file, "process {process} since {since}"),
+        machine => write!(file, "process {process} on {machine} since {since}"),
+    }
 }
 
 /// The holder may not have signed yet, and some systems keep others from reading a locked file.

@@ -6,20 +6,26 @@
 
 pub mod checkpoint;
 pub mod conformance;
+mod drive;
 pub mod experiment;
+mod failure;
 pub mod files;
 pub mod interrupt;
 pub(crate) mod json;
 mod lock;
 pub mod metrics;
+mod options;
+mod planned;
 mod progress;
 pub mod provenance;
 pub mod reference;
 pub mod run;
 pub mod runner;
+mod shard;
 mod store;
 pub mod streams;
 mod tensorboard;
 
 pub use lock::LockError;
+pub use progress::tell;
 pub use store::RunDirectoryError;

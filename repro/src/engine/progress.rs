@@ -1,6 +1,7 @@
-//! Progress on standard error: bars on a terminal, an occasional line anywhere else.
+//! Progress on standard error: bars on a terminal, an occasional line anywhere else. Where standard error is full or gone,
+//! nothing is told and nothing else changes.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,11 @@ use crate::engine::run::{Outcome, RunSpec};
 
 /// Least time between two lines where there is no terminal.
 const LINE_PERIOD: Duration = Duration::from_secs(15);
+
+/// Says something on standard error, which need not be there.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// All runs of one call.
 pub(crate) struct Progress {
@@ -43,7 +49,7 @@ impl Progress {
         let display = if std::io::stderr().is_terminal() {
             Display::bars(steps)
         } else {
-            eprintln!("{total} runs, {jobs} at a time");
+            tell(&format!("{total} runs, {jobs} at a time"));
             Display::Lines
         };
         let now = Instant::now();
@@ -75,6 +81,19 @@ impl Progress {
         self.line(|| format!("{} was finished earlier", spec.label()));
     }
 
+    /// A run that another process computes. It is waited for, or left to that.
+    pub fn held(&self, spec: &RunSpec, holder: &str, wait: bool) {
+        let run = spec.label();
+        let line = match wait {
+            true => format!("waiting for {run}, which {holder} computes"),
+            false => format!("passing over {run}, which {holder} computes"),
+        };
+        match &self.display {
+            Display::Bars { all, .. } => drop(all.println(line)),
+            Display::Lines => tell(&line),
+        }
+    }
+
     /// A run that is to be computed from `position` on, and was started by `git_commit`.
     pub fn begin(&self, spec: &RunSpec, position: u64, git_commit: &str) -> RunProgress<'_> {
         if position > 0 {
@@ -99,7 +118,7 @@ impl Progress {
         }
         let (sum, seconds) =
             self.count(|counts| (counts.sum(), counts.start.elapsed().as_secs_f64()));
-        eprintln!("{sum} in {seconds:.1} s");
+        tell(&format!("{sum} in {seconds:.1} s"));
     }
 
     fn count<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
@@ -133,7 +152,8 @@ impl Progress {
             })
         });
         if let Some(done) = done {
-            eprintln!("{done} of {} runs finished; {}", self.total, what());
+            let (total, what) = (self.total, what());
+            tell(&format!("{done} of {total} runs finished; {what}"));
         }
     }
 }

@@ -10,10 +10,9 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::engine::checkpoint::hex;
 use crate::engine::files::{self, Durability, FileError};
+use crate::engine::json;
 use crate::engine::metrics::{Metrics, Timing};
 use crate::engine::run::{Outcome, RunResult, RunSpec};
 use crate::judge::numbers::{Numbers, RunNumbers};
@@ -45,10 +44,6 @@ struct Sealed {
     parts: Vec<Numbers>,
 }
 
-fn seal(parts: &[Numbers]) -> serde_json::Result<String> {
-    Ok(hex(&Sha256::digest(serde_json::to_string(parts)?)))
-}
-
 /// Writes a section's numbers into its directory.
 ///
 /// # Errors
@@ -59,10 +54,10 @@ pub fn write(directory: &Path, parts: Vec<Numbers>) -> Result<PathBuf, NumbersEr
         file: file.clone(),
         reason,
     };
-    let sha256 = seal(&parts).map_err(|error| damaged(error.to_string()))?;
-    let json = serde_json::to_vec(&Sealed { sha256, parts })
+    let sha256 = json::digest(&parts).map_err(|error| damaged(error.to_string()))?;
+    let text = serde_json::to_vec(&Sealed { sha256, parts })
         .map_err(|error| damaged(error.to_string()))?;
-    let compressed = compress(&json).map_err(|error| damaged(error.to_string()))?;
+    let compressed = compress(&text).map_err(|error| damaged(error.to_string()))?;
     files::write(&file, &compressed, Durability::Power)?;
     Ok(file)
 }
@@ -86,13 +81,13 @@ pub fn read(directory: &Path) -> Result<Option<Vec<Numbers>>, NumbersError> {
         file: file.clone(),
         reason,
     };
-    let mut json = Vec::new();
+    let mut text = Vec::new();
     GzDecoder::new(&compressed[..])
-        .read_to_end(&mut json)
+        .read_to_end(&mut text)
         .map_err(|error| damaged(error.to_string()))?;
     let sealed: Sealed =
-        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-    let sha256 = seal(&sealed.parts).map_err(|error| damaged(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    let sha256 = json::digest(&sealed.parts).map_err(|error| damaged(error.to_string()))?;
     if sha256 != sealed.sha256 {
         return Err(damaged(format!(
             "its numbers have the SHA-256 {sha256}, expected {}",

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::engine::checkpoint::hex;
+use crate::engine::json::hex;
 use crate::engine::metrics::{Metrics, Timing};
 
 /// Everything that determines a run's results, but for the instruction set. Two runs with equal specifications have

@@ -1,7 +1,7 @@
 //! Computes runs in parallel, keeps what they did, and goes on after any interruption.
 //!
 //! ```text
-//! OUT/.lock                              held by the process that works here
+//! OUT/.lock                              held by the process that will write the results
 //! OUT/runs/L4Adam_..._seed=0-<id>/         one run: see below
 //! OUT/figure2.json ...                   the section's results, written by the section
 //! OUT/tensorboard/                       if asked for: each run's metrics once more, for TensorBoard
@@ -15,6 +15,9 @@
 //!   result and weights are bit-identical to those of a run that was never interrupted. What is in a run's directory after
 //!   a crash at any instant is written at the head of `store.rs`.
 //! - Runs share nothing: a run that diverges, fails or finds its directory damaged leaves the others as they are.
+//! - A run is computed by one process at a time, and each that computes it goes on where the last one stopped. So several
+//!   processes may share the runs of a command ([`Shard`]), on one machine or on many. Each passes over a run that another
+//!   computes; a process that is to write the results waits for it.
 //!
 //! # What makes runs deterministic
 //!
@@ -22,193 +25,54 @@
 //! how long its slices are, when it checkpoints, which thread it is on. Results come back in the order in which the runs
 //! were given. So nothing but times depends on `jobs`, on the machine's speed or on interruptions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, ensure};
-use serde_json::Value;
+use anyhow::{Context, anyhow, ensure};
 
 use crate::engine::checkpoint::Checkpoint;
-use crate::engine::experiment::{Advance, Experiment, Stop};
-use crate::engine::files::{Durability, FileError};
+use crate::engine::drive::Active;
+pub use crate::engine::failure::RunnerError;
+use crate::engine::files::FileError;
 use crate::engine::interrupt;
-use crate::engine::lock::{DirectoryLock, LockError};
-use crate::engine::metrics::MetricLog;
-use crate::engine::progress::{Progress, RunProgress};
+use crate::engine::lock::Lock;
+pub use crate::engine::options::Options;
+pub use crate::engine::planned::Planned;
+use crate::engine::planned::distinct;
+use crate::engine::progress::{Progress, tell};
 use crate::engine::provenance::{self, DataSet, GIT_COMMIT, Provenance};
-use crate::engine::reference::{NumbersError, Reference};
-use crate::engine::run::{Outcome, RunResult, RunSpec};
-use crate::engine::store::{self, RunDirectory, Stored};
+use crate::engine::reference::Reference;
+use crate::engine::run::RunResult;
+pub use crate::engine::shard::Shard;
+use crate::engine::store::{self, RunDirectory, Resume, Stored};
 use crate::engine::tensorboard;
 
-/// How a [`Runner`] works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The output directory. It is created if need be.
-    pub out: PathBuf,
-    /// Runs computed at once.
-    pub jobs: usize,
-    /// Threads of each run, for experiments that can use more than one.
-    pub threads: usize,
-    /// Computes all runs anew, discarding what earlier commands left of them.
-    pub fresh: bool,
-    /// At least this long between two checkpoints of a run.
-    pub checkpoint_period: Duration,
-    /// Whether the final weights of a finished run stay on disk.
-    pub keep_final_checkpoint: bool,
-    /// A committed store: runs that are finished there are not computed again.
-    pub reference: Option<PathBuf>,
-    /// Takes runs from there that other code computed, too. Results say which.
-    pub accept_other_code: bool,
-    /// Whether each run's metrics are written as a TensorBoard event file too, below `tensorboard` in `out`.
-    pub tensorboard: bool,
+/// How often a run that another process computes is looked at again.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How far a run came.
+enum End {
+    Result(Box<RunResult>),
+    /// A signal asked to stop, and it keeps its last step.
+    Interrupted,
+    /// Another process computes it: which.
+    Held(String),
 }
 
-impl Options {
-    /// One job of one thread, a checkpoint every 30 s, final weights kept, no store.
-    #[must_use]
-    pub fn new(out: impl Into<PathBuf>) -> Self {
-        let checkpoint_period = Duration::from_secs(30);
-        Self {
-            out: out.into(),
-            jobs: 1,
-            threads: 1,
-            fresh: false,
-            checkpoint_period,
-            keep_final_checkpoint: true,
-            reference: None,
-            accept_other_code: false,
-            tensorboard: false,
-        }
-    }
+/// What to do about a run that another process computes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfHeld {
+    PassOver,
+    Wait,
 }
 
-/// A run to be computed.
-pub struct Planned<'a> {
-    spec: RunSpec,
-    set_up: Box<SetUp<'a>>,
-    here: bool,
-}
-
-type SetUp<'a> = dyn Fn(&RunSpec) -> anyhow::Result<Box<dyn Experiment + 'a>> + Send + Sync + 'a;
-
-impl<'a> Planned<'a> {
-    /// `set_up` makes the experiment at its first step, on the thread that will compute it, and only if it is to be computed.
-    pub fn new<E: Experiment + 'a>(
-        spec: RunSpec,
-        set_up: impl Fn(&RunSpec) -> anyhow::Result<E> + Send + Sync + 'a,
-    ) -> Self {
-        Self {
-            spec,
-            set_up: Box::new(move |spec| Ok(Box::new(set_up(spec)?))),
-            here: false,
-        }
-    }
-
-    /// Never taken from a committed store: its times, or its final weights, are what matters.
-    #[must_use]
-    pub fn here(mut self) -> Self {
-        self.here = true;
-        self
-    }
-
-    /// Another run of the same experiment, told apart by a setting that the experiment does not know.
-    #[must_use]
-    pub fn with_setting(mut self, name: &str, value: Value) -> Self {
-        self.spec.settings.insert(name.to_owned(), value);
-        self
-    }
-
-    /// Which run.
-    #[must_use]
-    pub fn spec(&self) -> &RunSpec {
-        &self.spec
-    }
-}
-
-/// Why there are no results to go on with.
-#[derive(Debug, thiserror::Error)]
-pub enum RunnerError {
-    /// The output directory is in use, or cannot be written.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The output directory cannot be made.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Signals cannot be listened to.
-    #[error("cannot listen for Ctrl-C: {0}")]
-    Signal(std::io::Error),
-    /// The committed store cannot be read.
-    #[error(transparent)]
-    Numbers(#[from] NumbersError),
-    /// A setting is null, which is what JSON makes of a NaN or an infinity. An error of the section's author.
-    #[error("the setting {pointer} of the run `{run}` is null: it is missing or not finite")]
-    Setting {
-        /// The run.
-        run: String,
-        /// JSON pointer to the null.
-        pointer: String,
-    },
-    /// A signal asked to stop.
-    #[error(
-        "interrupted with {finished} of {total} runs finished; the others keep their last step. To resume:\n  {}",
-        command_line()
-    )]
-    Interrupted {
-        /// Runs that are complete.
-        finished: usize,
-        /// Runs that were asked for.
-        total: usize,
-    },
-    /// Some runs could not be carried out.
-    #[error(
-        "{} of {total} runs failed; the others are kept in {}{}",
-        failures.len(), out.display(), list(failures)
-    )]
-    Failed {
-        /// What failed and why.
-        failures: Vec<(RunSpec, anyhow::Error)>,
-        /// Runs that were asked for.
-        total: usize,
-        /// The output directory.
-        out: PathBuf,
-    },
-}
-
-/// This process's command line as one would type it to resume: `--fresh` would discard what was done.
-fn command_line() -> String {
-    let words = std::env::args().filter(|word| word != "--fresh");
-    words
-        .map(|word| quoted(&word))
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
-    failures
-        .iter()
-        .map(|(spec, error)| format!("\n  {}: {error:#}", spec.label()))
-        .collect()
-}
-
-/// A result, or `None` if the run was interrupted before its end.
-type End = anyhow::Result<Option<RunResult>>;
-
-/// An output directory, and the means to compute runs in it. It belongs to this process until the runner is dropped.
+/// An output directory, and the means to compute runs in it.
 #[derive(Debug)]
 pub struct Runner {
     options: Options,
@@ -218,7 +82,8 @@ pub struct Runner {
     /// Directories that `fresh` has emptied already: a second call for the same run finds the result of the first.
     discarded: Mutex<HashSet<String>>,
     account: Mutex<Account>,
-    _lock: DirectoryLock,
+    /// Of the results, which a part of the runs does not have.
+    _lock: Option<Lock>,
 }
 
 /// What went into the results so far.
@@ -227,17 +92,34 @@ struct Account {
     runs: HashSet<String>,
     seconds: f64,
     other_commits: Vec<String>,
+    /// All runs that were asked for of a part, by identity; for those that are not finished, what they are and who computes
+    /// them.
+    shared: BTreeMap<String, Option<(String, String)>>,
 }
 
 impl Runner {
-    /// Creates and locks the output directory, and takes over Ctrl-C.
+    /// Creates the output directory, takes over Ctrl-C and, unless only a part of the runs is to be computed, sees to it that
+    /// no other process writes results there.
     ///
     /// # Errors
-    /// If the directory cannot be written or another process works in it.
+    /// If the directory cannot be written or another process is to write results there.
     pub fn open(options: Options) -> Result<Self, RunnerError> {
         let runs = options.out.join("runs");
+        if options.fresh && options.shard.is_some() {
+            return Err(RunnerError::Usage(
+                "--fresh would discard what this part has computed each time that it is started again. Without it, give a new \
+                 directory with --out"
+                    .to_owned(),
+            ));
+        }
         fs::create_dir_all(&runs).map_err(FileError::on("create", &runs))?;
-        let lock = DirectoryLock::acquire(&options.out)?;
+        let lock = match options.shard {
+            None => Some(Lock::of_results(&options.out)?),
+            Some(shard) => {
+                tell(&shard.to_string());
+                None
+            }
+        };
         let store = options.reference.as_deref().filter(|_| !options.fresh);
         let reference = store.map(|root| Reference::open(root, options.accept_other_code));
         interrupt::listen().map_err(RunnerError::Signal)?;
@@ -274,72 +156,128 @@ impl Runner {
     /// specifications are computed once.
     ///
     /// # Errors
-    /// If a run fails, after the others are finished; or if a signal asks to stop, after all runs are checkpointed.
+    /// If a run fails, after the others are finished; if a signal asks to stop, after all runs are checkpointed; and when a
+    /// part of the runs is done, where only that was asked for.
     pub fn run(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
-        self.run_at_once(planned, self.options.jobs)
+        match self.options.shard {
+            None => self.all(planned),
+            Some(shard) => {
+                self.part(shard, planned)?;
+                Err(self.part_done(shard))
+            }
+        }
     }
 
-    /// As [`run`](Self::run), one run at a time, so that none slows another: for their times.
+    /// As [`run`](Self::run), for one who has more runs to ask for: `None` where only a part of the runs was computed, and the
+    /// others are not all there. [`end`](Self::end) then says so.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
-    pub fn run_one_by_one(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
-        self.run_at_once(planned, 1)
+    /// If a run fails, or a signal asks to stop.
+    pub fn try_run(&self, planned: &[Planned<'_>]) -> Result<Option<Vec<RunResult>>, RunnerError> {
+        match self.options.shard {
+            Some(shard) if !self.part(shard, planned)? => Ok(None),
+            _ => self.all(planned).map(Some),
+        }
     }
 
-    fn run_at_once(
-        &self,
-        planned: &[Planned<'_>],
-        jobs: usize,
-    ) -> Result<Vec<RunResult>, RunnerError> {
-        check(planned)?;
-        let mut ids: Vec<String> = planned.iter().map(|planned| planned.spec.id()).collect();
-        let mut seen = HashSet::new();
-        let distinct: Vec<&Planned> = planned
-            .iter()
-            .filter(|planned| seen.insert(planned.spec.id()))
-            .collect();
-        let results = self.run_distinct(&distinct, jobs)?;
-        let by_id: HashMap<String, &RunResult> = distinct
-            .iter()
-            .map(|planned| planned.spec.id())
-            .zip(&results)
-            .collect();
-        Ok(ids.drain(..).map(|id| by_id[&id].clone()).collect())
+    /// To be asked before results of [`try_run`](Self::try_run) are written, and after the last.
+    ///
+    /// # Errors
+    /// If only a part of the runs was asked for.
+    pub fn end(&self) -> Result<(), RunnerError> {
+        match self.options.shard {
+            None => Ok(()),
+            Some(shard) => Err(self.part_done(shard)),
+        }
     }
 
-    fn run_distinct(
-        &self,
-        planned: &[&Planned<'_>],
-        jobs: usize,
-    ) -> Result<Vec<RunResult>, RunnerError> {
+    /// Whether this process will compute the run at this place of a list, counted from 0: it is not finished, and in its part.
+    #[must_use]
+    pub fn is_due(&self, place: usize, planned: &Planned<'_>) -> bool {
+        self.options.shard.is_none_or(|shard| shard.has(place)) && !self.is_finished(planned)
+    }
+
+    fn all(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
+        let distinct = distinct(planned)?;
+        let ends = self.compute_all(&distinct, IfHeld::Wait);
+        let results = self.collect(&distinct, ends)?;
+        let ids = distinct.iter().map(|planned| planned.spec.id());
+        let by_id: HashMap<String, RunResult> = ids.zip(results).collect();
+        let asked = planned.iter().map(|planned| planned.spec.id());
+        Ok(asked.map(|id| by_id[&id].clone()).collect())
+    }
+
+    /// Computes a part of the runs, but for those that other processes are at, and says whether all runs are finished.
+    fn part(&self, shard: Shard, planned: &[Planned<'_>]) -> Result<bool, RunnerError> {
+        let distinct = distinct(planned)?;
+        let places = distinct.iter().enumerate();
+        let mine: Vec<&Planned> = places
+            .filter(|(place, _)| shard.has(*place))
+            .map(|(_, planned)| *planned)
+            .collect();
+        let ends = self.compute_all(&mine, IfHeld::PassOver);
+        let held: HashMap<String, String> = mine
+            .iter()
+            .zip(&ends)
+            .filter_map(|(planned, end)| match end {
+                Ok(End::Held(holder)) => Some((planned.spec.id(), holder.clone())),
+                _ => None,
+            })
+            .collect();
+        self.collect(&mine, ends)?;
+        let mut account = self.account();
+        for planned in &distinct {
+            let id = planned.spec.id();
+            let who = held.get(&id).map_or("of another part", String::as_str);
+            let left = (!self.is_finished(planned)).then(|| (planned.spec.label(), who.to_owned()));
+            account.shared.insert(id, left);
+        }
+        Ok(account.shared.values().all(Option::is_none))
+    }
+
+    fn part_done(&self, shard: Shard) -> RunnerError {
+        let account = self.account();
+        RunnerError::Shard {
+            shard,
+            total: account.shared.len(),
+            remaining: account.shared.values().flatten().cloned().collect(),
+        }
+    }
+
+    /// The ends of runs that differ, in their order.
+    fn compute_all(&self, planned: &[&Planned<'_>], held: IfHeld) -> Vec<anyhow::Result<End>> {
         let steps = planned.iter().fold(0, |sum: u64, planned| {
             sum.saturating_add(planned.spec.steps)
         });
-        let progress = Progress::new(planned.len(), steps, jobs);
-        let next = AtomicUsize::new(0);
-        let ends: Vec<OnceLock<End>> = planned.iter().map(|_| OnceLock::new()).collect();
-        let work = || {
-            while let Some(index) = claim(&next, planned.len()) {
-                let end = self.compute_guarded(planned[index], &progress);
-                ends[index]
-                    .set(end)
-                    .unwrap_or_else(|_| unreachable!("an index is claimed once"));
-            }
+        let progress = Progress::new(planned.len(), steps, self.options.jobs);
+        let ends: Vec<Mutex<Option<anyhow::Result<End>>>> =
+            planned.iter().map(|_| Mutex::default()).collect();
+        let pass = |places: &[usize], jobs, held| {
+            in_parallel(places, jobs, |place| {
+                let end = self.compute_guarded(planned[place], &progress, held);
+                *lock(&ends[place]) = Some(end);
+            });
         };
-        thread::scope(|scope| {
-            for _ in 0..jobs.clamp(1, planned.len().max(1)) {
-                scope.spawn(work);
+        let (alone, together): (Vec<usize>, _) =
+            (0..planned.len()).partition(|&place| planned[place].alone);
+        for (places, jobs) in [(together, self.options.jobs), (alone, 1)] {
+            pass(&places, jobs, IfHeld::PassOver);
+            if held == IfHeld::Wait {
+                let is_held = |&place: &usize| matches!(&*lock(&ends[place]), Some(Ok(End::Held(_))));
+                let passed_over: Vec<usize> = places.into_iter().filter(is_held).collect();
+                pass(&passed_over, jobs, IfHeld::Wait);
             }
-        });
+        }
         progress.end();
-        self.collect(planned, ends.into_iter().filter_map(OnceLock::into_inner))
+        let ends = ends.into_iter().map(Mutex::into_inner);
+        ends.filter_map(|end| end.unwrap_or_else(PoisonError::into_inner))
+            .collect()
     }
 
     /// Where the results of all runs so far come from. `simd` names the vector instructions used.
     #[must_use]
     pub fn provenance(&self, simd: &str, data: DataSet) -> Provenance {
-        let account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = self.account();
         Provenance {
             jobs: self.options.jobs,
             threads: self.options.threads,
@@ -366,33 +304,45 @@ impl Runner {
     }
 
     /// Whether this run's result is there already, and will be read back.
-    #[must_use]
-    pub fn is_finished(&self, planned: &Planned<'_>) -> bool {
+    fn is_finished(&self, planned: &Planned<'_>) -> bool {
         let stored = || store::is_finished(&self.directory_of(planned));
-        let committed = || !planned.here && self.reference.find(&planned.spec).is_some();
-        !self.options.fresh && (stored() || committed())
+        !self.options.fresh && (self.committed(planned).is_some() || stored())
+    }
+
+    fn committed(&self, planned: &Planned<'_>) -> Option<RunResult> {
+        self.reference.find(&planned.spec).filter(|_| !planned.here)
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.out().join("runs")
     }
 
     fn directory_of(&self, planned: &Planned<'_>) -> PathBuf {
-        self.out().join("runs").join(planned.spec.directory_name())
+        self.runs().join(planned.spec.directory_name())
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        lock(&self.account)
     }
 
     fn collect(
         &self,
         planned: &[&Planned<'_>],
-        ends: impl Iterator<Item = End>,
+        ends: Vec<anyhow::Result<End>>,
     ) -> Result<Vec<RunResult>, RunnerError> {
         let total = planned.len();
         let mut results = Vec::with_capacity(total);
         let mut failures = Vec::new();
+        let mut interrupted = false;
         for (planned, end) in planned.iter().zip(ends) {
             match end {
-                Ok(Some(result)) => results.push(result),
-                Ok(None) => {}
+                Ok(End::Result(result)) => results.push(*result),
+                Ok(End::Interrupted) => interrupted = true,
+                Ok(End::Held(_)) => {}
                 Err(error) => failures.push((planned.spec.clone(), error)),
             }
         }
-        let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut account = self.account();
         results.iter().for_each(|result| account.add(result));
         if !failures.is_empty() {
             return Err(RunnerError::Failed {
@@ -401,7 +351,7 @@ impl Runner {
                 out: self.options.out.clone(),
             });
         }
-        if results.len() < total {
+        if interrupted {
             return Err(RunnerError::Interrupted {
                 finished: results.len(),
                 total,
@@ -411,45 +361,83 @@ impl Runner {
     }
 
     /// A panic is a defect of one experiment, and no reason to lose the others.
-    fn compute_guarded(&self, planned: &Planned<'_>, progress: &Progress) -> End {
-        let end = catch_unwind(AssertUnwindSafe(|| self.compute(planned, progress)));
-        let result = end.unwrap_or_else(|_| {
-            Err(anyhow::anyhow!(
-                "it panicked (see above): a defect of the program"
-            ))
-        })?;
-        if let Some(result) = result.as_ref().filter(|_| self.options.tensorboard) {
+    fn compute_guarded(
+        &self,
+        planned: &Planned<'_>,
+        progress: &Progress,
+        held: IfHeld,
+    ) -> anyhow::Result<End> {
+        let end = catch_unwind(AssertUnwindSafe(|| self.compute(planned, progress, held)));
+        let end = end
+            .unwrap_or_else(|_| Err(anyhow!("it panicked (see above): a defect of the program")))?;
+        if let End::Result(result) = &end
+            && self.options.tensorboard
+            && self.options.shard.is_none()
+        {
             tensorboard::write(self.out(), result)?;
         }
-        Ok(result)
+        Ok(end)
     }
 
-    fn compute(&self, planned: &Planned<'_>, progress: &Progress) -> End {
+    fn compute(
+        &self,
+        planned: &Planned<'_>,
+        progress: &Progress,
+        held: IfHeld,
+    ) -> anyhow::Result<End> {
         let spec = &planned.spec;
-        if interrupt::requested() {
-            return Ok(None);
-        }
-        let runs = self.options.out.join("runs");
-        if self.options.fresh {
-            self.discard(&runs, spec)?;
-        }
-        let stored = store::is_finished(&self.directory_of(planned));
-        if let Some(result) = self
-            .reference
-            .find(spec)
-            .filter(|_| !planned.here && !stored)
-        {
-            progress.found(spec, &result.git_commit);
-            return Ok(Some(result));
-        }
-        let (directory, resume) = match store::open(&runs, spec)? {
-            Stored::Finished(result) => {
-                progress.found(spec, &result.git_commit);
-                return Ok(Some(result));
+        let mut told = false;
+        let (directory, resume) = loop {
+            if interrupt::requested() {
+                return Ok(End::Interrupted);
             }
-            Stored::Unfinished(directory, resume) => (directory, resume),
+            match self.open_run(planned)? {
+                Stored::Unfinished(directory, resume) => break (directory, resume),
+                Stored::Finished(result) => {
+                    progress.found(spec, &result.git_commit);
+                    return Ok(End::Result(Box::new(result)));
+                }
+                Stored::Held(holder) => {
+                    if !told {
+                        progress.held(spec, &holder, held == IfHeld::Wait);
+                        told = true;
+                    }
+                    if held == IfHeld::PassOver {
+                        return Ok(End::Held(holder));
+                    }
+                    thread::sleep(POLL);
+                }
+            }
         };
-        let mut experiment = (planned.set_up)(spec)?;
+        let active = self.resume(planned, directory, resume)?;
+        let (position, commit) = (active.experiment.position(), active.directory.git_commit());
+        let progress = progress.begin(spec, position, commit);
+        let result = active.drive(&progress)?;
+        Ok(result.map_or(End::Interrupted, |result| End::Result(Box::new(result))))
+    }
+
+    fn open_run(&self, planned: &Planned<'_>) -> anyhow::Result<Stored> {
+        let spec = &planned.spec;
+        let stored = store::is_finished(&self.directory_of(planned));
+        if let Some(result) = self.committed(planned).filter(|_| !stored) {
+            return Ok(Stored::Finished(result));
+        }
+        let name = spec.directory_name();
+        let discard = self.options.fresh && !lock(&self.discarded).contains(&name);
+        let found = store::open(&self.runs(), spec, discard)?;
+        if !matches!(found, Stored::Held(_)) {
+            lock(&self.discarded).insert(name);
+        }
+        Ok(found)
+    }
+
+    fn resume<'a>(
+        &self,
+        planned: &Planned<'a>,
+        directory: RunDirectory,
+        resume: Resume,
+    ) -> anyhow::Result<Active<'a>> {
+        let mut experiment = (planned.set_up)(&planned.spec)?;
         if let Some((checkpoint, position)) = &resume.checkpoint {
             experiment
                 .load(checkpoint)
@@ -460,31 +448,15 @@ impl Runner {
                 "its checkpoint is of step {position}, but the experiment resumed at {found}"
             );
         }
-        let progress = progress.begin(spec, experiment.position(), directory.git_commit());
-        let active = Active {
-            options: &self.options,
+        Ok(Active {
             directory,
             experiment,
             log: resume.log,
+            checkpoint_period: self.options.checkpoint_period,
             last_checkpoint: Instant::now(),
-            // What has been checkpointed before is long enough to be worth the wait for the disk.
+            keep_final_checkpoint: self.options.keep_final_checkpoint,
             long: resume.checkpoint.is_some(),
-        };
-        active.drive(&progress)
-    }
-
-    fn discard(&self, runs: &Path, spec: &RunSpec) -> Result<(), FileError> {
-        let name = spec.directory_name();
-        let path = runs.join(&name);
-        let first = self
-            .discarded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name);
-        if first && path.exists() {
-            fs::remove_dir_all(&path).map_err(FileError::on("discard", &path))?;
-        }
-        Ok(())
+        })
     }
 }
 
@@ -500,132 +472,25 @@ impl Account {
     }
 }
 
-fn check(planned: &[Planned<'_>]) -> Result<(), RunnerError> {
-    for Planned { spec, .. } in planned {
-        if let Some(pointer) = crate::engine::json::find_null(&spec.settings) {
-            return Err(RunnerError::Setting {
-                run: spec.label(),
-                pointer,
-            });
+/// A thread that panicked has not left half of what any of the runner's locks guard.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does the work at each place, at most so many at once. Where the system gives no more threads, those that there are do it.
+fn in_parallel(places: &[usize], jobs: usize, work: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(place);
         }
-    }
-    Ok(())
-}
-
-/// The next run that nobody works on.
-fn claim(next: &AtomicUsize, total: usize) -> Option<usize> {
-    let index = next.fetch_add(1, Ordering::Relaxed);
-    (index < total).then_some(index)
-}
-
-/// A run being computed.
-struct Active<'a> {
-    options: &'a Options,
-    directory: RunDirectory,
-    experiment: Box<dyn Experiment + 'a>,
-    log: MetricLog,
-    last_checkpoint: Instant,
-    long: bool,
-}
-
-/// How long a slice should take: Ctrl-C is answered, and rows reach the disk, about this fast.
-const SLICE: Duration = Duration::from_millis(50);
-
-impl Active<'_> {
-    fn drive(mut self, progress: &RunProgress<'_>) -> End {
-        let mut steps = 1;
-        loop {
-            let before = self.experiment.position();
-            let start = Instant::now();
-            let advance = self.log.timed(|log| self.experiment.advance(steps, log));
-            steps = next_slice(steps, start.elapsed());
-            self.directory.append(&mut self.log)?;
-            progress.at(self.experiment.position());
-            match advance {
-                Ok(Advance::Running) => {}
-                Ok(Advance::Finished) => return self.finish(Outcome::Finished, progress).map(Some),
-                Err(Stop::Diverged { step, reason }) => {
-                    return self
-                        .finish(Outcome::Diverged { step, reason }, progress)
-                        .map(Some);
-                }
-                Err(Stop::Failed(error)) => return Err(error),
-            }
-            ensure!(
-                self.experiment.position() > before,
-                "it made no step beyond {before} and yet is not finished"
-            );
-            let interrupted = interrupt::requested();
-            if interrupted || self.last_checkpoint.elapsed() >= self.options.checkpoint_period {
-                self.long = true;
-                self.checkpoint()?;
-            }
-            if interrupted {
-                return Ok(None);
+    };
+    thread::scope(|scope| {
+        for _ in 1..jobs.min(places.len()) {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
             }
         }
-    }
-
-    /// Waiting for the disk is for runs that took long: a grid search has hundreds of short ones.
-    fn durability(&self) -> Durability {
-        if self.long {
-            Durability::Power
-        } else {
-            Durability::Process
-        }
-    }
-
-    fn checkpoint(&mut self) -> anyhow::Result<()> {
-        let position = self.experiment.position();
-        self.directory.checkpoint(
-            &self.experiment.save(),
-            position,
-            self.log.timing(),
-            self.durability(),
-        )?;
-        self.last_checkpoint = Instant::now();
-        Ok(())
-    }
-
-    fn finish(mut self, outcome: Outcome, progress: &RunProgress<'_>) -> anyhow::Result<RunResult> {
-        // The state of a diverged run is no use to anyone; its last good one stays.
-        if self.options.keep_final_checkpoint && outcome == Outcome::Finished {
-            self.checkpoint()?;
-        }
-        progress.end(&outcome);
-        let (summary, durability) = (self.experiment.summary(), self.durability());
-        let keep = self.options.keep_final_checkpoint;
-        Ok(self
-            .directory
-            .finish(outcome, summary, self.log, keep, durability)?)
-    }
-}
-
-/// The number of steps that would have taken [`SLICE`], approached by at most doubling.
-fn next_slice(steps: u64, took: Duration) -> u64 {
-    let factor = SLICE.as_secs_f64() / took.as_secs_f64().max(1e-9);
-    ((steps as f64 * factor.min(2.0)) as u64).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_can_be_pasted_back() {
-        for word in ["--out", "a/b=c", "L4Adam,mSGD"] {
-            assert_eq!(quoted(word), word);
-        }
-        assert_eq!(quoted("L4Adam*"), "'L4Adam*'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn slices_approach_their_duration_from_below() {
-        assert_eq!(next_slice(1, Duration::ZERO), 2);
-        assert_eq!(next_slice(100, SLICE), 100);
-        assert_eq!(next_slice(100, SLICE * 4), 25);
-        assert_eq!(next_slice(1, SLICE * 1000), 1);
-    }
+        work();
+    });
 }

@@ -2,16 +2,19 @@
 //!
 //! | file | written | how |
 //! |---|---|---|
+//! | `.lock` | by whoever computes the run, as long as that lasts | see `lock.rs`; stays behind |
 //! | `config.json` | first, never changed | whole |
 //! | `metrics.jsonl` | appended after every slice | may be ahead of the checkpoint, and end in half a line |
 //! | `timing.json` | with every checkpoint, and at the end | whole |
 //! | `checkpoint.safetensors` | periodically, when interrupted, and at the end | whole; says how long `metrics.jsonl` was |
-//! | `result.json` | last | whole |
+//! | `result.json` | last | whole; says how long `metrics.jsonl` is |
 //!
-//! - A run is finished when `result.json` exists; all other files are then complete.
+//! - A run is finished when `result.json` exists; all other files are then complete, and are read without the lock.
 //! - Otherwise it goes on from `checkpoint.safetensors`: `metrics.jsonl` is cut to the length given there and what was cut
 //!   off is computed and logged again, with the same values. Without a checkpoint it starts from nothing.
 //! - "Whole" files are replaced by a rename. What a checkpoint relies on is on the disk before the checkpoint is.
+//! - Whole files carry the SHA-256 of their content, and that of the metrics where they say how long these are. So a changed
+//!   digit is found: a damaged run is an error that names the file, never a result and never computed again unasked.
 //!
 //! That holds for the death of the process at any instant. After a power cut it holds for every run that took longer than
 //! the checkpoint period: shorter ones do not wait for the disk, as a grid search has hundreds. A file that was lost so
@@ -24,15 +27,18 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::engine::checkpoint::{self, Checkpoint, Header};
 use crate::engine::files::{self, Durability, FileError};
+use crate::engine::json::{self, hex};
+use crate::engine::lock::Lock;
 use crate::engine::metrics::{MetricLog, Metrics, Timing};
 use crate::engine::provenance;
 use crate::engine::run::{Outcome, RunResult, RunSpec};
 
 /// Version of the layout of a run's directory.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why a run's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +61,14 @@ pub enum RunDirectoryError {
     },
 }
 
+/// What a JSON file holds, and the digest of that.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<T> {
+    sha256: String,
+    content: T,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
@@ -70,20 +84,25 @@ struct StoredResult {
     outcome: Outcome,
     summary: Map<String, Value>,
     metrics_bytes: u64,
+    metrics_sha256: String,
 }
 
-/// A run's directory, held by a process that owns the output directory.
+/// The directory of a run that this process computes.
 pub(crate) struct RunDirectory {
     path: PathBuf,
     spec: RunSpec,
     git_commit: String,
     metrics: File,
     metrics_bytes: u64,
+    metrics_digest: Sha256,
+    _lock: Lock,
 }
 
 /// What was found.
 pub(crate) enum Stored {
     Finished(RunResult),
+    /// Another process computes it: which.
+    Held(String),
     Unfinished(RunDirectory, Resume),
 }
 
@@ -94,15 +113,46 @@ pub(crate) struct Resume {
     pub checkpoint: Option<(Checkpoint, u64)>,
 }
 
-/// Creates or reads the directory of a run under `runs`.
-pub(crate) fn open(runs: &Path, spec: &RunSpec) -> Result<Stored, RunDirectoryError> {
+/// Creates or reads the directory of a run under `runs`; with `discard`, what is in it is removed first.
+pub(crate) fn open(
+    runs: &Path,
+    spec: &RunSpec,
+    discard: bool,
+) -> Result<Stored, RunDirectoryError> {
     let path = runs.join(spec.directory_name());
-    fs::create_dir_all(&path).map_err(FileError::on("create", &path))?;
-    let git_commit = open_config(&path.join("config.json"), spec)?;
-    match read_result(&path, spec, &git_commit)? {
-        Some(result) => Ok(Stored::Finished(result)),
-        None => resume(path, spec, git_commit),
+    if !discard && let Some(result) = read_result(&path, spec)? {
+        return Ok(Stored::Finished(result));
     }
+    fs::create_dir_all(&path).map_err(FileError::on("create", &path))?;
+    let lock = match Lock::take(&path)? {
+        Ok(lock) => lock,
+        Err(holder) => return Ok(Stored::Held(holder)),
+    };
+    if discard {
+        empty(&path)?;
+    }
+    // Whoever had the lock until now may have finished the run.
+    match read_result(&path, spec)? {
+        Some(result) => Ok(Stored::Finished(result)),
+        None => resume(path, spec, lock),
+    }
+}
+
+/// Removes all but the lock, which is held; first what would make no sense without the rest.
+fn empty(directory: &Path) -> Result<(), FileError> {
+    let discard = || {
+        for name in ["result.json", "checkpoint.safetensors"] {
+            files::remove(&directory.join(name))?;
+        }
+        for entry in directory.read_dir()? {
+            let entry = entry?;
+            if entry.file_name() != ".lock" {
+                files::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    discard().map_err(FileError::on("discard what is in", directory))
 }
 
 /// Whether the run that this directory is for is finished.
@@ -119,95 +169,86 @@ pub(crate) fn last_checkpoint(
     Ok(found.map(|(checkpoint, _)| checkpoint))
 }
 
-/// The commit under which the run was started: this one's, if it starts now.
-fn open_config(file: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError> {
-    let Some(config) = read_json::<Config>(file)? else {
-        let git_commit = provenance::GIT_COMMIT.to_owned();
-        let config = Config {
-            format: FORMAT,
-            git_commit,
-            run: spec.clone(),
-        };
-        write_json(file, &config, Durability::Process)?;
-        return Ok(config.git_commit);
+/// The commit under which the run was started; `None` if it has not been.
+fn read_config(path: &Path, spec: &RunSpec) -> Result<Option<String>, RunDirectoryError> {
+    let file = path.join("config.json");
+    let Some(config) = read_json::<Config>(&file)? else {
+        return Ok(None);
     };
-    if config.format != FORMAT {
-        return Err(damaged(
-            file,
-            format!(
-                "it has format {}, this program writes {FORMAT}",
-                config.format
-            ),
-        ));
-    }
+    check_format(&file, config.format)?;
     if config.run != *spec {
         return Err(damaged(
-            file,
+            &file,
             "it describes another run than the directory's name does",
         ));
     }
-    Ok(config.git_commit)
+    Ok(Some(config.git_commit))
 }
 
-fn read_result(
-    path: &Path,
-    spec: &RunSpec,
-    git_commit: &str,
-) -> Result<Option<RunResult>, RunDirectoryError> {
+fn missing_config(path: &Path) -> RunDirectoryError {
+    damaged(&path.join("config.json"), "it is missing")
+}
+
+fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, RunDirectoryError> {
     let Some(stored) = read_json::<StoredResult>(&path.join("result.json"))? else {
         return Ok(None);
     };
-    let file = path.join("metrics.jsonl");
-    let bytes = read_metrics(&file, stored.metrics_bytes)?;
-    if bytes.len() as u64 != stored.metrics_bytes {
-        return Err(damaged(
-            &file,
-            format!("{} bytes, expected {}", bytes.len(), stored.metrics_bytes),
-        ));
-    }
+    let git_commit = read_config(path, spec)?.ok_or_else(|| missing_config(path))?;
+    let (metrics, _) = read_metrics(path, stored.metrics_bytes, &stored.metrics_sha256)?;
     Ok(Some(RunResult {
         spec: spec.clone(),
         outcome: stored.outcome,
         summary: stored.summary,
-        metrics: parse_metrics(&file, &bytes)?,
+        metrics,
         timing: read_timing(path)?,
-        git_commit: git_commit.to_owned(),
+        git_commit,
     }))
 }
 
-fn resume(path: PathBuf, spec: &RunSpec, git_commit: String) -> Result<Stored, RunDirectoryError> {
+fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirectoryError> {
     let found = read_checkpoint(&path.join("checkpoint.safetensors"), spec)?;
-    let metrics_bytes = found.as_ref().map_or(0, |(_, header)| header.metrics_bytes);
-    let file = path.join("metrics.jsonl");
-    let (metrics, timing) = match &found {
-        None => (Metrics::default(), Timing::default()),
+    let git_commit = match (read_config(&path, spec)?, &found) {
+        (Some(git_commit), _) => git_commit,
+        (None, None) => write_config(&path, spec)?,
+        (None, Some(_)) => return Err(missing_config(&path)),
+    };
+    let (log, digest, metrics_bytes) = match &found {
+        None => (MetricLog::default(), Sha256::new(), 0),
         Some((_, header)) => {
-            let bytes = read_metrics(&file, metrics_bytes)?;
-            let metrics = parse_metrics(&file, &bytes[..metrics_bytes as usize])?;
+            let (bytes, sha256) = (header.metrics_bytes, &header.metrics_sha256);
+            let (metrics, digest) = read_metrics(&path, bytes, sha256)?;
             // A crash between the two may leave the times one checkpoint ahead of the state.
             let mut timing = read_timing(&path)?;
             timing
                 .milestones
                 .retain(|_, milestone| milestone.step <= header.position);
-            (metrics, timing)
+            (MetricLog::resume(metrics, timing), digest, bytes)
         }
     };
-    let metrics_file = open_cut(&file, metrics_bytes).map_err(FileError::on("write", &file))?;
+    let file = path.join("metrics.jsonl");
+    let metrics = open_cut(&file, metrics_bytes).map_err(FileError::on("write", &file))?;
     let directory = RunDirectory {
         path,
         spec: spec.clone(),
         git_commit,
-        metrics: metrics_file,
+        metrics,
         metrics_bytes,
+        metrics_digest: digest,
+        _lock: lock,
     };
     let checkpoint = found.map(|(checkpoint, header)| (checkpoint, header.position));
-    Ok(Stored::Unfinished(
-        directory,
-        Resume {
-            log: MetricLog::resume(metrics, timing),
-            checkpoint,
-        },
-    ))
+    Ok(Stored::Unfinished(directory, Resume { log, checkpoint }))
+}
+
+/// Begins a run: it is of the code of this program.
+fn write_config(path: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError> {
+    let config = Config {
+        format: FORMAT,
+        git_commit: provenance::GIT_COMMIT.to_owned(),
+        run: spec.clone(),
+    };
+    write_json(&path.join("config.json"), &config, Durability::Process)?;
+    Ok(config.git_commit)
 }
 
 impl RunDirectory {
@@ -223,7 +264,12 @@ impl RunDirectory {
             .write_all(&rows)
             .map_err(FileError::on("write", &self.path.join("metrics.jsonl")))?;
         self.metrics_bytes += rows.len() as u64;
+        self.metrics_digest.update(&rows);
         Ok(())
+    }
+
+    fn metrics_sha256(&self) -> String {
+        hex(&self.metrics_digest.clone().finalize())
     }
 
     /// Makes `checkpoint` the point from which the run goes on.
@@ -245,6 +291,7 @@ impl RunDirectory {
             run: self.spec.id(),
             position,
             metrics_bytes: self.metrics_bytes,
+            metrics_sha256: self.metrics_sha256(),
         };
         let file = self.path.join("checkpoint.safetensors");
         let bytes =
@@ -266,6 +313,7 @@ impl RunDirectory {
             outcome,
             summary,
             metrics_bytes: self.metrics_bytes,
+            metrics_sha256: self.metrics_sha256(),
         };
         write_json(&self.path.join("result.json"), &stored, durability)?;
         let file = self.path.join("checkpoint.safetensors");
@@ -294,23 +342,49 @@ fn damaged(file: &Path, reason: impl ToString) -> RunDirectoryError {
     }
 }
 
+fn check_format(file: &Path, found: u32) -> Result<(), RunDirectoryError> {
+    match found {
+        FORMAT => Ok(()),
+        _ => Err(damaged(
+            file,
+            format!("it has format {found}, this program writes {FORMAT}"),
+        )),
+    }
+}
+
 fn write_json(
     file: &Path,
-    value: &impl Serialize,
+    content: &impl Serialize,
     durability: Durability,
 ) -> Result<(), RunDirectoryError> {
-    let mut json = serde_json::to_vec_pretty(value).map_err(|error| damaged(file, error))?;
+    let sealed = || {
+        let sha256 = json::digest(content)?;
+        serde_json::to_vec_pretty(&Sealed { sha256, content })
+    };
+    let mut json = sealed().map_err(|error| damaged(file, error))?;
     json.push(b'\n');
     Ok(files::write(file, &json, durability)?)
 }
 
-fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, RunDirectoryError> {
+fn read_json<T: Serialize + DeserializeOwned>(
+    file: &Path,
+) -> Result<Option<T>, RunDirectoryError> {
     let Some(json) = files::read(file)? else {
         return Ok(None);
     };
-    serde_json::from_slice(&json)
-        .map(Some)
-        .map_err(|error| damaged(file, error))
+    let sealed: Sealed<T> =
+        serde_json::from_slice(&json).map_err(|error| damaged(file, error))?;
+    let found = json::digest(&sealed.content).map_err(|error| damaged(file, error))?;
+    check_digest(file, &sealed.sha256, &found)?;
+    Ok(Some(sealed.content))
+}
+
+fn check_digest(file: &Path, expected: &str, found: &str) -> Result<(), RunDirectoryError> {
+    if found == expected {
+        return Ok(());
+    }
+    let reason = format!("its content has the SHA-256 {found}, but was written with {expected}");
+    Err(damaged(file, reason))
 }
 
 fn read_timing(path: &Path) -> Result<Timing, RunDirectoryError> {
@@ -318,20 +392,23 @@ fn read_timing(path: &Path) -> Result<Timing, RunDirectoryError> {
     read_json(&file)?.ok_or_else(|| damaged(&file, "it is missing"))
 }
 
-/// The content of `metrics.jsonl`, which has at least `needed` bytes.
-fn read_metrics(file: &Path, needed: u64) -> Result<Vec<u8>, RunDirectoryError> {
-    let bytes = files::read(file)?.unwrap_or_default();
-    if (bytes.len() as u64) < needed {
-        return Err(damaged(
-            file,
-            format!("{} bytes, expected at least {needed}", bytes.len()),
-        ));
-    }
-    Ok(bytes)
-}
-
-fn parse_metrics(file: &Path, bytes: &[u8]) -> Result<Metrics, RunDirectoryError> {
-    Metrics::parse(bytes).map_err(|error| damaged(file, error))
+/// What is in the first `length` bytes of `metrics.jsonl`, and the digest of these so far.
+fn read_metrics(
+    path: &Path,
+    length: u64,
+    sha256: &str,
+) -> Result<(Metrics, Sha256), RunDirectoryError> {
+    let file = path.join("metrics.jsonl");
+    let bytes = files::read(&file)?.unwrap_or_default();
+    let found = bytes.len();
+    let whole = usize::try_from(length).ok();
+    let bytes = whole.and_then(|length| bytes.get(..length)).ok_or_else(|| {
+        damaged(&file, format!("{found} bytes, expected at least {length}"))
+    })?;
+    let digest = Sha256::new_with_prefix(bytes);
+    check_digest(&file, sha256, &hex(&digest.clone().finalize()))?;
+    let metrics = Metrics::parse(bytes).map_err(|error| damaged(&file, error))?;
+    Ok((metrics, digest))
 }
 
 fn read_checkpoint(
@@ -343,15 +420,7 @@ fn read_checkpoint(
     };
     let (checkpoint, header) =
         checkpoint::from_bytes(&bytes).map_err(|error| damaged(file, error))?;
-    if header.format != FORMAT {
-        return Err(damaged(
-            file,
-            format!(
-                "it has format {}, this program writes {FORMAT}",
-                header.format
-            ),
-        ));
-    }
+    check_format(file, header.format)?;
     if header.run != spec.id() {
         return Err(damaged(file, "it is the checkpoint of another run"));
     }
@@ -360,11 +429,9 @@ fn read_checkpoint(
 
 /// Opens `file` for appending after its first `length` bytes.
 fn open_cut(file: &Path, length: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(file)?;
+    let mut how = OpenOptions::new();
+    how.create(true).write(true).truncate(false);
+    let mut file = files::open(file, &how)?;
     file.set_len(length)?;
     file.seek(io::SeekFrom::End(0))?;
     Ok(file)

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::part::{ArmOutcome, Outcome, Resolved};
 use super::{Part, Section, Size, Task, Unit, arms};
-use crate::cli::{self, Execution, Preset, reference_root};
+use crate::cli::{self, Execution, Preset, reference_root, tell};
 use crate::data::{self, DataOptions};
 use crate::engine::provenance::DataSet;
 use crate::engine::run::RunResult;
@@ -174,17 +174,23 @@ pub fn run(section: &'static Section, arguments: &Arguments) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let runner = Runner::open(arguments.execution.runner_options(section.binary))?;
     let mut deviations = Vec::new();
-    let mut outcomes = Vec::new();
-    for (part, data) in parts.into_iter().zip(&data) {
-        let outcome = run_part(
-            section,
-            part,
-            data.as_ref(),
-            arguments,
-            &runner,
-            &mut deviations,
-        )?;
-        outcomes.push(outcome);
+    let mut outcomes = parts
+        .into_iter()
+        .zip(&data)
+        .map(|(part, data)| {
+            let data = data.as_ref();
+            prepare(section, part, data, arguments, &runner, &mut deviations)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut planned = Vec::new();
+    for outcome in &outcomes {
+        outcome.plan(&runner, &mut planned)?;
+    }
+    let mut results = runner.run(&planned)?.into_iter();
+    for outcome in &mut outcomes {
+        for arm in &mut outcome.arms {
+            arm.take_results(outcome.size.seeds, &mut results);
+        }
     }
     write(section, arguments, &runner, deviations, &outcomes)
 }
@@ -196,7 +202,8 @@ fn load(part: &Part, arguments: &Arguments) -> Result<Option<ImageDataset>> {
     })
 }
 
-fn run_part<'d>(
+/// A part's arms at their settings, without results.
+fn prepare<'d>(
     section: &'static Section,
     part: &'static Part,
     data: Option<&'d ImageDataset>,
@@ -209,37 +216,19 @@ fn run_part<'d>(
     deviations.extend(data.and_then(|data| arguments.data.deviation(data)));
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.reductions(size));
-    let mut resolved = Vec::new();
+    let mut arms = Vec::new();
     for arm in part
         .arms
         .iter()
         .filter(|arm| arguments.wants_method(arm.name))
     {
         match Resolved::new(arm, part, size, data, runner.threads(), &searched)? {
-            Some(arm) => resolved.push(arm),
+            Some(resolved) => arms.push(ArmOutcome { resolved, results: Vec::new() }),
             None => deviations.push(format!(
                 "No search for the best setting of {} has been made on this task (`tune --section {}`): {} is left out.",
                 arm.kind.name(), section.number, arm.name
             )),
         }
-    }
-    tell_time(&resolved, size, runner)?;
-    let seeds = size.seeds as usize;
-    let mut planned = Vec::new();
-    for arm in resolved.iter().filter(|arm| !arm.is_timed()) {
-        for seed in 0..size.seeds {
-            planned.push(arm.plan(seed)?);
-        }
-    }
-    let results = runner.run(&planned)?;
-    let mut results = results.chunks(seeds).map(<[_]>::to_vec);
-    let mut arms = Vec::new();
-    for resolved in resolved {
-        let results = match resolved.is_timed() {
-            true => timed(&resolved, size, runner)?,
-            false => results.next().unwrap_or_default(),
-        };
-        arms.push(ArmOutcome { resolved, results });
     }
     Ok(Outcome {
         section: section.number,
@@ -250,40 +239,74 @@ fn run_part<'d>(
     })
 }
 
-/// Times that a run's times are measured.
+/// Times that a run is made where its times are measured.
 const REPETITIONS: u64 = 3;
 
-/// The runs of an arm whose times matter: one at a time, each several times. What they have passed when is in the summary of
-/// the first, as `repetitions_seconds`.
-fn timed(resolved: &Resolved<'_>, size: Size, runner: &Runner) -> Result<Vec<RunResult>> {
-    let mut firsts = Vec::new();
-    for seed in 0..size.seeds {
-        let planned: Vec<Planned> = (0..REPETITIONS)
-            .map(|repetition| Ok(repeated(resolved.plan(seed)?, repetition)))
-            .collect::<Result<_>>()?;
-        let results = runner.run_one_by_one(&planned)?;
-        let mut first = results[0].clone();
-        let marks = first.timing.milestones.keys().map(|mark| {
-            let times = results
-                .iter()
-                .filter_map(|result| result.timing.milestones.get(mark));
-            let seconds: Vec<f64> = times.map(|milestone| milestone.seconds).collect();
-            (mark.clone(), json!(seconds))
-        });
-        let marks = marks.collect();
-        first.summary.insert(
-            "repetitions_seconds".to_owned(),
-            serde_json::Value::Object(marks),
-        );
-        firsts.push(first);
+impl<'d> Outcome<'d> {
+    /// Adds the part's runs to a list, and says on standard error how long those that are missing will take.
+    fn plan(&self, runner: &Runner, planned: &mut Vec<Planned<'d>>) -> Result<()> {
+        let mut time = Estimate::default();
+        for arm in &self.arms {
+            let runs = arm.resolved.runs(self.size.seeds)?;
+            let places = runs.iter().zip(planned.len()..);
+            let due = places.filter(|(run, place)| runner.is_due(*place, run)).count();
+            if self.size.preset != Preset::Smoke && due > 0 {
+                time.add(&arm.resolved, due)?;
+            }
+            planned.extend(runs);
+        }
+        time.tell(runner.jobs());
+        Ok(())
     }
-    Ok(firsts)
 }
 
-impl Resolved<'_> {
+impl<'d> Resolved<'d> {
+    /// The runs of all seeds; where times matter, each several times, and while no other is computed.
+    fn runs(&self, seeds: u64) -> Result<Vec<Planned<'d>>> {
+        let mut runs = Vec::new();
+        for seed in 0..seeds {
+            if !self.is_timed() {
+                runs.push(self.plan(seed)?);
+                continue;
+            }
+            for repetition in 0..REPETITIONS {
+                runs.push(repeated(self.plan(seed)?, repetition).alone());
+            }
+        }
+        Ok(runs)
+    }
+
     fn is_timed(&self) -> bool {
         self.arm.until_converged.is_some()
     }
+}
+
+impl ArmOutcome<'_> {
+    /// Takes the results of its runs, which come next.
+    fn take_results(&mut self, seeds: u64, results: &mut impl Iterator<Item = RunResult>) {
+        for _ in 0..seeds {
+            let result = match self.resolved.is_timed() {
+                true => with_repetitions(results.take(REPETITIONS as usize).collect()),
+                false => results.next(),
+            };
+            self.results.extend(result);
+        }
+    }
+}
+
+/// The first of the repetitions of a run. What they have passed when is in its summary, as `repetitions_seconds`.
+fn with_repetitions(results: Vec<RunResult>) -> Option<RunResult> {
+    let mut first = results.first()?.clone();
+    let marks = first.timing.milestones.keys().map(|mark| {
+        let times = results
+            .iter()
+            .filter_map(|result| result.timing.milestones.get(mark));
+        let seconds: Vec<f64> = times.map(|milestone| milestone.seconds).collect();
+        (mark.clone(), json!(seconds))
+    });
+    let marks = serde_json::Value::Object(marks.collect());
+    first.summary.insert("repetitions_seconds".to_owned(), marks);
+    Some(first)
 }
 
 impl Part {
@@ -324,25 +347,19 @@ const TRIAL_STEPS: u32 = 5;
 /// Runs shorter than this are not worth a trial.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Says on standard error how long the runs that are missing will take, from a few steps of each.
-fn tell_time(arms: &[Resolved<'_>], size: Size, runner: &Runner) -> Result<()> {
-    if size.preset == Preset::Smoke {
-        return Ok(());
-    }
-    let mut seconds = 0.0;
-    let mut runs = 0;
-    for arm in arms.iter().filter(|arm| !arm.is_timed()) {
-        let Some(method) = arm.method else { continue };
-        let planned = (0..size.seeds)
-            .map(|seed| arm.plan(seed))
-            .collect::<Result<Vec<_>>>()?;
-        let left = planned
-            .iter()
-            .filter(|run| !runner.is_finished(run))
-            .count();
-        if left == 0 {
-            continue;
-        }
+/// How long runs will take, from a few steps of each.
+#[derive(Default)]
+struct Estimate {
+    seconds: f64,
+    runs: usize,
+}
+
+impl Estimate {
+    /// Runs of an arm. What is timed is short, and its solver takes no steps of a method.
+    fn add(&mut self, arm: &Resolved<'_>, runs: usize) -> Result<()> {
+        let Some(method) = arm.method.filter(|_| !arm.is_timed()) else {
+            return Ok(());
+        };
         let mut step = arm.workload.stepper(method, 0)?;
         step()?;
         let start = Instant::now();
@@ -352,19 +369,23 @@ fn tell_time(arms: &[Resolved<'_>], size: Size, runner: &Runner) -> Result<()> {
             .count()
             .max(1);
         let per_step = start.elapsed().as_secs_f64() / made as f64;
-        seconds += per_step * (left as u64 * arm.workload.course().steps) as f64;
-        runs += left;
+        self.seconds += per_step * runs as f64 * arm.workload.course().steps as f64;
+        self.runs += runs;
+        Ok(())
     }
-    let at_once = runner.jobs().min(runs.max(1));
-    let wall = Duration::from_secs_f64(seconds / at_once as f64);
-    if wall > LONG {
-        let rounded = Duration::from_secs(wall.as_secs().div_ceil(60) * 60);
-        cli::tell(&format!(
-            "{runs} runs, {at_once} at a time: about {}, tests not counted",
-            humantime::format_duration(rounded)
-        ));
+
+    /// Says so on standard error, if it is worth a word.
+    fn tell(&self, jobs: usize) {
+        let (runs, at_once) = (self.runs, jobs.min(self.runs.max(1)));
+        let wall = self.seconds / at_once as f64;
+        if wall > LONG.as_secs_f64() {
+            let minutes = Duration::from_secs((wall / 60.0).ceil() as u64).saturating_mul(60);
+            tell(&format!(
+                "{runs} runs, {at_once} at a time: about {}, tests not counted",
+                humantime::format_duration(minutes)
+            ));
+        }
     }
-    Ok(())
 }
 
 fn write(

@@ -94,7 +94,7 @@ pub fn show(execution: &Execution, steps: u64) -> Result<()> {
     };
     let alpha = Method::default_alpha(Kind::L4Adam).context("it has no α")?;
     let method = Method::new(Kind::L4Adam, alpha);
-    let runner = Runner::open(execution.runner_options(SECTION.binary))?;
+    let runner = Runner::open(execution.whole(SECTION.binary)?)?;
     let planned = Workload::RepeatCopy(setting).plan(method, 0)?.here();
     runner.run(std::slice::from_ref(&planned))?;
     let mut training = Training::new(setting.problem(0)?, method, setting.course())?;

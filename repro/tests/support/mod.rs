@@ -240,7 +240,7 @@ pub fn child_main() -> anyhow::Result<()> {
 pub fn deterministic_files(out: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     collect(out, out, &mut files);
-    files.retain(|(name, _)| !name.ends_with("timing.json") && name != ".lock");
+    files.retain(|(name, _)| !name.ends_with("timing.json") && !name.ends_with(".lock"));
     files.sort();
     files
 }

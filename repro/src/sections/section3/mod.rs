@@ -4,7 +4,6 @@ mod illustration;
 mod running_time;
 mod table1;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -49,7 +48,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let runner = Runner::open(arguments.execution.runner_options(Path::new("section3")))?;
+    let runner = Runner::open(arguments.execution.whole("section3")?)?;
     let size = running_time::Size::of(arguments.preset);
     let timed = running_time::measure(size)?;
     let numbers = vec![running_time::numbers(&timed, arguments.preset, size)?];

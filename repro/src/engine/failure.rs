@@ -1,0 +1,170 @@
+//! Why a runner has no results, and the command that goes on from there.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use crate::engine::files::FileError;
+use crate::engine::lock::LockError;
+use crate::engine::reference::NumbersError;
+use crate::engine::run::RunSpec;
+use crate::engine::shard::Shard;
+
+/// Why there are no results to go on with.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// Options that do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// The output directory is in use, or cannot be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The output directory cannot be made.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Signals cannot be listened to.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signal(std::io::Error),
+    /// The committed store cannot be read.
+    #[error(transparent)]
+    Numbers(#[from] NumbersError),
+    /// A setting is null, which is what JSON makes of a NaN or an infinity. An error of the section's author.
+    #[error("the setting {pointer} of the run `{run}` is null: it is missing or not finite")]
+    Setting {
+        /// The run.
+        run: String,
+        /// JSON pointer to the null.
+        pointer: String,
+    },
+    /// A signal asked to stop.
+    #[error(
+        "interrupted with {finished} of {total} runs finished; the others keep their last step. To resume:\n  {}",
+        command_line(&[])
+    )]
+    Interrupted {
+        /// Runs that are complete.
+        finished: usize,
+        /// Runs that were asked for.
+        total: usize,
+    },
+    /// Some runs could not be carried out.
+    #[error(
+        "{} of {total} runs failed; the others are kept in {}{}",
+        failures.len(), out.display(), list(failures)
+    )]
+    Failed {
+        /// What failed and why.
+        failures: Vec<(RunSpec, anyhow::Error)>,
+        /// Runs that were asked for.
+        total: usize,
+        /// The output directory.
+        out: PathBuf,
+    },
+    /// Nothing went wrong: this process has done its part, and writes no results.
+    #[error("{shard} is done. {}\n  {}", left(*total, remaining), command_line(&["--shard"]))]
+    Shard {
+        /// Its part.
+        shard: Shard,
+        /// Runs of all parts.
+        total: usize,
+        /// Those that are not finished, and who computes them.
+        remaining: Vec<(String, String)>,
+    },
+}
+
+/// Unfinished runs that are named.
+const NAMED: usize = 10;
+
+fn left(total: usize, remaining: &[(String, String)]) -> String {
+    if remaining.is_empty() {
+        return format!("All {total} runs are finished. To write the results:");
+    }
+    let count = remaining.len();
+    let mut text = format!("Of {total} runs {} are finished; to do:", total - count);
+    for (run, who) in remaining.iter().take(NAMED) {
+        text += &format!("\n  {run} ({who})");
+    }
+    if count > NAMED {
+        text += &format!("\n  and {} more", count - NAMED);
+    }
+    text + "\nTo write the results when the other parts are done, and compute what is missing then:"
+}
+
+fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
+    failures
+        .iter()
+        .map(|(spec, error)| format!("\n  {}: {error:#}", spec.label()))
+        .collect()
+}
+
+/// This process's command line as one would type it to go on, without the options of `without`, which have a value, and
+/// without `--fresh`, which would discard what was done.
+fn command_line(without: &[&str]) -> String {
+    let mut words = env::args_os();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        if without.contains(&&*text) {
+            words.next();
+            continue;
+        }
+        let name = text.split('=').next().unwrap_or_default();
+        if text != "--fresh" && !without.contains(&name) {
+            kept.push(quoted(&word));
+        }
+    }
+    kept.join(" ")
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &OsStr) -> String {
+    let Some(word) = word.to_str() else {
+        return quoted_bytes(word.as_encoded_bytes());
+    };
+    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Bytes that are no text, as Bash, ksh and zsh read them.
+fn quoted_bytes(bytes: &[u8]) -> String {
+    let quoted: String = bytes
+        .iter()
+        .map(|&byte| match byte {
+            b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+            b' '..=b'~' => char::from(byte).to_string(),
+            _ => format!("\\{byte:03o}"),
+        })
+        .collect();
+    format!("$'{quoted}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted_back() {
+        let quoted = |word: &str| quoted(OsStr::new(word));
+        for word in ["--out", "a/b=c", "L4Adam,mSGD"] {
+            assert_eq!(quoted(word), word);
+        }
+        assert_eq!(quoted("L4Adam*"), "'L4Adam*'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted_bytes(b"a \xff1'"), r"$'a \3771\''");
+    }
+
+    #[test]
+    fn what_is_left_is_named_up_to_a_number() {
+        let remaining: Vec<_> = (0..12)
+            .map(|seed| (format!("seed={seed}"), "another part".to_owned()))
+            .collect();
+        let text = left(20, &remaining);
+        assert!(text.starts_with("Of 20 runs 8 are finished"), "{text}");
+        assert!(text.contains("seed=9 (another part)") && text.contains("and 2 more"), "{text}");
+        assert!(left(20, &[]).starts_with("All 20 runs are finished"));
+    }
+}

@@ -190,6 +190,14 @@ impl<T: Real> Classifier<T> {
         pass.loss()
     }
 
+    /// The loss of the batch, penalty included.
+    ///
+    /// # Errors
+    /// If `params` is not the network's.
+    pub fn loss(&mut self, params: &Params<T>) -> Result<T, Error> {
+        self.tape.forward(params)?.loss()
+    }
+
     /// The loss of the last batch without the penalty.
     pub fn cross_entropy(&self) -> T {
         self.losses[0]

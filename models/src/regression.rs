@@ -135,6 +135,14 @@ impl<T: Real> Regression<T> {
         pass.loss()
     }
 
+    /// The loss.
+    ///
+    /// # Errors
+    /// If `params` is not the network's.
+    pub fn loss(&mut self, params: &Params<T>) -> Result<T, Error> {
+        self.tape.forward(params)?.loss()
+    }
+
     /// Number of residuals, outputs · samples.
     pub fn residual_count(&self) -> usize {
         self.y.len()

@@ -1,7 +1,7 @@
 //! Where the initial values of a network's kernels come from.
 
-use autodiff::init::{self, Fill};
 use autodiff::Real;
+use autodiff::init::{self, Fill};
 use rand::Rng;
 
 /// The fills of `autodiff::init`, by whoever has what they need.

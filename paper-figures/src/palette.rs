@@ -4,7 +4,8 @@
 //! vision remain able to tell apart, with the yellow darkened because it carries lines on white.
 //! A method's name is read as `base[*][, qualifier]`:
 //!
-//! - the base decides the hue: [`FIXED`] for the paper's methods, one of [`SPARE`] by a hash of the name for others;
+//! - the base decides the hue: [`FIXED`] for the paper's methods, [`TODAY`] for today's rate-free ones, one of [`SPARE`] by a
+//!   hash of the name for others;
 //! - `*` (best rate) and any qualifier such as `dropout 0.5` decide the dashes;
 //! - the qualifier `batch N` decides the shade instead: the smaller the batch, the lighter.
 
@@ -60,6 +61,35 @@ const FIXED: [(&str, Colour); 10] = [
     ("LMA", (0xCC, 0x79, 0xA7)),
     ("default policy", (0x00, 0x00, 0x00)),
 ];
+
+/// Today's rate-free methods: colours that L4, Adam and mSGD leave, each for one method along the gradient and one that moves as
+/// Adam does, which have other dashes.
+const TODAY: [(&str, Look); 10] = [
+    ("SPS_max", solid((0x00, 0x9E, 0x73))),
+    ("ALI-G", solid((0xCC, 0x79, 0xA7))),
+    ("MoMo", solid((0x00, 0x00, 0x00))),
+    ("DoG", solid((0x80, 0x80, 0x80))),
+    ("MoMo-Adam", short((0x00, 0x00, 0x00))),
+    ("D-Adaptation", short((0x00, 0x9E, 0x73))),
+    ("Prodigy", short((0xCC, 0x79, 0xA7))),
+    ("schedule-free AdamW", short((0xB8, 0xA8, 0x00))),
+    ("ScheduleFree+", short((0x5C, 0x40, 0x33))),
+    ("Mechanic", short((0x80, 0x80, 0x80))),
+];
+
+const fn solid(colour: Colour) -> Look {
+    Look {
+        colour,
+        dash: Dash::Solid,
+    }
+}
+
+const fn short(colour: Colour) -> Look {
+    Look {
+        colour,
+        dash: Dash::Short,
+    }
+}
 
 /// Colours that no method of the paper has: a grey and a dark brown, which differ from the others in lightness too.
 const SPARE: [Colour; 2] = [(0x80, 0x80, 0x80), (0x5C, 0x40, 0x33)];
@@ -163,6 +193,10 @@ impl<'a> Name<'a> {
 
 /// The looks a method may have, best first; never empty.
 fn candidates(name: &Name<'_>) -> Vec<Look> {
+    let today = TODAY.iter().find(|(base, _)| *base == name.base);
+    if let Some((_, look)) = today {
+        return vec![*look];
+    }
     let fixed = FIXED
         .iter()
         .find(|(base, _)| base.eq_ignore_ascii_case(name.base))
@@ -257,6 +291,24 @@ mod tests {
     }
 
     #[test]
+    fn todays_methods_are_told_apart_from_each_other_and_from_what_they_are_compared_with() {
+        let compared = ["L4Adam", "L4Mom", "Adam*", "mSGD*"];
+        let names: Vec<&str> = TODAY
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(compared)
+            .collect();
+        let looks = looks(&names);
+        for (index, (name, own)) in looks.iter().enumerate() {
+            assert_eq!(*own, look(name), "{name}: whatever its company");
+            assert!(
+                looks[..index].iter().all(|(_, other)| other != own),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn a_star_keeps_the_hue_and_changes_the_dashes() {
         for method in ["L4Adam", "L4Mom", "LMA"] {
             let starred = look(&format!("{method}*"));
@@ -294,8 +346,8 @@ mod tests {
             "Lion",
             "AdaHessian",
             "Shampoo",
-            "D-Adaptation",
-            "Prodigy",
+            "AdaGrad",
+            "Muon",
             "SPS",
             "L-BFGS",
         ];

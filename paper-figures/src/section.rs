@@ -11,8 +11,8 @@ use crate::{
     results::{Claims, Figure, Header, Parsed, ResultFile, Table},
 };
 
-/// The paper's sections, by the numbers that directories have.
-const TITLES: [(&str, &str); 7] = [
+/// The paper's sections, by the numbers that directories have, and what is beyond them.
+const TITLES: [(&str, &str); 8] = [
     ("3", "Experiments"),
     ("3.1", "Badly conditioned regression"),
     ("3.2", "MNIST digit recognition"),
@@ -20,6 +20,7 @@ const TITLES: [(&str, &str); 7] = [
     ("3.4", "Differential neural computer"),
     ("3.5", "Fashion MNIST"),
     ("3.6", "Sweeping over batch sizes"),
+    ("rate free", "Beyond the paper: today's rate-free methods"),
 ];
 
 /// A file to be written: its path below the directory of what it shows, and what it says.
@@ -103,7 +104,10 @@ impl Section {
     pub fn title(&self) -> String {
         let number = self.number();
         match TITLES.iter().find(|(known, _)| *known == number) {
-            Some((_, title)) => format!("Section {number}: {title}"),
+            Some((_, title)) if self.name.starts_with("section") => {
+                format!("Section {number}: {title}")
+            }
+            Some((_, title)) => (*title).to_owned(),
             None => number,
         }
     }

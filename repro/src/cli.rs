@@ -129,7 +129,8 @@ impl Execution {
         match options.shard {
             None => Ok(options),
             Some(_) => Err(RunnerError::Usage(
-                "there are no runs here to share: leave this to one process, with --shard all".to_owned(),
+                "there are no runs here to share: leave this to one process, with --shard all"
+                    .to_owned(),
             )),
         }
     }

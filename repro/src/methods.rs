@@ -2,6 +2,10 @@
 //!
 //! A new optimiser is a file in `l4` and a line in [`methods!`](Kind).
 
+use l4::rate_free::{
+    AliG, DAdaptAdam, Dog, Mechanic, Momo, MomoAdam, Prodigy, ScheduleFreeAdamW, ScheduleFreePlus,
+    SpsMax,
+};
 use l4::{
     Adam, ClipByGlobalNorm, ConfigError, L4Adam, L4Mom, Momentum, Nesterov, Optimizer, RmsProp,
     Schedule, Setting, Settings, Sgd, State,
@@ -31,10 +35,10 @@ impl Knob {
     }
 }
 
-/// A line a method: its name in the paper's legends, the base method that it is or is over, what is varied, and how it is
-/// built from that, in any precision.
+/// A line a method: its name in legends, the base method that it is or is over, what is varied if anything, and how it is built
+/// from that, in any precision.
 macro_rules! methods {
-    ($($variant:ident: $name:literal, $base:ident, $knob:ident, |$x:ident| $build:expr;)*) => {
+    ($($variant:ident: $name:literal, $base:ident $(, $knob:ident $x:ident)? => $build:expr;)*) => {
         /// A first-order method.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "named as the paper names them")]
@@ -50,33 +54,44 @@ macro_rules! methods {
                 match self { $(Kind::$variant => $name),* }
             }
 
-            /// The method that it is, or whose update direction it takes.
+            /// The method that it is, or whose update direction it takes or adapts.
             #[must_use]
             pub const fn base(self) -> Base {
                 match self { $(Kind::$variant => Base::$base),* }
             }
 
-            /// What is varied.
+            /// What is varied; `None` of a method that runs as its authors leave it.
             #[must_use]
-            pub const fn knob(self) -> Knob {
-                match self { $(Kind::$variant => Knob::$knob),* }
+            pub const fn knob(self) -> Option<Knob> {
+                let knobs: &[Knob] = match self { $(Kind::$variant => &[$(Knob::$knob)?]),* };
+                knobs.first().copied()
             }
 
             fn build<T: l4::Real>(self, setting: T) -> Result<Box<dyn Optimizer<T>>, ConfigError> {
-                Ok(match self { $(Kind::$variant => { let $x = setting; Box::new($build) })* })
+                Ok(match self { $(Kind::$variant => { $(let $x = setting;)? Box::new($build) })* })
             }
         }
     };
 }
 
 methods! {
-    Sgd: "SGD", Sgd, Rate, |rate| Sgd::new(Schedule::constant(rate)?);
-    Momentum: "mSGD", Momentum, Rate, |rate| Momentum::new(Schedule::constant(rate)?);
-    Nesterov: "Nesterov", Momentum, Rate, |rate| Nesterov::new(Schedule::constant(rate)?);
-    Adam: "Adam", Adam, Rate, |rate| Adam::new(Schedule::constant(rate)?);
-    RmsProp: "RMSProp", RmsProp, Rate, |rate| RmsProp::new(Schedule::constant(rate)?);
-    L4Adam: "L4Adam", Adam, Alpha, |alpha| L4Adam::new().alpha(alpha)?;
-    L4Mom: "L4Mom", Momentum, Alpha, |alpha| L4Mom::new().alpha(alpha)?;
+    Sgd: "SGD", Sgd, Rate rate => Sgd::new(Schedule::constant(rate)?);
+    Momentum: "mSGD", Momentum, Rate rate => Momentum::new(Schedule::constant(rate)?);
+    Nesterov: "Nesterov", Momentum, Rate rate => Nesterov::new(Schedule::constant(rate)?);
+    Adam: "Adam", Adam, Rate rate => Adam::new(Schedule::constant(rate)?);
+    RmsProp: "RMSProp", RmsProp, Rate rate => RmsProp::new(Schedule::constant(rate)?);
+    L4Adam: "L4Adam", Adam, Alpha alpha => L4Adam::new().alpha(alpha)?;
+    L4Mom: "L4Mom", Momentum, Alpha alpha => L4Mom::new().alpha(alpha)?;
+    SpsMax: "SPS_max", Sgd => SpsMax::new();
+    AliG: "ALI-G", Momentum => AliG::new();
+    Momo: "MoMo", Momentum => Momo::new();
+    MomoAdam: "MoMo-Adam", Adam => MomoAdam::new();
+    DAdaptAdam: "D-Adaptation", Adam => DAdaptAdam::new();
+    Prodigy: "Prodigy", Adam => Prodigy::new();
+    Dog: "DoG", Sgd => Dog::new();
+    ScheduleFreeAdamW: "schedule-free AdamW", Adam => ScheduleFreeAdamW::new();
+    ScheduleFreePlus: "ScheduleFree+", Adam => ScheduleFreePlus::new();
+    Mechanic: "Mechanic", Adam => Mechanic::new(Adam::new(Schedule::constant(T::one())?));
 }
 
 /// A method at its setting.
@@ -84,7 +99,7 @@ methods! {
 pub struct Method {
     /// The method.
     pub kind: Kind,
-    /// What is varied: its rate or its α.
+    /// What is varied: its rate or its α. Without meaning for a method that has no [knob](Kind::knob).
     pub setting: f64,
     /// Clips gradients to this global norm first.
     pub max_norm: Option<f64>,
@@ -115,6 +130,17 @@ impl Method {
         match default.settings().get("alpha") {
             Some(&Setting::Number(alpha)) => Some(alpha),
             _ => None,
+        }
+    }
+
+    /// The method as it is unless it is told otherwise: L4 at its default α, a rate-free method; `None` of one whose rate has
+    /// to be chosen.
+    #[must_use]
+    pub fn untuned(kind: Kind) -> Option<Self> {
+        match kind.knob() {
+            Some(Knob::Rate) => None,
+            Some(Knob::Alpha) => Self::default_alpha(kind).map(|alpha| Self::new(kind, alpha)),
+            None => Some(Self::new(kind, 0.0)),
         }
     }
 

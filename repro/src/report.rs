@@ -65,12 +65,21 @@ impl Report {
         self.write(table)
     }
 
+    /// Writes the numbers that all else rests on.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn numbers(&mut self, numbers: Vec<Numbers>) -> Result<()> {
+        self.written.push(reference::write(&self.out, numbers)?);
+        Ok(())
+    }
+
     /// Writes the numbers that the claims rest on, and `claims.json`, and shows the verdicts.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn claims(&mut self, numbers: Vec<Numbers>, findings: Vec<Finding>) -> Result<()> {
-        self.written.push(reference::write(&self.out, numbers)?);
+        self.numbers(numbers)?;
         let title = format!("Claims tested in section {}", self.shared.section);
         let claims = Claims {
             header: self.header("claims", &title),

@@ -156,6 +156,15 @@ impl Curve {
         }
     }
 
+    /// The same with what is more than `ceiling` times its first value there.
+    #[must_use]
+    pub fn below(mut self, ceiling: Option<f64>) -> Self {
+        if let (Some(ceiling), Some(&first)) = (ceiling, self.y.first()) {
+            self.y.iter_mut().for_each(|y| *y = y.min(ceiling * first));
+        }
+        self
+    }
+
     /// The same over another measure of progress, as epochs.
     #[must_use]
     pub fn over(mut self, x_of_step: impl Fn(f64) -> f64) -> Self {
@@ -262,6 +271,18 @@ pub(crate) mod tests {
             "nothing is written"
         );
         error.to_string()
+    }
+
+    #[test]
+    fn an_explosion_is_cut_at_a_ceiling() {
+        let curve = Curve {
+            seed: 0,
+            x: vec![1.0, 2.0, 3.0],
+            y: vec![2.0, 19.0, 1e200],
+            diverged: None,
+        };
+        assert_eq!(curve.clone().below(Some(10.0)).y, [2.0, 19.0, 20.0]);
+        assert_eq!(curve.clone().below(None), curve);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::data::{self, DataOptions};
 use crate::engine::reference::{self, NumbersError};
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
-use crate::judge::numbers::{Alpha, ArmNumbers, Numbers, Rate, Role, RunNumbers};
+use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::{Kind, Knob, Method};
 use crate::sections::{ALL, Part, Search, Section, Size, Task, arm};
 use crate::tasks::Workload;
@@ -97,7 +97,7 @@ impl Searched {
             .flat_map(|numbers| {
                 let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
                 arms.filter_map(|arm| {
-                    let setting = arm.setting(kind.knob().name())?;
+                    let setting = arm.setting(kind.knob()?.name())?;
                     Some((setting, arm, mean_score(arm, &numbers.task)))
                 })
             })
@@ -343,21 +343,11 @@ impl<'d> Grid<'d> {
 
     fn arm(&self, setting: f64, results: &[RunResult]) -> Result<ArmNumbers> {
         let kind = self.search.kind;
-        let base = kind.base();
         let mut settings: Map<String, Value> = self.method(setting).settings()?;
         settings.extend(self.workload.settings());
         Ok(ArmNumbers {
             name: kind.name().to_owned(),
-            role: match kind.knob() {
-                Knob::Alpha => Role::L4 {
-                    base,
-                    alpha: Alpha::Best,
-                },
-                Knob::Rate => Role::Constant {
-                    base,
-                    rate: Rate::Best,
-                },
-            },
+            role: arm(kind.name(), kind).searched().role(),
             settings,
             steps_per_unit: 1,
             runs: results.iter().map(losses_only).collect(),
@@ -396,7 +386,7 @@ fn edge(scores: &[f64]) -> Edge {
 }
 
 fn render(search: Search, tried: &[ArmNumbers], task: &str) -> String {
-    let knob = search.kind.knob().name();
+    let knob = search.kind.knob().map_or("", Knob::name);
     let scores = tried.iter().map(|arm| mean_score(arm, task));
     let best = scores.clone().fold(f64::INFINITY, f64::min);
     let mut text = format!("{}\n", search.kind.name());

@@ -382,7 +382,10 @@ fn a_run_without_its_configuration_is_damaged_and_not_taken_for_one_of_this_code
         let error = run(out.path(), &[walk(0, STEPS, calm())])
             .unwrap_err()
             .to_string();
-        assert!(error.contains("config.json is damaged: it is missing"), "{error}");
+        assert!(
+            error.contains("config.json is damaged: it is missing"),
+            "{error}"
+        );
         assert!(!path.join("config.json").exists());
     }
 }

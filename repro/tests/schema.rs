@@ -5,7 +5,8 @@ use std::path::Path;
 
 use jsonschema::Validator;
 use repro::sections::{
-    self, Section, section3_1, section3_2, section3_3, section3_4, section3_5, section3_6,
+    self, Section, rate_free, section3_1, section3_2, section3_3, section3_4, section3_5,
+    section3_6,
 };
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -111,6 +112,54 @@ fn what_the_sections_on_the_dnc_write_is_valid() {
     let series = check(out, "figure9")["series"].as_array().unwrap().clone();
     assert_eq!(series.len(), 2 * 4);
     assert!(series.iter().all(|series| series["x"] == json!([1600.0])));
+}
+
+#[test]
+fn what_is_written_of_todays_methods_is_valid_and_not_judged() {
+    let directory = tempdir().unwrap();
+    let out = directory.path();
+    let words = ["rate_free", "--preset", "smoke", "--task", "regression,dnc"];
+    let words = words.into_iter().chain(["--out", out.to_str().unwrap()]);
+    let arguments = sections::parse(&rate_free::SECTION, words).unwrap();
+    rate_free::run(&arguments).unwrap();
+    for id in [
+        "loss_3_1",
+        "loss_3_4",
+        "profile",
+        "settings",
+        "standing",
+        "standing_loss",
+        "standing_steps",
+    ] {
+        check(out, id);
+    }
+    let table = check(out, "rate_free");
+    let rows = table["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * 14);
+    let said = table["deviations"].as_array().unwrap();
+    assert!(
+        said.contains(&json!("Not run here: MNIST, Fashion-MNIST.")),
+        "{said:?}"
+    );
+    assert!(!out.join("claims.json").exists());
+    // With another seed asked for, what is finished is what was there, and nothing is computed.
+    let words = "rate_free;--preset;smoke;--seeds;3;--finished;--out".split(';');
+    let words = words.chain([out.to_str().unwrap()]);
+    let arguments = sections::parse(&rate_free::SECTION, words).unwrap();
+    rate_free::run(&arguments).unwrap();
+    let again = check(out, "rate_free");
+    let losses = |table: &Value| -> Vec<Value> {
+        let rows = table["rows"].as_array().unwrap().iter();
+        rows.map(|row| row["loss"].clone()).collect()
+    };
+    assert_eq!(losses(&again), losses(&table));
+    let said = again["deviations"].as_array().unwrap();
+    assert!(
+        said.contains(&json!("Not run here: MNIST, Fashion-MNIST.")),
+        "{said:?}"
+    );
+    let numbers = repro::engine::reference::read(out).unwrap().unwrap();
+    assert_eq!(numbers.len(), 2);
 }
 
 #[test]

@@ -243,16 +243,25 @@ fn a_standard_output_that_is_full_or_gone_takes_no_results_along() {
     assert!(written(out.path()));
 
     let out = tempdir().unwrap();
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let child = section(out.path()).stdout(full).spawn().unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
-    assert!(message.contains("error: cannot write standard output: No space"), "{message}");
+    assert!(
+        message.contains("error: cannot write standard output: No space"),
+        "{message}"
+    );
     assert_eq!(message.matches("No space").count(), 1, "{message}");
     assert!(written(out.path()));
 
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let help = section(out.path()).arg("--help").stdout(full).status();
     assert_eq!(help.unwrap().code(), Some(1));
 }
@@ -263,7 +272,10 @@ fn an_output_directory_of_any_bytes_is_resumed_from() {
     use std::os::unix::ffi::OsStrExt;
     let directory = tempdir().unwrap();
     let out = directory.path().join(OsStr::from_bytes(b"a\xff\xfeb"));
-    let child = section(&out).args(["--steps", "100000000"]).spawn().unwrap();
+    let child = section(&out)
+        .args(["--steps", "100000000"])
+        .spawn()
+        .unwrap();
     wait_until("a run has begun", || {
         let runs = out.join("runs").read_dir();
         runs.is_ok_and(|mut runs| runs.any(|run| rows(&run.unwrap().path()) > 0))
@@ -271,7 +283,11 @@ fn an_output_directory_of_any_bytes_is_resumed_from() {
     send("TERM", &child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(stderr(&output).contains(r"a\377\376b'"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(r"a\377\376b'"),
+        "{}",
+        stderr(&output)
+    );
     assert!(section(&out).status().unwrap().success());
     assert!(out.join("claims.json").exists());
 }
@@ -287,7 +303,10 @@ fn a_file_that_cannot_be_written_is_an_error_with_its_path_and_loses_nothing() {
     let message = stderr(&output);
     let path = run_directory(out.path(), 1, 1000).join("metrics.jsonl");
     assert!(message.contains("2 of 2 runs failed"), "{message}");
-    assert!(message.contains(&format!("cannot write {}: ", path.display())), "{message}");
+    assert!(
+        message.contains(&format!("cannot write {}: ", path.display())),
+        "{message}"
+    );
     assert!(complete(out.path(), options).status.success());
     assert!(deterministic_files(out.path()) == deterministic_files(undisturbed(options).path()));
 }
@@ -435,22 +454,38 @@ fn computed(output: &Output) -> usize {
 fn parts_of_which_one_is_killed_and_started_again_make_the_whole() {
     let whole = undisturbed("--seeds 5 --steps 200");
     let out = tempdir().unwrap();
-    let part = |part| format!("--seeds 5 --steps 200 --step-ms 2 --checkpoint-ms 1 --jobs 1 --shard {part}/2");
+    let part = |part| {
+        format!("--seeds 5 --steps 200 --step-ms 2 --checkpoint-ms 1 --jobs 1 --shard {part}/2")
+    };
     let first = spawn(out.path(), &part(1));
     let mut second = spawn(out.path(), &part(2));
     let path = run_directory(out.path(), 1, 200);
     wait_until("the second has a checkpoint", || checkpointed(&path) > 0);
     second.kill().unwrap();
     second.wait().unwrap();
-    assert!(checkpointed(&path) < 200, "the kill came too late to show anything");
+    assert!(
+        checkpointed(&path) < 200,
+        "the kill came too late to show anything"
+    );
     let second = complete(out.path(), &part(2));
     let first = first.wait_with_output().unwrap();
     assert_eq!((computed(&first), computed(&second)), (3, 2));
-    assert!(stdout(&second).contains("part 2 of 2 is done"), "{}", stdout(&second));
-    assert!(!stdout(&first).contains("results in"), "no part writes results");
+    assert!(
+        stdout(&second).contains("part 2 of 2 is done"),
+        "{}",
+        stdout(&second)
+    );
+    assert!(
+        !stdout(&first).contains("results in"),
+        "no part writes results"
+    );
 
     let again = complete(out.path(), &part(1));
-    assert!(stdout(&again).contains("All 5 runs are finished"), "{}", stdout(&again));
+    assert!(
+        stdout(&again).contains("All 5 runs are finished"),
+        "{}",
+        stdout(&again)
+    );
     assert_eq!(computed(&complete(out.path(), "--seeds 5 --steps 200")), 0);
     assert!(deterministic_files(out.path()) == deterministic_files(whole.path()));
 }
@@ -461,7 +496,10 @@ fn what_no_part_has_computed_the_whole_computes() {
     let part = complete(out.path(), "--seeds 5 --steps 20 --shard 2/3");
     assert_eq!(computed(&part), 2);
     let text = stdout(&part);
-    assert!(text.contains("Of 5 runs 2 are finished") && text.contains("seed=0 (of another part)"), "{text}");
+    assert!(
+        text.contains("Of 5 runs 2 are finished") && text.contains("seed=0 (of another part)"),
+        "{text}"
+    );
     assert_eq!(computed(&complete(out.path(), "--seeds 5 --steps 20")), 3);
 }
 
@@ -475,7 +513,11 @@ fn no_run_is_computed_by_two_processes() {
         .map(|process| process.wait_with_output().unwrap())
         .collect();
     assert_eq!(outputs.iter().map(computed).sum::<usize>(), 6);
-    assert!(outputs.iter().any(|output| stderr(output).contains("passing over")));
+    assert!(
+        outputs
+            .iter()
+            .any(|output| stderr(output).contains("passing over"))
+    );
 }
 
 #[test]
@@ -489,15 +531,27 @@ fn the_whole_waits_for_a_run_of_a_part_and_takes_it_over_if_that_dies() {
         wait_until("the part has a checkpoint", || checkpointed(&path) > 0);
         let mut all = spawn(out.path(), options);
         let mut progress = BufReader::new(all.stderr.take().unwrap()).lines();
-        let waiting = progress.by_ref().map(Result::unwrap).find(|line| line.starts_with("waiting for"));
+        let waiting = progress
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.starts_with("waiting for"));
         let told = waiting.expect("it waits");
-        assert!(told.contains(&format!("process {} on ", part.id())), "{told}");
+        assert!(
+            told.contains(&format!("process {} on ", part.id())),
+            "{told}"
+        );
         if dies {
             part.kill().unwrap();
         }
         part.wait().unwrap();
-        let sum = progress.map(Result::unwrap).find(|line| line.contains("runs computed")).unwrap();
-        assert!(sum.starts_with(if dies { "1 runs" } else { "0 runs" }), "{sum}");
+        let sum = progress
+            .map(Result::unwrap)
+            .find(|line| line.contains("runs computed"))
+            .unwrap();
+        assert!(
+            sum.starts_with(if dies { "1 runs" } else { "0 runs" }),
+            "{sum}"
+        );
         assert!(all.wait().unwrap().success());
         assert!(deterministic_files(out.path()) == deterministic_files(whole.path()));
     }
@@ -516,7 +570,15 @@ fn a_task_of_a_slurm_array_computes_its_part_and_says_so() {
     };
     let part = task("--seeds 5 --steps 20");
     assert_eq!(computed(&part), 2);
-    assert!(stderr(&part).contains("part 2 of 2 (of the Slurm array"), "{}", stderr(&part));
-    assert_eq!(computed(&task("--seeds 5 --steps 20 --shard 1/5")), 1, "an option wins");
+    assert!(
+        stderr(&part).contains("part 2 of 2 (of the Slurm array"),
+        "{}",
+        stderr(&part)
+    );
+    assert_eq!(
+        computed(&task("--seeds 5 --steps 20 --shard 1/5")),
+        1,
+        "an option wins"
+    );
     assert_eq!(computed(&task("--seeds 5 --steps 20 --shard all")), 2);
 }

@@ -16,8 +16,8 @@ pub struct Header {
     /// What it shows, as a sentence without its full stop.
     #[schemars(length(min = 1))]
     pub title: String,
-    /// The section of the paper, as `"3.1"`.
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)*$"))]
+    /// The section of the paper, as `"3.1"`; `"rate_free"` for what is beyond it.
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)*|rate_free)$"))]
     pub section: String,
     /// What was run.
     pub protocol: Protocol,

@@ -164,7 +164,10 @@ mod tests {
             .collect();
         let text = left(20, &remaining);
         assert!(text.starts_with("Of 20 runs 8 are finished"), "{text}");
-        assert!(text.contains("seed=9 (another part)") && text.contains("and 2 more"), "{text}");
+        assert!(
+            text.contains("seed=9 (another part)") && text.contains("and 2 more"),
+            "{text}"
+        );
         assert!(left(20, &[]).starts_with("All 20 runs are finished"));
     }
 }

@@ -62,7 +62,9 @@ impl<'a> Planned<'a> {
 }
 
 /// The first of each run.
-pub(super) fn distinct<'p, 'a>(planned: &'p [Planned<'a>]) -> Result<Vec<&'p Planned<'a>>, RunnerError> {
+pub(super) fn distinct<'p, 'a>(
+    planned: &'p [Planned<'a>],
+) -> Result<Vec<&'p Planned<'a>>, RunnerError> {
     let mut seen = HashSet::new();
     let mut distinct = Vec::new();
     for planned in planned {

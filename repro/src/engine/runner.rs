@@ -50,7 +50,7 @@ use crate::engine::provenance::{self, DataSet, GIT_COMMIT, Provenance};
 use crate::engine::reference::Reference;
 use crate::engine::run::RunResult;
 pub use crate::engine::shard::Shard;
-use crate::engine::store::{self, RunDirectory, Resume, Stored};
+use crate::engine::store::{self, Resume, RunDirectory, Stored};
 use crate::engine::tensorboard;
 
 /// How often a run that another process computes is looked at again.
@@ -263,7 +263,8 @@ impl Runner {
         for (places, jobs) in [(together, self.options.jobs), (alone, 1)] {
             pass(&places, jobs, IfHeld::PassOver);
             if held == IfHeld::Wait {
-                let is_held = |&place: &usize| matches!(&*lock(&ends[place]), Some(Ok(End::Held(_))));
+                let is_held =
+                    |&place: &usize| matches!(&*lock(&ends[place]), Some(Ok(End::Held(_))));
                 let passed_over: Vec<usize> = places.into_iter().filter(is_held).collect();
                 pass(&passed_over, jobs, IfHeld::Wait);
             }
@@ -304,7 +305,8 @@ impl Runner {
     }
 
     /// Whether this run's result is there already, and will be read back.
-    fn is_finished(&self, planned: &Planned<'_>) -> bool {
+    #[must_use]
+    pub fn is_finished(&self, planned: &Planned<'_>) -> bool {
         let stored = || store::is_finished(&self.directory_of(planned));
         !self.options.fresh && (self.committed(planned).is_some() || stored())
     }

@@ -33,7 +33,8 @@ impl Shard {
             return Ok(None);
         };
         let number = |name: &str, text: Option<String>| -> Result<u32, String> {
-            let text = text.ok_or_else(|| format!("{name} is missing beside SLURM_ARRAY_TASK_ID"))?;
+            let text =
+                text.ok_or_else(|| format!("{name} is missing beside SLURM_ARRAY_TASK_ID"))?;
             let number = text.parse();
             number.map_err(|_| format!("{name} is `{text}`, expected a number"))
         };
@@ -109,7 +110,15 @@ mod tests {
     #[test]
     fn what_is_no_part_is_refused() {
         for word in [
-            "", "1", "0/4", "5/4", "-1/4", "1/0", "a/b", "1/4/2", "1/4294967296",
+            "",
+            "1",
+            "0/4",
+            "5/4",
+            "-1/4",
+            "1/0",
+            "a/b",
+            "1/4/2",
+            "1/4294967296",
         ] {
             assert!(word.parse::<Shard>().is_err(), "{word}");
         }
@@ -129,7 +138,9 @@ mod tests {
     fn a_task_of_a_slurm_array_has_its_part() {
         let part = |id, min, count, step| {
             let shard = of_slurm(&[("ID", id), ("MIN", min), ("COUNT", count), ("STEP", step)])?;
-            shard.map(|shard| (shard.index, shard.count)).ok_or(String::new())
+            shard
+                .map(|shard| (shard.index, shard.count))
+                .ok_or(String::new())
         };
         assert_eq!(part("0", "0", "4", "1"), Ok((1, 4)));
         assert_eq!(part("4", "1", "4", "1"), Ok((4, 4)));
@@ -144,10 +155,17 @@ mod tests {
             ["-1", "1", "1", "1"],
             ["99999999999", "1", "1", "1"],
         ] {
-            assert!(part(id, min, count, step).is_err(), "{id} {min} {count} {step}");
+            assert!(
+                part(id, min, count, step).is_err(),
+                "{id} {min} {count} {step}"
+            );
         }
         assert_eq!(of_slurm(&[]), Ok(None));
-        assert!(of_slurm(&[("ID", "1")]).unwrap_err().contains("MIN is missing"));
+        assert!(
+            of_slurm(&[("ID", "1")])
+                .unwrap_err()
+                .contains("MIN is missing")
+        );
         let without_step = of_slurm(&[("ID", "2"), ("MIN", "1"), ("COUNT", "2")]);
         assert_eq!(without_step.unwrap().unwrap().index, 2);
     }

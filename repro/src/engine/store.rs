@@ -366,14 +366,11 @@ fn write_json(
     Ok(files::write(file, &json, durability)?)
 }
 
-fn read_json<T: Serialize + DeserializeOwned>(
-    file: &Path,
-) -> Result<Option<T>, RunDirectoryError> {
+fn read_json<T: Serialize + DeserializeOwned>(file: &Path) -> Result<Option<T>, RunDirectoryError> {
     let Some(json) = files::read(file)? else {
         return Ok(None);
     };
-    let sealed: Sealed<T> =
-        serde_json::from_slice(&json).map_err(|error| damaged(file, error))?;
+    let sealed: Sealed<T> = serde_json::from_slice(&json).map_err(|error| damaged(file, error))?;
     let found = json::digest(&sealed.content).map_err(|error| damaged(file, error))?;
     check_digest(file, &sealed.sha256, &found)?;
     Ok(Some(sealed.content))
@@ -402,9 +399,9 @@ fn read_metrics(
     let bytes = files::read(&file)?.unwrap_or_default();
     let found = bytes.len();
     let whole = usize::try_from(length).ok();
-    let bytes = whole.and_then(|length| bytes.get(..length)).ok_or_else(|| {
-        damaged(&file, format!("{found} bytes, expected at least {length}"))
-    })?;
+    let bytes = whole
+        .and_then(|length| bytes.get(..length))
+        .ok_or_else(|| damaged(&file, format!("{found} bytes, expected at least {length}")))?;
     let digest = Sha256::new_with_prefix(bytes);
     check_digest(&file, sha256, &hex(&digest.clone().finalize()))?;
     let metrics = Metrics::parse(bytes).map_err(|error| damaged(&file, error))?;

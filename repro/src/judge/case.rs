@@ -27,6 +27,7 @@ pub fn name(role: Role) -> String {
             return format!("L4 over {}{star}", method(base));
         }
         Role::Constant { base, rate } => (method(base), rate == Rate::Best),
+        Role::RateFree => ("a rate-free method", false),
         Role::DefaultPolicy => ("the default policy", false),
         Role::LevenbergMarquardt => ("LMA", false),
         Role::Measurement => ("a measurement", false),

@@ -18,10 +18,11 @@ struct Judged {
 }
 
 fn all(root: &Path) -> Result<Vec<Judged>> {
-    let tune = root.join("tune");
+    // Beside the paper's claims.
+    let apart = ["tune", "rate_free"].map(|name| root.join(name));
     let mut sections = Vec::new();
     for folder in reference::folders(root)? {
-        if folder.starts_with(&tune) {
+        if apart.iter().any(|other| folder.starts_with(other)) {
             continue;
         }
         let numbers = reference::read(&folder)?.unwrap_or_default();

@@ -26,13 +26,13 @@ pub mod c8;
 pub mod c9;
 mod case;
 mod committed;
-mod comparison;
-mod course;
+pub(crate) mod comparison;
+pub(crate) mod course;
 #[cfg(test)]
-mod made_up;
+pub(crate) mod made_up;
 pub mod numbers;
 pub mod statistics;
-mod words;
+pub(crate) mod words;
 
 pub use committed::{committed, judge_all};
 use numbers::Numbers;

@@ -66,6 +66,8 @@ pub enum Role {
         /// Which rate.
         rate: Rate,
     },
+    /// One of today's methods that need no rate, as its authors leave it.
+    RateFree,
     /// Heavy ball at the piecewise-constant rates of section 3.3.
     DefaultPolicy,
     /// Levenberg–Marquardt.

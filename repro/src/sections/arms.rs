@@ -29,7 +29,7 @@ pub struct Arm {
 /// How the one setting that is varied is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
-    /// L4's default α.
+    /// As it is unless told otherwise: L4's default α, a rate-free method.
     Default,
     /// A published rate.
     At(f64),
@@ -47,7 +47,7 @@ pub const LMA: Arm = Arm {
     ..arm("LMA*", Kind::Sgd)
 };
 
-/// A method at its default α.
+/// A method as it is unless told otherwise.
 #[must_use]
 pub const fn arm(name: &'static str, kind: Kind) -> Arm {
     Arm {
@@ -148,19 +148,20 @@ impl Arm {
         match (self.choice, self.kind.knob()) {
             (Choice::Solver, _) => Role::LevenbergMarquardt,
             (Choice::Policy(_), _) => Role::DefaultPolicy,
+            (_, None) => Role::RateFree,
             (Choice::Default, _) => Role::L4 {
                 base,
                 alpha: Alpha::Default,
             },
-            (_, Knob::Alpha) => Role::L4 {
+            (_, Some(Knob::Alpha)) => Role::L4 {
                 base,
                 alpha: Alpha::Best,
             },
-            (Choice::At(_), Knob::Rate) => Role::Constant {
+            (Choice::At(_), Some(Knob::Rate)) => Role::Constant {
                 base,
                 rate: Rate::Published,
             },
-            (Choice::Searched, Knob::Rate) => Role::Constant {
+            (Choice::Searched, Some(Knob::Rate)) => Role::Constant {
                 base,
                 rate: Rate::Best,
             },
@@ -170,7 +171,10 @@ impl Arm {
     /// Whether its effective rate moves, as L4's and the default policy's do.
     #[must_use]
     pub fn has_moving_rate(&self) -> bool {
-        matches!(self.role(), Role::L4 { .. } | Role::DefaultPolicy)
+        matches!(
+            self.role(),
+            Role::L4 { .. } | Role::DefaultPolicy | Role::RateFree
+        )
     }
 
     /// The method at a setting, for a run of so many steps.

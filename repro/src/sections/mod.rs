@@ -5,7 +5,9 @@
 
 mod arms;
 mod invariance;
+mod made;
 mod part;
+pub mod rate_free;
 mod run;
 pub mod section3;
 pub mod section3_1;
@@ -17,8 +19,9 @@ pub mod section3_6;
 mod show;
 
 pub use arms::{Arm, Choice, LMA, arm};
+pub use made::Made;
 pub use part::{ArmOutcome, Outcome, Resolved};
-pub use run::{Arguments, main, parse, run};
+pub use run::{Arguments, main, make, parse, run};
 pub use show::{LOSS, Panel, RATE, Show, TableColumn, What};
 
 use datasets::Dataset;
@@ -185,8 +188,8 @@ impl Part {
         for arm in self.arms.iter().filter(|arm| arm.is_plain()) {
             let from = match arm.choice {
                 Choice::At(rate) => Some(rate),
-                Choice::Default => None,
-                Choice::Searched | Choice::Policy(_) | Choice::Solver => continue,
+                Choice::Default if arm.kind.knob().is_some() => None,
+                Choice::Default | Choice::Searched | Choice::Policy(_) | Choice::Solver => continue,
             };
             searches.push(Search {
                 kind: arm.kind,
@@ -209,7 +212,17 @@ pub struct Search {
     pub max_norm: Option<f64>,
 }
 
-/// All sections that train.
+impl Section {
+    /// The section of the paper on whose task something is trained, and whose searches found the best settings there; `None` if
+    /// none is on it.
+    #[must_use]
+    pub fn of_task(task: Task) -> Option<&'static Self> {
+        let on_it = |section: &&&Self| section.parts.iter().any(|part| part.task == task);
+        ALL.iter().find(on_it).copied()
+    }
+}
+
+/// All sections of the paper that train.
 pub static ALL: [&Section; 6] = [
     &section3_1::SECTION,
     &section3_2::SECTION,

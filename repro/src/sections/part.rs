@@ -54,7 +54,10 @@ impl<'d> Resolved<'d> {
         let steps = workload.course().steps;
         let setting = match arm.choice {
             Choice::Solver => None,
-            Choice::Default => Some(Method::default_alpha(arm.kind).context("it has no α")?),
+            Choice::Default => {
+                let method = Method::untuned(arm.kind).context("its rate has to be chosen")?;
+                Some(method.setting)
+            }
             Choice::At(rate) | Choice::Policy(rate) => Some(rate),
             Choice::Searched => match searched.best(arm.kind) {
                 Some(best) => Some(best),

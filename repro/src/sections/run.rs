@@ -4,22 +4,19 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::builder::PossibleValue;
 use clap::{Args, Command, FromArgMatches};
 use datasets::ImageDataset;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::made::Made;
 use super::part::{ArmOutcome, Outcome, Resolved};
-use super::{Part, Section, Size, Task, Unit, arms};
-use crate::cli::{self, Execution, Preset, reference_root, tell};
+use super::{Arm, Part, Section, Size, Task, Unit, arms};
+use crate::cli::{self, Execution, Preset, reference_root};
 use crate::data::{self, DataOptions};
-use crate::engine::provenance::DataSet;
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
-use crate::judge;
-use crate::report::Report;
-use crate::results::{Header, Protocol};
 use crate::tasks::workload::repeated;
 use crate::tune::Searched;
 
@@ -44,9 +41,19 @@ pub struct Arguments {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true)]
     methods: Vec<String>,
 
-    /// The part of the section to run [default: all]
-    #[arg(long, value_name = "NAME", ignore_case = true)]
-    part: Option<String>,
+    /// Parts of the section to run, separated by commas [default: all that the preset has]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        visible_alias = "task",
+        ignore_case = true
+    )]
+    part: Vec<String>,
+
+    /// Show what is finished, with the seeds that all methods have, and compute nothing
+    #[arg(long)]
+    finished: bool,
 
     /// How runs are computed.
     #[command(flatten)]
@@ -129,7 +136,15 @@ impl Size {
 }
 
 impl Arguments {
-    fn preset(&self) -> Preset {
+    /// Where the data are.
+    #[must_use]
+    pub fn data(&self) -> &DataOptions {
+        &self.data
+    }
+
+    /// How much was asked for.
+    #[must_use]
+    pub fn preset(&self) -> Preset {
         let presets = [Preset::Smoke, Preset::Quick, Preset::Reduced, Preset::Paper];
         let named = presets
             .into_iter()
@@ -138,7 +153,13 @@ impl Arguments {
     }
 
     fn size(&self, part: &Part) -> Result<Size> {
-        let size = part.size(self.preset()).context("the preset is missing")?;
+        let size = part.size(self.preset()).with_context(|| {
+            let name = self.preset().name();
+            format!(
+                "{} has no preset {name}: choose another, or another part",
+                part.name
+            )
+        })?;
         Ok(Size {
             seeds: self.seeds.unwrap_or(size.seeds),
             length: self.length.unwrap_or(size.length),
@@ -147,8 +168,11 @@ impl Arguments {
     }
 
     fn wants(&self, part: &Part) -> bool {
-        let asked = self.part.as_ref();
-        asked.is_none_or(|name| name.eq_ignore_ascii_case(part.name))
+        let named = |asked: &String| asked.eq_ignore_ascii_case(part.name);
+        match self.part.is_empty() {
+            true => part.size(self.preset()).is_some(),
+            false => self.part.iter().any(named),
+        }
     }
 
     fn wants_method(&self, name: &str) -> bool {
@@ -157,16 +181,25 @@ impl Arguments {
     }
 }
 
-/// Runs a section and writes its files.
+/// Runs a section and writes its files, the verdicts on the paper's claims among them.
 ///
 /// # Errors
 /// If the data cannot be had, a run fails or a file cannot be written.
 pub fn run(section: &'static Section, arguments: &Arguments) -> Result<()> {
-    let parts: Vec<&'static Part> = section
-        .parts
-        .iter()
-        .filter(|part| arguments.wants(part))
-        .collect();
+    make(section, arguments, |made| made.write_judged())
+}
+
+/// Runs a section, and hands what came of it to `write`.
+///
+/// # Errors
+/// If the data cannot be had, a run fails, or `write` does.
+pub fn make(
+    section: &'static Section,
+    arguments: &Arguments,
+    write: impl FnOnce(Made<'_, '_>) -> Result<()>,
+) -> Result<()> {
+    let (parts, mut others): (Vec<&'static Part>, Vec<&'static Part>) =
+        section.parts.iter().partition(|part| arguments.wants(part));
     // Before the runner takes over Ctrl-C, so that a slow download can be stopped.
     let data = parts
         .iter()
@@ -174,14 +207,20 @@ pub fn run(section: &'static Section, arguments: &Arguments) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let runner = Runner::open(arguments.execution.runner_options(section.binary))?;
     let mut deviations = Vec::new();
-    let mut outcomes = parts
-        .into_iter()
-        .zip(&data)
-        .map(|(part, data)| {
-            let data = data.as_ref();
-            prepare(section, part, data, arguments, &runner, &mut deviations)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut outcomes = Vec::new();
+    for (part, data) in parts.into_iter().zip(&data) {
+        let data = data.as_ref();
+        match prepare(section, part, data, arguments, &runner, &mut deviations)? {
+            Some(outcome) => outcomes.push(outcome),
+            None => others.push(part),
+        }
+    }
+    ensure!(
+        !outcomes.is_empty(),
+        "no run is finished in {}",
+        runner.out().display()
+    );
+    deviations.extend(left_out(&others));
     let mut planned = Vec::new();
     for outcome in &outcomes {
         outcome.plan(&runner, &mut planned)?;
@@ -192,7 +231,22 @@ pub fn run(section: &'static Section, arguments: &Arguments) -> Result<()> {
             arm.take_results(outcome.size.seeds, &mut results);
         }
     }
-    write(section, arguments, &runner, deviations, &outcomes)
+    write(Made {
+        section,
+        arguments,
+        runner: &runner,
+        deviations,
+        outcomes,
+    })
+}
+
+/// Says which parts are not there.
+fn left_out(parts: &[&Part]) -> Vec<String> {
+    let names: Vec<&str> = parts.iter().map(|part| part.name).collect();
+    match names.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("Not run here: {}.", names.join(", "))],
+    }
 }
 
 fn load(part: &Part, arguments: &Arguments) -> Result<Option<ImageDataset>> {
@@ -202,7 +256,7 @@ fn load(part: &Part, arguments: &Arguments) -> Result<Option<ImageDataset>> {
     })
 }
 
-/// A part's arms at their settings, without results.
+/// A part's arms at their settings, without results. `None` if only what is finished is asked for, and nothing is.
 fn prepare<'d>(
     section: &'static Section,
     part: &'static Part,
@@ -210,33 +264,67 @@ fn prepare<'d>(
     arguments: &Arguments,
     runner: &Runner,
     deviations: &mut Vec<String>,
-) -> Result<Outcome<'d>> {
-    let size = arguments.size(part)?;
-    let searched = Searched::open(&reference_root(), section.number)?;
+) -> Result<Option<Outcome<'d>>> {
+    let mut size = arguments.size(part)?;
+    let (resolved, missing) = resolve(section, part, size, data, arguments, runner.threads())?;
+    if arguments.finished {
+        size.seeds = finished_seeds(&resolved, size, runner)?;
+    }
+    if size.seeds == 0 {
+        return Ok(None);
+    }
     deviations.extend(data.and_then(|data| arguments.data.deviation(data)));
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.reductions(size));
-    let mut arms = Vec::new();
-    for arm in part
-        .arms
-        .iter()
-        .filter(|arm| arguments.wants_method(arm.name))
-    {
-        match Resolved::new(arm, part, size, data, runner.threads(), &searched)? {
-            Some(resolved) => arms.push(ArmOutcome { resolved, results: Vec::new() }),
-            None => deviations.push(format!(
-                "No search for the best setting of {} has been made on this task (`tune --section {}`): {} is left out.",
-                arm.kind.name(), section.number, arm.name
-            )),
-        }
-    }
-    Ok(Outcome {
+    deviations.extend(missing);
+    let arms = resolved.into_iter().map(|resolved| ArmOutcome {
+        resolved,
+        results: Vec::new(),
+    });
+    Ok(Some(Outcome {
         section: section.number,
         part,
         size,
         data,
-        arms,
-    })
+        arms: arms.collect(),
+    }))
+}
+
+/// The arms that are asked for at their settings, and what is said of those whose search has not been made.
+fn resolve<'d>(
+    section: &'static Section,
+    part: &'static Part,
+    size: Size,
+    data: Option<&'d ImageDataset>,
+    arguments: &Arguments,
+    threads: usize,
+) -> Result<(Vec<Resolved<'d>>, Vec<String>)> {
+    let searches = Section::of_task(part.task).unwrap_or(section);
+    let searched = Searched::open(&reference_root(), searches.number)?;
+    let (mut resolved, mut missing) = (Vec::new(), Vec::new());
+    let wanted = |arm: &&Arm| arguments.wants_method(arm.name);
+    for arm in part.arms.iter().filter(wanted) {
+        match Resolved::new(arm, part, size, data, threads, &searched)? {
+            Some(arm) => resolved.push(arm),
+            None => missing.push(format!(
+                "No search for the best setting of {} has been made on this task (`tune --section {}`): {} is left out.",
+                arm.kind.name(), searches.number, arm.name
+            )),
+        }
+    }
+    Ok((resolved, missing))
+}
+
+/// How many seeds, from the first on, all arms have finished.
+fn finished_seeds(arms: &[Resolved<'_>], size: Size, runner: &Runner) -> Result<u64> {
+    for seed in 0..size.seeds {
+        for arm in arms {
+            if !arm.runs(seed)?.iter().all(|run| runner.is_finished(run)) {
+                return Ok(seed);
+            }
+        }
+    }
+    Ok(size.seeds)
 }
 
 /// Times that a run is made where its times are measured.
@@ -247,9 +335,14 @@ impl<'d> Outcome<'d> {
     fn plan(&self, runner: &Runner, planned: &mut Vec<Planned<'d>>) -> Result<()> {
         let mut time = Estimate::default();
         for arm in &self.arms {
-            let runs = arm.resolved.runs(self.size.seeds)?;
+            let mut runs = Vec::new();
+            for seed in 0..self.size.seeds {
+                runs.extend(arm.resolved.runs(seed)?);
+            }
             let places = runs.iter().zip(planned.len()..);
-            let due = places.filter(|(run, place)| runner.is_due(*place, run)).count();
+            let due = places
+                .filter(|(run, place)| runner.is_due(*place, run))
+                .count();
             if self.size.preset != Preset::Smoke && due > 0 {
                 time.add(&arm.resolved, due)?;
             }
@@ -261,19 +354,13 @@ impl<'d> Outcome<'d> {
 }
 
 impl<'d> Resolved<'d> {
-    /// The runs of all seeds; where times matter, each several times, and while no other is computed.
-    fn runs(&self, seeds: u64) -> Result<Vec<Planned<'d>>> {
-        let mut runs = Vec::new();
-        for seed in 0..seeds {
-            if !self.is_timed() {
-                runs.push(self.plan(seed)?);
-                continue;
-            }
-            for repetition in 0..REPETITIONS {
-                runs.push(repeated(self.plan(seed)?, repetition).alone());
-            }
+    /// The runs of a seed: one, or several where times matter, and while no other is computed.
+    fn runs(&self, seed: u64) -> Result<Vec<Planned<'d>>> {
+        if !self.is_timed() {
+            return Ok(vec![self.plan(seed)?]);
         }
-        Ok(runs)
+        let run = |repetition| Ok(repeated(self.plan(seed)?, repetition).alone());
+        (0..REPETITIONS).map(run).collect()
     }
 
     fn is_timed(&self) -> bool {
@@ -304,8 +391,10 @@ fn with_repetitions(results: Vec<RunResult>) -> Option<RunResult> {
         let seconds: Vec<f64> = times.map(|milestone| milestone.seconds).collect();
         (mark.clone(), json!(seconds))
     });
-    let marks = serde_json::Value::Object(marks.collect());
-    first.summary.insert("repetitions_seconds".to_owned(), marks);
+    let marks = Value::Object(marks.collect());
+    first
+        .summary
+        .insert("repetitions_seconds".to_owned(), marks);
     Some(first)
 }
 
@@ -380,115 +469,10 @@ impl Estimate {
         let wall = self.seconds / at_once as f64;
         if wall > LONG.as_secs_f64() {
             let minutes = Duration::from_secs((wall / 60.0).ceil() as u64).saturating_mul(60);
-            tell(&format!(
+            cli::tell(&format!(
                 "{runs} runs, {at_once} at a time: about {}, tests not counted",
                 humantime::format_duration(minutes)
             ));
         }
-    }
-}
-
-fn write(
-    section: &'static Section,
-    arguments: &Arguments,
-    runner: &Runner,
-    deviations: Vec<String>,
-    outcomes: &[Outcome<'_>],
-) -> Result<()> {
-    let shared = Header {
-        id: String::new(),
-        title: String::new(),
-        section: section.number.to_owned(),
-        protocol: protocol(arguments, outcomes)?,
-        deviations,
-        provenance: runner.provenance(autodiff::kernels::simd_level(), provenance_of(outcomes)),
-        paper: None,
-    };
-    let mut report = Report::new(runner.out().to_owned(), shared);
-    for outcome in outcomes {
-        for show in outcome.part.shows {
-            show.write(outcome, &mut report)?;
-        }
-    }
-    let mut numbers = Vec::new();
-    for outcome in outcomes {
-        let other_data = outcome
-            .data
-            .and_then(|data| arguments.data.other_data(data));
-        numbers.push(outcome.numbers(other_data)?);
-    }
-    if let Some(extra) = section.extra {
-        numbers.iter_mut().take(1).try_for_each(|numbers| {
-            numbers.arms.extend(extra()?);
-            anyhow::Ok(())
-        })?;
-    }
-    let others = judge::committed(&reference_root(), section.number)?;
-    let findings = judge::judge_section(&numbers, &others);
-    report.claims(numbers, findings)?;
-    report.finish()
-}
-
-fn protocol(arguments: &Arguments, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
-    let mut protocol = Protocol {
-        preset: arguments.preset().name().to_owned(),
-        ..Protocol::default()
-    };
-    let named = outcomes.len() > 1;
-    for outcome in outcomes {
-        let (seeds, length) = (outcome.size.seeds, Some(outcome.size.length));
-        protocol.seeds = (0..seeds).collect();
-        match outcome.part.unit {
-            Unit::Steps => protocol.steps = length,
-            Unit::Epochs => protocol.epochs = length,
-            Unit::Sequences => protocol.examples = length,
-        }
-        for arm in &outcome.arms {
-            let name = match named {
-                true => format!("{}: {}", outcome.part.name, arm.name()),
-                false => arm.name().to_owned(),
-            };
-            protocol
-                .hyperparameters
-                .insert(name, arm.resolved.settings()?);
-        }
-    }
-    let mut batches: Vec<_> = protocol
-        .hyperparameters
-        .values()
-        .map(|s| s.get("batch"))
-        .collect();
-    batches.dedup();
-    protocol.batch = match batches[..] {
-        [Some(batch)] => batch.as_u64(),
-        _ => None,
-    };
-    Ok(protocol)
-}
-
-/// What was trained on, over all parts.
-fn provenance_of(outcomes: &[Outcome<'_>]) -> DataSet {
-    let sets = outcomes
-        .iter()
-        .map(|outcome| match (outcome.data, outcome.part.task) {
-            (Some(data), _) => data::provenance(data),
-            (None, Task::RepeatCopy { .. }) => {
-                DataSet::generated("repeat-copy, drawn anew for each minibatch")
-            }
-            (None, _) => DataSet::generated(
-                "badly conditioned regression: A, X and the first weights drawn anew for each seed",
-            ),
-        });
-    let mut names: Vec<String> = Vec::new();
-    let mut files = Vec::new();
-    for set in sets {
-        if !names.contains(&set.name) {
-            names.push(set.name);
-            files.extend(set.files);
-        }
-    }
-    DataSet {
-        name: names.join("; "),
-        files,
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::Preset;
 use crate::methods::Kind;
 
 /// Where the best α finds a loss of exactly 0 on every minibatch: beyond the paper's Table 3.
-const EXACTLY_ZERO: u64 = 50;
+pub(super) const EXACTLY_ZERO: u64 = 50;
 
 /// Test accuracies after so many epochs.
 const fn after(key: &'static str, title: &'static str, epochs: u64) -> TableColumn {

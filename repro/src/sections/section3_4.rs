@@ -10,7 +10,7 @@ use crate::methods::{Kind, Method};
 use crate::tasks::{Training, Workload, repeat_copy};
 
 /// The bound on the gradient's global norm for methods with a constant rate: DeepMind's code has it, and the paper.
-const MAX_NORM: f64 = 50.0;
+pub(super) const MAX_NORM: f64 = 50.0;
 /// The paper's batch size.
 const BATCH: usize = 16;
 

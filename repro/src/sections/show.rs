@@ -51,6 +51,8 @@ pub struct Panel {
     /// One run of each arm with its short-term range, as a mean over runs would smooth away the very movements that are to be
     /// shown; otherwise the mean over all.
     pub one_run: bool,
+    /// What is more than so many times the first value of its run is drawn there, so that an explosion leaves room for the rest.
+    pub ceiling: Option<f64>,
     /// The arms that are in it.
     pub of: fn(&Arm) -> bool,
 }
@@ -62,6 +64,7 @@ pub const LOSS: Panel = Panel {
     y: "training loss",
     log: true,
     one_run: false,
+    ceiling: None,
     of: |arm| arm.until_converged.is_none(),
 };
 
@@ -72,6 +75,7 @@ pub const RATE: Panel = Panel {
     y: "η",
     log: true,
     one_run: true,
+    ceiling: None,
     of: |arm| arm.has_moving_rate() && arm.until_converged.is_none(),
 };
 
@@ -199,7 +203,7 @@ impl Outcome<'_> {
         if !panel.one_run {
             let results = arm.results.iter();
             let curves: Vec<Curve> = results
-                .map(|result| self.curve(arm, result, panel.metric))
+                .map(|result| self.curve(arm, result, panel.metric).below(panel.ceiling))
                 .collect();
             return Ok(Some(Series::over(
                 letter,

@@ -281,6 +281,13 @@ impl Problem for Classification<'_> {
         Ok(self.classifier.loss_and_gradient(&self.params, gradient)?)
     }
 
+    fn loss_again(&mut self) -> Result<f32> {
+        let layers = self.classifier.state();
+        let loss = self.classifier.loss(&self.params)?;
+        self.classifier.restore(&layers)?;
+        Ok(loss)
+    }
+
     fn evaluate(&mut self, _: bool, row: &mut Row) -> Result<()> {
         row.push(("test_accuracy", self.test_accuracy()?));
         Ok(())
@@ -369,7 +376,8 @@ mod tests {
     #[test]
     fn slicing_and_resuming_change_nothing() {
         let data = data();
-        for method in METHODS {
+        let averaged = [Kind::Dog, Kind::ScheduleFreePlus, Kind::Mechanic].map(|kind| (kind, 0.0));
+        for method in METHODS.into_iter().chain(averaged) {
             conformance::check(|| training(setting(&data), method)).unwrap();
         }
     }
@@ -446,6 +454,38 @@ mod tests {
         for method in METHODS {
             assert_eq!(first(method), (loss, labels.clone()), "{method:?}");
         }
+    }
+
+    #[test]
+    fn a_method_is_tested_where_it_is_to_be_evaluated_and_dropout_goes_on() {
+        let fashion = synthetic::stand_in(Dataset::FashionMnist, 40, 100, [3; 32]);
+        let setting = Setting {
+            network: Network::ConvNet { dropout: 0.4 },
+            batch: 8,
+            epochs: 1,
+            ..setting(&fashion)
+        };
+        let method = Method::untuned(Kind::ScheduleFreeAdamW).unwrap();
+        let run = || Training::new(setting.problem(3).unwrap(), method, setting.course()).unwrap();
+        let (mut logged, mut stepped) = (run(), run());
+        let mut log = MetricLog::default();
+        logged.advance(u64::MAX, &mut log).unwrap();
+        for _ in 0..5 {
+            stepped.step().unwrap();
+        }
+        let theta = stepped.problem().params.values().to_vec();
+        assert_eq!(logged.problem().params.values(), theta);
+
+        let x = stepped.save();
+        let x = x.values::<f32>("optimizer/vector/x").unwrap();
+        assert_ne!(x, theta);
+        let problem = stepped.problem();
+        problem.params.values_mut().copy_from_slice(x);
+        let expected = problem.test_accuracy().unwrap();
+        let logged = &log.metrics().get("test_accuracy").unwrap().values;
+        assert_eq!(*logged, [expected]);
+        problem.params.values_mut().copy_from_slice(&theta);
+        assert_ne!(problem.test_accuracy().unwrap(), expected, "not at θ");
     }
 
     #[test]

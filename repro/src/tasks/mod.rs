@@ -46,6 +46,13 @@ pub trait Problem {
     /// If the model cannot be evaluated. A loss that is not finite is no error here: the optimiser refuses it.
     fn loss_and_gradient(&mut self, gradient: &mut GradientVector<Self::T>) -> Result<Self::T>;
 
+    /// The loss of that minibatch once more, at what θ is by then. Leaves nothing behind: the next minibatch and its dropout
+    /// are what they would have been.
+    ///
+    /// # Errors
+    /// If the model cannot be evaluated.
+    fn loss_again(&mut self) -> Result<Self::T>;
+
     /// Measures what a stage of the run ends with, such as a test accuracy; `last` at the end of the run.
     ///
     /// # Errors

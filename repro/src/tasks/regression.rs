@@ -129,6 +129,10 @@ impl Problem for LeastSquares {
         Ok(self.regression.loss_and_gradient(&self.params, gradient)?)
     }
 
+    fn loss_again(&mut self) -> Result<f64> {
+        Ok(self.regression.loss(&self.params)?)
+    }
+
     fn evaluate(&mut self, _: bool, _: &mut Row) -> Result<()> {
         Ok(())
     }

@@ -166,7 +166,10 @@ impl Copying {
         let mut right = 0;
         for _ in 0..TESTS / TEST_BATCH {
             task.draw(&mut rng, &mut batch);
-            let logits = self.tester.unroll(&sequences(&batch))?.logits(&self.params)?;
+            let logits = self
+                .tester
+                .unroll(&sequences(&batch))?
+                .logits(&self.params)?;
             right += (0..TEST_BATCH)
                 .filter(|&index| batch.is_right(index, logits))
                 .count();
@@ -229,6 +232,10 @@ impl Problem for Copying {
         }
         let batch = self.trainer.unroll(&sequences(&self.batch))?;
         Ok(batch.loss_and_gradient(&self.params, gradient)?)
+    }
+
+    fn loss_again(&mut self) -> Result<f32> {
+        Ok(self.trainer.loss(&self.params, &sequences(&self.batch))?)
     }
 
     fn evaluate(&mut self, last: bool, row: &mut Row) -> Result<()> {

@@ -9,7 +9,8 @@
 //! | `test_accuracy` and others | every stage | what the task [evaluates](Problem::evaluate) |
 //!
 //! Training losses are those of the steps themselves, each at the weights that its step found, with the dropout and the
-//! penalty that the step had.
+//! penalty that the step had. A method that is to be [evaluated](Optimizer::evaluation_point) elsewhere than where its gradient
+//! is taken has the losses of the same minibatches there, with dropout masks of their own, and is tested there.
 
 use anyhow::Context;
 use autodiff::GradientVector;
@@ -74,6 +75,8 @@ pub struct Training<P: Problem> {
     problem: P,
     optimizer: Box<dyn Optimizer<P::T>>,
     gradient: GradientVector<P::T>,
+    /// Keeps θ while something is measured elsewhere.
+    theta: Vec<P::T>,
     position: u64,
     window: Window,
     stage: Stage,
@@ -166,6 +169,7 @@ impl<P: Problem> Training<P> {
             course,
             optimizer: method.optimizer()?,
             gradient: problem.params().zeros_like(),
+            theta: Vec::new(),
             problem,
             position: 0,
             window: Window::default(),
@@ -186,16 +190,46 @@ impl<P: Problem> Training<P> {
     /// [`Stop::Diverged`] if loss, gradient or weights are not finite.
     pub fn step(&mut self) -> Result<(f64, f64), Stop> {
         let loss = self.problem.loss_and_gradient(&mut self.gradient)?;
+        let rate = self.update(loss)?;
+        Ok((l4::Real::as_f64(loss), rate))
+    }
+
+    /// The update of a step, whose gradient is there.
+    fn update(&mut self, loss: P::T) -> Result<f64, Stop> {
         let params = self.problem.params_mut().values_mut();
         let step = self
             .optimizer
             .step(loss, params, &mut self.gradient)
             .map_err(|error| stop(error, self.position))?;
-        Ok((l4::Real::as_f64(loss), l4::Real::as_f64(step.learning_rate)))
+        Ok(l4::Real::as_f64(step.learning_rate))
+    }
+
+    /// Measures at the parameters that the method is to be evaluated at.
+    fn where_evaluated<R>(
+        &mut self,
+        measure: impl FnOnce(&mut P) -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
+        let Some(point) = self.optimizer.evaluation_point() else {
+            return measure(&mut self.problem);
+        };
+        let params = self.problem.params_mut().values_mut();
+        self.theta.clear();
+        self.theta.extend_from_slice(params);
+        params.copy_from_slice(point);
+        let measured = measure(&mut self.problem);
+        let params = self.problem.params_mut().values_mut();
+        params.copy_from_slice(&self.theta);
+        measured
     }
 
     fn logged_step(&mut self, log: &mut MetricLog) -> Result<(), Stop> {
-        let (loss, rate) = self.step()?;
+        let trained = self.problem.loss_and_gradient(&mut self.gradient)?;
+        let loss = match self.optimizer.evaluation_point() {
+            Some(_) => self.where_evaluated(P::loss_again)?,
+            None => trained,
+        };
+        let rate = self.update(trained)?;
+        let loss = l4::Real::as_f64(loss);
         if self.course.marks.is_some() {
             self.marks.observe(self.position, loss, log);
         }
@@ -211,7 +245,7 @@ impl<P: Problem> Training<P> {
         if self.course.stage.falls_on(self.position) {
             let mut row = self.stage.row();
             let last = self.position == self.course.steps;
-            self.problem.evaluate(last, &mut row)?;
+            self.where_evaluated(|problem| problem.evaluate(last, &mut row))?;
             log.push(self.position, &row)?;
             self.stage = Stage::default();
         }
@@ -297,5 +331,82 @@ fn stop(error: StepError, step: u64) -> Stop {
             reason: error.to_string(),
         },
         other => Stop::Failed(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::Kind;
+    use crate::tasks::regression::{LeastSquares, Setting};
+    use models::TwoLayerShape;
+
+    const SETTING: Setting = Setting {
+        shape: TwoLayerShape {
+            inputs: 3,
+            hidden: 3,
+            outputs: 4,
+        },
+        steps: 10,
+        until: Until::Steps,
+    };
+
+    fn training(kind: Kind) -> Training<LeastSquares> {
+        let method = Method::untuned(kind).unwrap();
+        Training::new(SETTING.problem(1).unwrap(), method, SETTING.course()).unwrap()
+    }
+
+    /// The losses of a run's steps where the gradient is taken, and where the method is to be evaluated.
+    fn losses(kind: Kind) -> [Vec<f64>; 2] {
+        let mut problem = SETTING.problem(1).unwrap();
+        let mut optimizer: Box<dyn Optimizer<f64>> =
+            Method::untuned(kind).unwrap().optimizer().unwrap();
+        let mut losses = [Vec::new(), Vec::new()];
+        for _ in 0..SETTING.steps {
+            let mut gradient = problem.params().zeros_like();
+            let loss = problem.loss_and_gradient(&mut gradient).unwrap();
+            losses[0].push(loss);
+            let mut elsewhere = SETTING.problem(1).unwrap();
+            let point = optimizer
+                .evaluation_point()
+                .unwrap_or(problem.params().values());
+            elsewhere.params_mut().values_mut().copy_from_slice(point);
+            let evaluated = elsewhere.loss_and_gradient(&mut gradient.clone()).unwrap();
+            losses[1].push(evaluated);
+            optimizer
+                .step(loss, problem.params_mut().values_mut(), &mut gradient)
+                .unwrap();
+        }
+        losses
+    }
+
+    #[test]
+    fn losses_are_those_of_where_a_method_is_to_be_evaluated() {
+        for (kind, is_elsewhere) in [
+            (Kind::ScheduleFreePlus, true),
+            (Kind::Dog, true),
+            (Kind::MomoAdam, false),
+        ] {
+            let mut log = MetricLog::default();
+            training(kind).advance(u64::MAX, &mut log).unwrap();
+            let logged = &log.metrics().get("loss").unwrap().values;
+            let [trained, evaluated] = losses(kind);
+            assert_eq!(*logged, evaluated, "{kind:?}");
+            assert_eq!(trained != evaluated, is_elsewhere, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_evaluation_leaves_the_run_as_it_was() {
+        let mut logged = training(Kind::ScheduleFreeAdamW);
+        logged.advance(8, &mut MetricLog::default()).unwrap();
+        let mut stepped = training(Kind::ScheduleFreeAdamW);
+        for _ in 0..8 {
+            stepped.step().unwrap();
+        }
+        assert_eq!(
+            logged.problem().params().values(),
+            stepped.problem().params().values()
+        );
     }
 }

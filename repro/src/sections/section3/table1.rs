@@ -114,8 +114,8 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
     ];
     for kind in METHODS {
         let knob = match kind.knob() {
-            Knob::Rate => "rate",
-            Knob::Alpha => "α",
+            Some(Knob::Alpha) => "α",
+            _ => "rate",
         };
         let name = kind.name();
         columns.push(Column::new(
@@ -140,8 +140,8 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
         for kind in METHODS {
             let name = kind.name();
             let theirs = match kind.knob() {
-                Knob::Rate => search.published(kind),
-                Knob::Alpha => Some(search.published_alpha()),
+                Some(Knob::Alpha) => Some(search.published_alpha()),
+                _ => search.published(kind),
             };
             published.insert(name.to_owned(), json!(theirs));
             let Some(best) = search.searched.best(kind) else {
@@ -177,7 +177,7 @@ pub fn sensitivity(searches: &[TaskSearch], report: &Report) -> Option<Figure> {
             let letter = char::from(b'a' + axes.len() as u8).to_string();
             let curves: Vec<Series> = Kind::ALL
                 .iter()
-                .filter(|kind| kind.knob() == knob)
+                .filter(|kind| kind.knob() == Some(knob))
                 .filter_map(|&kind| curve(search, kind, &letter))
                 .collect();
             if curves.is_empty() {

@@ -1,0 +1,395 @@
+//! The files that show all tasks together.
+
+use anyhow::Result;
+use indexmap::IndexMap;
+use paper_figures::number::significant;
+
+use super::standing::{self, Against, Measure, Profile, Standing};
+use crate::cli::{self, Preset};
+use crate::judge::course::{Course, courses};
+use crate::judge::numbers::{ArmNumbers, Numbers, Role};
+use crate::judge::words;
+use crate::methods::{Kind, Method};
+use crate::report::Report;
+use crate::results::{
+    Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Measured, Series, Style, Table,
+};
+use crate::sections::{Made, Outcome};
+use crate::tasks::{Workload, repeat_copy};
+use crate::timing::paired_ratios;
+
+/// The two variants of L4.
+const OURS: [&str; 2] = ["L4Adam", "L4Mom"];
+/// A rate of Adam's at which it diverges nowhere: a step's time does not depend on it.
+const TIMED_RATE: f64 = 1e-3;
+/// The greatest factor that the profile shows.
+const GREATEST: f64 = 1e4;
+
+type Row = IndexMap<String, Entry>;
+
+/// `rate_free.json`: a row for each method on each task.
+///
+/// # Errors
+/// If a task cannot be set up.
+pub fn results(made: &Made<'_, '_>, numbers: &[Numbers], report: &Report) -> Result<Table> {
+    let mut rows = Vec::new();
+    for (outcome, numbers) in made.outcomes.iter().zip(numbers) {
+        let times = step_times(outcome, pairs(made.preset()))?;
+        let arms = numbers.arms.iter().zip(times);
+        rows.extend(arms.map(|(arm, times)| row(numbers, arm, &times)));
+    }
+    let title = format!(
+        "Today's methods on tasks of the paper: final training loss (mean of the last tenth of the run), test accuracy (DNC: sequences \
+         without a bit error), steps until the loss is for good below a threshold (regression: {:e} of the first loss; MNIST and \
+         DNC: {:e}; Fashion-MNIST: {}), and the time of a whole training step in units of Adam's, as the median of pairs that \
+         alternate in one process",
+        standing::OF_FIRST_LOSS,
+        crate::judge::comparison::THRESHOLD,
+        standing::WITH_DROPOUT,
+    );
+    Ok(Table {
+        header: report.header("rate_free", &title),
+        columns: vec![
+            Column::new("task", "Task"),
+            Column::new("method", "Method"),
+            Column::new("loss", "Final training loss"),
+            Column::with_unit("accuracy", "Test accuracy", "%"),
+            Column::new("steps", "Steps to threshold"),
+            Column::new("diverged", "Diverged runs"),
+            Column::new("time", "Step, times Adam's"),
+            Column::new("time_half", "Middle half"),
+        ],
+        rows,
+    })
+}
+
+fn row(numbers: &Numbers, arm: &ArmNumbers, times: &[f64]) -> Row {
+    let runs = courses(numbers, arm);
+    let diverged = runs.iter().filter(|run| run.diverged()).count();
+    let mut row = Row::new();
+    row.insert("task".to_owned(), numbers.task.as_str().into());
+    row.insert("method".to_owned(), arm.name.as_str().into());
+    row.insert(
+        "loss".to_owned(),
+        cell(&runs, |run| run.final_loss()).into(),
+    );
+    let is_tested = |metric: &&str| runs.iter().any(|run| run.logged(metric).next().is_some());
+    if let Some(metric) = ["test_accuracy", "right"]
+        .iter()
+        .find(|metric| is_tested(metric))
+    {
+        let last = |run: &Course<'_>| run.logged(metric).last().map(|(_, value)| value);
+        row.insert("accuracy".to_owned(), cell(&runs, last).into());
+    }
+    let steps = cell(&runs, |run| standing::steps(numbers, run));
+    row.insert("steps".to_owned(), steps.into());
+    row.insert("diverged".to_owned(), (diverged as u64).into());
+    if let Some([low, middle, high]) = quartiles(times) {
+        let rounded = |time: f64| format!("{time:.3}");
+        row.insert(
+            "time".to_owned(),
+            rounded(middle).parse().unwrap_or(middle).into(),
+        );
+        let half = format!("{} to {}", rounded(low), rounded(high));
+        row.insert("time_half".to_owned(), half.as_str().into());
+    }
+    row
+}
+
+/// Those that a quarter, half and three quarters are below; `None` of nothing.
+fn quartiles(values: &[f64]) -> Option<[f64; 3]> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    Some([last / 4, last / 2, last - last / 4].map(|index| sorted[index]))
+}
+
+/// A measure of each run; of one that diverged there is none.
+fn cell(runs: &[Course<'_>], measure: impl Fn(&Course<'_>) -> Option<f64>) -> Cell {
+    Cell::from_runs(runs.iter().map(|run| {
+        let diverged = run.run().diverged_at.filter(|_| run.diverged());
+        let measured = match (diverged, measure(run).filter(|value| value.is_finite())) {
+            (Some(step), _) => Measured::Diverged(step),
+            (None, Some(value)) => Measured::Value(value),
+            (None, None) => Measured::NotReached,
+        };
+        (run.seed(), measured)
+    }))
+}
+
+/// Pairs of blocks of steps that are timed.
+fn pairs(preset: Preset) -> u32 {
+    match preset {
+        Preset::Smoke => 2,
+        Preset::Quick => 8,
+        Preset::Reduced | Preset::Paper => 40,
+    }
+}
+
+/// Of each arm, the time of a step in units of Adam's, pair by pair; none of one that diverges at once.
+fn step_times(outcome: &Outcome<'_>, pairs: u32) -> Result<Vec<Vec<f64>>> {
+    cli::tell(&format!("timing steps on {}", outcome.part.name));
+    let mut times = Vec::new();
+    for arm in &outcome.arms {
+        let Some(method) = arm.resolved.method else {
+            times.push(Vec::new());
+            continue;
+        };
+        let workload = at_full_length(arm.resolved.workload);
+        let mut one = workload.stepper(method, 0)?;
+        let mut other = workload.stepper(Method::new(Kind::Adam, TIMED_RATE), 0)?;
+        let ratios = paired_ratios(&mut one, &mut other, pairs);
+        if let Err(error) = &ratios {
+            cli::tell(&format!("{} cannot be timed: {error:#}", arm.name()));
+        }
+        times.push(ratios.unwrap_or_default());
+    }
+    Ok(times)
+}
+
+/// With steps that all cost the same.
+fn at_full_length(workload: Workload<'_>) -> Workload<'_> {
+    match workload {
+        Workload::RepeatCopy(setting) => Workload::RepeatCopy(repeat_copy::Setting {
+            padded: true,
+            ..setting
+        }),
+        other => other,
+    }
+}
+
+/// Where L4 stands: a table of who is better and who worse, and one of the ratios for each measure.
+pub fn standings(numbers: &[Numbers], report: &Report) -> Vec<Table> {
+    let mut tables = vec![summary(numbers, report)];
+    tables.extend(Measure::ALL.map(|measure| ratios(numbers, measure, report)));
+    tables
+}
+
+/// `standing.json`.
+fn summary(numbers: &[Numbers], report: &Report) -> Table {
+    const GROUPS: [(&str, &str, Standing); 4] = [
+        ("better", "Better than", Standing::Better),
+        ("even", "Not told apart from", Standing::Even),
+        ("worse", "Worse than", Standing::Worse),
+        ("neither", "Neither gets there", Standing::Neither),
+    ];
+    let mut columns = ["L4", "Task", "Measure"]
+        .map(|title| Column::new(&title.to_lowercase(), title))
+        .to_vec();
+    columns.extend(GROUPS.map(|(key, title, _)| Column::new(key, title)));
+    let mut rows = Vec::new();
+    for ours in OURS {
+        for numbers in numbers {
+            for measure in Measure::ALL {
+                let all = standing::against(numbers, ours, measure);
+                let mut row = Row::new();
+                row.insert("l4".to_owned(), ours.into());
+                row.insert("task".to_owned(), numbers.task.as_str().into());
+                row.insert("measure".to_owned(), measure.words(&numbers.task).into());
+                for (key, _, standing) in GROUPS {
+                    let names = named(&all, standing);
+                    if !names.is_empty() {
+                        row.insert(key.to_owned(), names.as_str().into());
+                    }
+                }
+                rows.push(row);
+            }
+        }
+    }
+    let counts: Vec<String> = OURS.iter().map(|ours| counted(numbers, ours)).collect();
+    let title = format!(
+        "Where L4 stands at its default α, by the 95 % interval of the mean ratio by seed; in brackets the ratio of L4's to theirs, \
+         below 1 where L4 is better. {}",
+        counts.join(" ")
+    );
+    Table {
+        header: report.header("standing", title.trim_end_matches('.')),
+        columns,
+        rows,
+    }
+}
+
+/// `Prodigy (0.5), DoG (0.01)`, the farthest first.
+fn named(all: &[Against], standing: Standing) -> String {
+    let mut group: Vec<&Against> = all.iter().filter(|one| one.standing == standing).collect();
+    group.sort_by(|a, b| {
+        let far = |one: &Against| one.ratio.mean.log10().abs();
+        far(b).total_cmp(&far(a))
+    });
+    let name = |one: &&Against| match standing {
+        Standing::Neither => one.name.clone(),
+        _ => format!("{} ({})", one.name, short(one.ratio.mean)),
+    };
+    group.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// `Against the 10 rate-free methods L4Adam's training loss is lower in 20 of 40 comparisons, …`.
+fn counted(numbers: &[Numbers], ours: &str) -> String {
+    let count = |measure: Measure, standing: Option<Standing>| {
+        let of = |numbers: &Numbers| {
+            let is_rate_free = |name: &str| {
+                let arm = numbers.arms.iter().find(|arm| arm.name == name);
+                arm.is_some_and(|arm| arm.role == Role::RateFree)
+            };
+            let all = standing::against(numbers, ours, measure);
+            let wanted = |one: &&Against| standing.is_none_or(|standing| one.standing == standing);
+            all.iter()
+                .filter(wanted)
+                .filter(|one| is_rate_free(&one.name))
+                .count()
+        };
+        numbers.iter().map(of).sum::<usize>()
+    };
+    let [loss, steps] = Measure::ALL.map(|measure| {
+        let [better, even, worse] = [Standing::Better, Standing::Even, Standing::Worse]
+            .map(|standing| count(measure, Some(standing)));
+        let all = count(measure, None);
+        format!(
+            "better in {better}, not told apart in {even} and worse in {worse} of {all} comparisons"
+        )
+    });
+    format!(
+        "Against the rate-free methods, one comparison a method and task, {ours} is by its training loss {loss}; by steps to the threshold {steps}."
+    )
+}
+
+/// `standing_loss.json` or `standing_steps.json`: a row for each other method, a column for each variant on each task.
+fn ratios(numbers: &[Numbers], measure: Measure, report: &Report) -> Table {
+    let mut columns = vec![Column::new("method", "Against")];
+    let mut rows: IndexMap<String, Row> = IndexMap::new();
+    for (index, numbers) in numbers.iter().enumerate() {
+        for ours in OURS {
+            let key = format!("{}_{index}", ours.to_lowercase());
+            columns.push(Column::new(&key, &format!("{ours} on {}", numbers.task)));
+            for one in standing::against(numbers, ours, measure) {
+                let row = rows.entry(one.name.clone()).or_default();
+                row.insert("method".to_owned(), one.name.as_str().into());
+                row.insert(key.clone(), ratio(&one).as_str().into());
+            }
+        }
+    }
+    let (id, what) = match measure {
+        Measure::Loss => (
+            "standing_loss",
+            "final training loss, or on the DNC the geometric mean of the loss over the run, either cut at the floor of the arithmetic",
+        ),
+        Measure::Steps => (
+            "standing_steps",
+            "steps until the loss is for good below the threshold",
+        ),
+    };
+    let title = format!(
+        "L4 against each method by the {what}: ratio by seed, geometric mean with its 95 % interval. Below 1 L4 is better; a run that \
+         diverged or did not get there counts as infinite"
+    );
+    Table {
+        header: report.header(id, &title),
+        columns,
+        rows: rows.into_values().collect(),
+    }
+}
+
+/// `0.5 (0.4 to 0.6)`.
+fn ratio(one: &Against) -> String {
+    let mean = short(one.ratio.mean);
+    match (one.standing, one.ratio.interval) {
+        (Standing::Neither, _) => "neither gets there".to_owned(),
+        (_, Some((low, high))) if low < high => {
+            format!("{mean} ({} to {})", short(low), short(high))
+        }
+        (Standing::Undecided, _) => format!("{mean} (1 seed)"),
+        _ => mean,
+    }
+}
+
+fn short(value: f64) -> String {
+    match value.is_finite() {
+        true => significant(value, 2),
+        false => words::number(value),
+    }
+}
+
+/// `profile.json`: a panel a measure.
+pub fn profile(numbers: &[Numbers], report: &Report) -> Figure {
+    let panels = [
+        ("a", "Steps to the threshold", Measure::Steps),
+        ("b", "Training loss", Measure::Loss),
+    ];
+    let (mut axes, mut series) = (Vec::new(), Vec::new());
+    for (letter, title, measure) in panels {
+        let profiles = standing::profile(numbers, measure);
+        series.extend(profiles.iter().map(|profile| stairs(letter, profile)));
+        axes.push(Axes {
+            panel: letter.to_owned(),
+            title: title.to_owned(),
+            x: Axis::log("factor τ of the best"),
+            y: Axis::linear("share of tasks within τ"),
+        });
+    }
+    let tasks: Vec<&str> = numbers
+        .iter()
+        .map(|numbers| numbers.task.as_str())
+        .collect();
+    let title = format!(
+        "Performance profile over {}: the share of tasks on which a method is within a factor τ of the best method of the same seed, a \
+         task counting by the share of its seeds, up to τ = {GREATEST:e}; (a) by steps until the loss is for good below the \
+         threshold, (b) by the final training loss, on the DNC by its geometric mean over the run",
+        words::list(&tasks)
+    );
+    Figure {
+        header: report.header("profile", &title),
+        axes,
+        series,
+    }
+}
+
+fn stairs(letter: &str, profile: &Profile) -> Series {
+    let mut share = 0.0;
+    let mut places = Vec::new();
+    for &(factor, gain) in profile
+        .gains
+        .iter()
+        .filter(|(factor, _)| *factor <= GREATEST)
+    {
+        places.push((factor, share));
+        share += gain;
+        places.push((factor, share));
+    }
+    // From the left edge on: there the best are already.
+    let at_once = places.iter().rposition(|(factor, _)| *factor <= 1.0);
+    places.drain(..at_once.unwrap_or(0));
+    if at_once.is_none() {
+        places.insert(0, (1.0, 0.0));
+    }
+    places.push((GREATEST, share));
+    let mut series = Series::computed(letter, &profile.name, Style::Curve, &places);
+    series.n = profile.runs;
+    series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(gains: &[(f64, f64)]) -> Vec<(f64, f64)> {
+        let profile = Profile {
+            name: "A".to_owned(),
+            runs: 4,
+            gains: gains.to_vec(),
+        };
+        let series = stairs("a", &profile);
+        series.x.into_iter().zip(series.mean).collect()
+    }
+
+    #[test]
+    fn a_profile_is_drawn_as_stairs_from_edge_to_edge() {
+        let stairs = places(&[(1.0, 0.25), (1.0, 0.25), (3.0, 0.5)]);
+        assert_eq!(
+            stairs,
+            [(1.0, 0.5), (3.0, 0.5), (3.0, 1.0), (GREATEST, 1.0)]
+        );
+        let late = places(&[(3.0, 0.5), (1e9, 0.5)]);
+        assert_eq!(late, [(1.0, 0.0), (3.0, 0.0), (3.0, 0.5), (GREATEST, 0.5)]);
+        assert_eq!(places(&[]), [(1.0, 0.0), (GREATEST, 0.0)]);
+    }
+}

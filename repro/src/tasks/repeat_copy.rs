@@ -235,7 +235,8 @@ impl Problem for Copying {
     }
 
     fn loss_again(&mut self) -> Result<f32> {
-        Ok(self.trainer.loss(&self.params, &sequences(&self.batch))?)
+        let batch = self.trainer.unroll(&sequences(&self.batch))?;
+        Ok(batch.loss(&self.params)?)
     }
 
     fn evaluate(&mut self, last: bool, row: &mut Row) -> Result<()> {

@@ -121,7 +121,7 @@ impl<'g> Named<'_, 'g> {
 
 #[test]
 fn the_mlp_is_what_its_page_says() {
-    let (mlp, params) = irregular(|params| Mlp::zeros(params));
+    let (mlp, params) = irregular(Mlp::zeros);
     let flat = [BATCH, Mlp::INPUTS];
     agree(
         &params,
@@ -175,7 +175,7 @@ fn the_resnet_is_what_its_page_says() {
                     h = normal.conv2d(kernel, stride, Padding::Valid);
                 }
                 let inner = named.conv(&name("conv1"), normal, stride);
-                h = h + named.conv(&name("conv2"), named.norm_relu(&name("norm2"), inner), 1);
+                h += named.conv(&name("conv2"), named.norm_relu(&name("norm2"), inner), 1);
             }
             let pooled = named.norm_relu("norm", h).mean_over(&[1, 2]);
             named.dense("output", pooled)

@@ -215,7 +215,9 @@ fn the_convnet_drops_at_its_rate() {
             .iter()
             .all(|&logit| logit == 1024.0)
     );
-    for logit in logits(Layers::training(DROPOUT_SEED)) {
+    let kept = logits(Layers::training(DROPOUT_SEED));
+    assert_ne!(kept, logits(Layers::training([1; 32])), "another seed");
+    for logit in kept {
         let kept = logit * 0.6;
         assert!((kept - kept.round()).abs() < 1e-9, "{kept}");
         assert!((kept / 1024.0 - 0.6).abs() < 0.1, "{kept}");

@@ -18,8 +18,10 @@ work=$(mktemp -d /tmp/try_slurm.XXXXXX)
 export SLURM_CONF=$work/slurm.conf
 daemons=()
 finish() {
+  local code=$?
   for daemon in "${daemons[@]}"; do kill "$daemon" 2>/dev/null || true; done
   wait
+  if [ "$code" = 0 ]; then rm -rf "$work"; else echo "what it did is in $work" >&2; fi
 }
 trap finish EXIT
 
@@ -27,11 +29,11 @@ say() { printf '\n== %s\n' "$*"; }
 until_true() {
   local what=$1
   shift
-  for _ in $(seq 1200); do
+  for _ in $(seq 7200); do
     if "$@" >/dev/null 2>&1; then return; fi
     sleep 0.5
   done
-  echo "waited in vain until $what; see $work" >&2
+  echo "waited in vain until $what" >&2
   exit 1
 }
 
@@ -68,7 +70,7 @@ head -c 1024 /dev/urandom >"$work/munge.key"
 chmod 600 "$work/munge.key"
 chmod 755 "$work"
 munged --foreground --force --key-file="$work/munge.key" --socket="$work/munge.socket" --pid-file="$work/munge.pid" \
-  --log-file="$work/munge.log" --seed-file="$work/munge.seed" &
+  --log-file="$work/munge.log" --seed-file="$work/munge.seed" 2>"$work/munge.out" &
 daemons+=($!)
 until_true "munge answers" munge -n --socket="$work/munge.socket"
 slurmctld -D >"$work/slurmctld.out" 2>&1 &
@@ -101,10 +103,12 @@ last=$(submit --dependency=afterany:"$again" "${command[@]}")
 until_true "all is over" over "$last"
 for log in "$work"/task-*.log; do
   echo "--- ${log##*/}"
-  cat "$log"
+  head -n 40 "$log" | cut -c 1-160
 done
-echo "--- jobs"
-sed -E 's/ (UserId|GroupId|WorkDir|Reservation|Tres|Account|QOS|WcKey|Cluster|SubmitTime|EligibleTime|Partition|TimeLimit|NodeCnt|ProcCnt)=[^ ]*//g' "$work/jobs.txt"
+echo "--- jobs, in the order in which they ended"
+while read -r line; do
+  grep -oE '(JobId|JobState|StartTime|EndTime|ArrayTaskId|DerivedExitCode)=[^ ]*' <<<"$line" | paste -sd ' '
+done <"$work/jobs.txt"
 
 say "one process"
 "$L4_PROGRAMS/section3_4" "${options[@]}" --out "$work/alone" >/dev/null
@@ -119,4 +123,3 @@ for file in files:
     assert one == other, file.name
 print(f"equal: {len(list((work / 'alone' / 'runs').iterdir()))} runs bit for bit, and {', '.join(f.name for f in files)}")
 PYTHON
-rm -rf "$work"

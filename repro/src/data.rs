@@ -81,8 +81,8 @@ fn stand_in_size(dataset: Dataset) -> [usize; 2] {
 
 /// The data set, found or fetched and verified; for [`Preset::Smoke`] a synthetic stand-in.
 ///
-/// Progress is told on standard error. Call it before the [`Runner`](crate::engine::runner::Runner) takes over Ctrl-C, so that
-/// a slow download can be stopped.
+/// Progress is told on standard error. Call it before the [`Runner`](crate::engine::runner::Runner) computes anything and so
+/// takes over Ctrl-C: then a slow download can be stopped.
 ///
 /// # Errors
 /// If it is found nowhere, or is not what it should be.

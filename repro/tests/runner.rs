@@ -391,8 +391,8 @@ fn a_run_without_its_configuration_is_damaged_and_not_taken_for_one_of_this_code
 }
 
 #[test]
-fn a_checkpoint_or_configuration_of_another_run_is_refused() {
-    for file in ["config.json", "checkpoint.safetensors"] {
+fn a_file_of_another_run_is_refused() {
+    for file in ["config.json", "checkpoint.safetensors", "timing.json"] {
         let (out, path) = finished();
         let (other_out, other) = finished();
         run(other_out.path(), &[walk(1, STEPS, calm())]).unwrap();
@@ -474,7 +474,7 @@ fn gone(path: &Path, name: &str) {
 fn reseal(file: &Path, change: impl FnOnce(&mut Value)) {
     let mut sealed: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     change(&mut sealed["content"]);
-    let digest = Sha256::digest(sealed["content"].to_string());
+    let digest = Sha256::digest(json!([sealed["run"], sealed["content"]]).to_string());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     sealed["sha256"] = hex.into();
     fs::write(file, sealed.to_string()).unwrap();

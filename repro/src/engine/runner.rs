@@ -98,8 +98,8 @@ struct Account {
 }
 
 impl Runner {
-    /// Creates the output directory, takes over Ctrl-C and, unless only a part of the runs is to be computed, sees to it that
-    /// no other process writes results there.
+    /// Creates the output directory and, unless only a part of the runs is to be computed, sees to it that no other process
+    /// writes results there.
     ///
     /// # Errors
     /// If the directory cannot be written or another process is to write results there.
@@ -122,7 +122,6 @@ impl Runner {
         };
         let store = options.reference.as_deref().filter(|_| !options.fresh);
         let reference = store.map(|root| Reference::open(root, options.accept_other_code));
-        interrupt::listen().map_err(RunnerError::Signal)?;
         Ok(Self {
             options,
             started: SystemTime::now(),
@@ -153,7 +152,8 @@ impl Runner {
     }
 
     /// Computes the runs, or reads back those that are finished. The results are in the order of `planned`; runs of equal
-    /// specifications are computed once.
+    /// specifications are computed once. From here on, and not before, there is something to keep when a signal comes: Ctrl-C
+    /// is taken over.
     ///
     /// # Errors
     /// If a run fails, after the others are finished; if a signal asks to stop, after all runs are checkpointed; and when a
@@ -199,6 +199,7 @@ impl Runner {
 
     fn all(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
         let distinct = distinct(planned)?;
+        interrupt::listen().map_err(RunnerError::Signal)?;
         let ends = self.compute_all(&distinct, IfHeld::Wait);
         let results = self.collect(&distinct, ends)?;
         let ids = distinct.iter().map(|planned| planned.spec.id());
@@ -210,6 +211,7 @@ impl Runner {
     /// Computes a part of the runs, but for those that other processes are at, and says whether all runs are finished.
     fn part(&self, shard: Shard, planned: &[Planned<'_>]) -> Result<bool, RunnerError> {
         let distinct = distinct(planned)?;
+        interrupt::listen().map_err(RunnerError::Signal)?;
         let places = distinct.iter().enumerate();
         let mine: Vec<&Planned> = places
             .filter(|(place, _)| shard.has(*place))

@@ -13,8 +13,9 @@
 //! - Otherwise it goes on from `checkpoint.safetensors`: `metrics.jsonl` is cut to the length given there and what was cut
 //!   off is computed and logged again, with the same values. Without a checkpoint it starts from nothing.
 //! - "Whole" files are replaced by a rename. What a checkpoint relies on is on the disk before the checkpoint is.
-//! - Whole files carry the SHA-256 of their content, and that of the metrics where they say how long these are. So a changed
-//!   digit is found: a damaged run is an error that names the file, never a result and never computed again unasked.
+//! - Whole files name their run and carry the SHA-256 of their content, and that of the metrics where they say how long these
+//!   are. So a changed digit is found, and a file of another run: a damaged run is an error that names the file, never a result
+//!   and never computed again unasked.
 //!
 //! That holds for the death of the process at any instant. After a power cut it holds for every run that took longer than
 //! the checkpoint period: shorter ones do not wait for the disk, as a grid search has hundreds. A file that was lost so
@@ -61,10 +62,11 @@ pub enum RunDirectoryError {
     },
 }
 
-/// What a JSON file holds, and the digest of that.
+/// What a JSON file holds, of which run, and the digest of both.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<T> {
+    run: String,
     sha256: String,
     content: T,
 }
@@ -172,7 +174,7 @@ pub(crate) fn last_checkpoint(
 /// The commit under which the run was started; `None` if it has not been.
 fn read_config(path: &Path, spec: &RunSpec) -> Result<Option<String>, RunDirectoryError> {
     let file = path.join("config.json");
-    let Some(config) = read_json::<Config>(&file)? else {
+    let Some(config) = read_json::<Config>(&file, spec)? else {
         return Ok(None);
     };
     check_format(&file, config.format)?;
@@ -190,7 +192,7 @@ fn missing_config(path: &Path) -> RunDirectoryError {
 }
 
 fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, RunDirectoryError> {
-    let Some(stored) = read_json::<StoredResult>(&path.join("result.json"))? else {
+    let Some(stored) = read_json::<StoredResult>(&path.join("result.json"), spec)? else {
         return Ok(None);
     };
     let git_commit = read_config(path, spec)?.ok_or_else(|| missing_config(path))?;
@@ -200,7 +202,7 @@ fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, RunDire
         outcome: stored.outcome,
         summary: stored.summary,
         metrics,
-        timing: read_timing(path)?,
+        timing: read_timing(path, spec)?,
         git_commit,
     }))
 }
@@ -218,7 +220,7 @@ fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirect
             let (bytes, sha256) = (header.metrics_bytes, &header.metrics_sha256);
             let (metrics, digest) = read_metrics(&path, bytes, sha256)?;
             // A crash between the two may leave the times one checkpoint ahead of the state.
-            let mut timing = read_timing(&path)?;
+            let mut timing = read_timing(&path, spec)?;
             timing
                 .milestones
                 .retain(|_, milestone| milestone.step <= header.position);
@@ -247,7 +249,12 @@ fn write_config(path: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError
         git_commit: provenance::GIT_COMMIT.to_owned(),
         run: spec.clone(),
     };
-    write_json(&path.join("config.json"), &config, Durability::Process)?;
+    write_json(
+        &path.join("config.json"),
+        spec,
+        &config,
+        Durability::Process,
+    )?;
     Ok(config.git_commit)
 }
 
@@ -285,7 +292,12 @@ impl RunDirectory {
                 .sync_all()
                 .map_err(FileError::on("write", &self.path.join("metrics.jsonl")))?;
         }
-        write_json(&self.path.join("timing.json"), timing, durability)?;
+        write_json(
+            &self.path.join("timing.json"),
+            &self.spec,
+            timing,
+            durability,
+        )?;
         let header = Header {
             format: FORMAT,
             run: self.spec.id(),
@@ -308,14 +320,24 @@ impl RunDirectory {
         keep_checkpoint: bool,
         durability: Durability,
     ) -> Result<RunResult, RunDirectoryError> {
-        write_json(&self.path.join("timing.json"), log.timing(), durability)?;
+        write_json(
+            &self.path.join("timing.json"),
+            &self.spec,
+            log.timing(),
+            durability,
+        )?;
         let stored = StoredResult {
             outcome,
             summary,
             metrics_bytes: self.metrics_bytes,
             metrics_sha256: self.metrics_sha256(),
         };
-        write_json(&self.path.join("result.json"), &stored, durability)?;
+        write_json(
+            &self.path.join("result.json"),
+            &self.spec,
+            &stored,
+            durability,
+        )?;
         let file = self.path.join("checkpoint.safetensors");
         if !keep_checkpoint && file.exists() {
             fs::remove_file(&file).map_err(FileError::on("delete", &file))?;
@@ -354,26 +376,47 @@ fn check_format(file: &Path, found: u32) -> Result<(), RunDirectoryError> {
 
 fn write_json(
     file: &Path,
+    spec: &RunSpec,
     content: &impl Serialize,
     durability: Durability,
 ) -> Result<(), RunDirectoryError> {
     let sealed = || {
-        let sha256 = json::digest(content)?;
-        serde_json::to_vec_pretty(&Sealed { sha256, content })
+        let run = spec.id();
+        let sha256 = json::digest(&(&run, content))?;
+        serde_json::to_vec_pretty(&Sealed {
+            run,
+            sha256,
+            content,
+        })
     };
     let mut json = sealed().map_err(|error| damaged(file, error))?;
     json.push(b'\n');
     Ok(files::write(file, &json, durability)?)
 }
 
-fn read_json<T: Serialize + DeserializeOwned>(file: &Path) -> Result<Option<T>, RunDirectoryError> {
+fn read_json<T: Serialize + DeserializeOwned>(
+    file: &Path,
+    spec: &RunSpec,
+) -> Result<Option<T>, RunDirectoryError> {
     let Some(json) = files::read(file)? else {
         return Ok(None);
     };
-    let sealed: Sealed<T> = serde_json::from_slice(&json).map_err(|error| damaged(file, error))?;
-    let found = json::digest(&sealed.content).map_err(|error| damaged(file, error))?;
-    check_digest(file, &sealed.sha256, &found)?;
-    Ok(Some(sealed.content))
+    let Sealed::<T> {
+        run,
+        sha256,
+        content,
+    } = serde_json::from_slice(&json).map_err(|error| damaged(file, error))?;
+    check_run(file, spec, &run)?;
+    let found = json::digest(&(&run, &content)).map_err(|error| damaged(file, error))?;
+    check_digest(file, &sha256, &found)?;
+    Ok(Some(content))
+}
+
+fn check_run(file: &Path, spec: &RunSpec, found: &str) -> Result<(), RunDirectoryError> {
+    match found == spec.id() {
+        true => Ok(()),
+        false => Err(damaged(file, format!("it is of another run, {found}"))),
+    }
 }
 
 fn check_digest(file: &Path, expected: &str, found: &str) -> Result<(), RunDirectoryError> {
@@ -384,9 +427,9 @@ fn check_digest(file: &Path, expected: &str, found: &str) -> Result<(), RunDirec
     Err(damaged(file, reason))
 }
 
-fn read_timing(path: &Path) -> Result<Timing, RunDirectoryError> {
+fn read_timing(path: &Path, spec: &RunSpec) -> Result<Timing, RunDirectoryError> {
     let file = path.join("timing.json");
-    read_json(&file)?.ok_or_else(|| damaged(&file, "it is missing"))
+    read_json(&file, spec)?.ok_or_else(|| damaged(&file, "it is missing"))
 }
 
 /// What is in the first `length` bytes of `metrics.jsonl`, and the digest of these so far.
@@ -418,9 +461,7 @@ fn read_checkpoint(
     let (checkpoint, header) =
         checkpoint::from_bytes(&bytes).map_err(|error| damaged(file, error))?;
     check_format(file, header.format)?;
-    if header.run != spec.id() {
-        return Err(damaged(file, "it is the checkpoint of another run"));
-    }
+    check_run(file, spec, &header.run)?;
     Ok(Some((checkpoint, header)))
 }
 

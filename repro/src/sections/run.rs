@@ -28,7 +28,7 @@ pub struct Arguments {
     preset: String,
 
     /// Independent runs of each method, with seeds 0 to N-1 [default: as the preset has it]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
 
     /// Length of a run [default: as the preset has it]

@@ -74,7 +74,7 @@ fn fill<T: Real>(params: &mut Params<T>) {
     for (name, limit) in limits {
         let range = params.get(name).unwrap().range();
         for weight in &mut params.values_mut()[range] {
-            *weight = T::of(limit * lcg.signed(24));
+            *weight = T::nearest(limit * lcg.signed(24));
         }
     }
 }
@@ -98,7 +98,7 @@ impl<T: Real> Batches<T> {
     fn new() -> Self {
         let pixels = images()
             .into_iter()
-            .map(|byte| T::of(byte as f64) / T::of(255.0));
+            .map(|byte| T::nearest(byte as f64) / T::nearest(255.0));
         let labels = (0..BATCHES * BATCH).map(|i| (i % Mlp::CLASSES) as u8);
         Self {
             pixels: pixels.collect(),

@@ -15,6 +15,7 @@ pub(crate) mod json;
 mod lock;
 pub mod metrics;
 mod options;
+mod parallel;
 mod planned;
 mod progress;
 pub mod provenance;

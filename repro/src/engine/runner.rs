@@ -29,7 +29,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -43,6 +42,7 @@ use crate::engine::files::FileError;
 use crate::engine::interrupt;
 use crate::engine::lock::Lock;
 pub use crate::engine::options::Options;
+use crate::engine::parallel::{in_parallel, lock};
 pub use crate::engine::planned::Planned;
 use crate::engine::planned::distinct;
 use crate::engine::progress::{Progress, tell};
@@ -474,27 +474,4 @@ impl Account {
             self.other_commits.push(result.git_commit.clone());
         }
     }
-}
-
-/// A thread that panicked has not left half of what any of the runner's locks guard.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Does the work at each place, at most so many at once. Where the system gives no more threads, those that there are do it.
-fn in_parallel(places: &[usize], jobs: usize, work: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(&place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-            work(place);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..jobs.min(places.len()) {
-            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                break;
-            }
-        }
-        work();
-    });
 }

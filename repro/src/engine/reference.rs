@@ -97,24 +97,24 @@ pub fn read(directory: &Path) -> Result<Option<Vec<Numbers>>, NumbersError> {
     Ok(Some(sealed.parts))
 }
 
-/// The folders at or below `root` that hold numbers, in order of name.
+/// The folders at or below `root` that hold a file of this name, in order of name.
 ///
 /// # Errors
 /// If a folder cannot be read. One that is not there holds none.
-pub fn folders(root: &Path) -> Result<Vec<PathBuf>, FileError> {
+pub fn folders(root: &Path, file: &str) -> Result<Vec<PathBuf>, FileError> {
     let mut found = Vec::new();
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
         Err(error) => return Err(FileError::on("read", root)(error)),
     };
-    if root.join(NUMBERS).is_file() {
+    if root.join(file).exists() {
         found.push(root.to_owned());
     }
     for entry in entries {
         let path = entry.map_err(FileError::on("read", root))?.path();
         if path.is_dir() {
-            found.extend(folders(&path)?);
+            found.extend(folders(&path, file)?);
         }
     }
     found.sort();
@@ -140,7 +140,7 @@ impl Reference {
             accept_other_code,
             ..Self::default()
         };
-        for folder in folders(root)? {
+        for folder in folders(root, NUMBERS)? {
             let parts = read(&folder)?.into_iter().flatten();
             let arms = parts.flat_map(|numbers| numbers.arms);
             arms.flat_map(|arm| arm.runs)

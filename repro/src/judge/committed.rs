@@ -1,14 +1,16 @@
 //! Judging what is committed: every section's numbers below `repro/reference`, its `claims.json`, and the matrix.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use super::numbers::Numbers;
 use super::{Finding, judge_section};
-use crate::engine::reference;
+use crate::engine::files;
+use crate::engine::reference::{self, NUMBERS};
 use crate::results::{self, Claims};
+
+const CLAIMS: &str = "claims.json";
 
 /// A folder of a section and its numbers.
 struct Judged {
@@ -21,7 +23,7 @@ fn all(root: &Path) -> Result<Vec<Judged>> {
     // Beside the paper's claims.
     let apart = ["tune", "rate_free"].map(|name| root.join(name));
     let mut sections = Vec::new();
-    for folder in reference::folders(root)? {
+    for folder in reference::folders(root, NUMBERS)? {
         if apart.iter().any(|other| folder.starts_with(other)) {
             continue;
         }
@@ -59,6 +61,13 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
         "there are no numbers in {}",
         root.display()
     );
+    for folder in reference::folders(root, CLAIMS)? {
+        ensure!(
+            folder.join(NUMBERS).exists(),
+            "{} has {CLAIMS}, but not the {NUMBERS} that it rests on: restore that from version control",
+            folder.display()
+        );
+    }
     let mut found: Vec<(&str, Claims)> = Vec::new();
     for judged in &sections {
         let others: Vec<Numbers> = sections
@@ -77,11 +86,10 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
 }
 
 fn update(folder: &Path, judged: Vec<Finding>, check: bool) -> Result<Claims> {
-    let file = folder.join("claims.json");
-    let text =
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let file = folder.join(CLAIMS);
+    let text = files::read(&file)?.with_context(|| format!("{} is missing", file.display()))?;
     let mut claims: Claims =
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
     if claims.claims == judged {
         return Ok(claims);
     }
@@ -102,4 +110,27 @@ fn said(claims: &[Finding]) -> String {
         .iter()
         .map(|claim| format!("{} {}", claim.id, claim.verdict));
     verdicts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::reference_root;
+    
+    #[test]
+    fn verdicts_without_the_numbers_that_they_rest_on_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let copy = |from: &str, to: &str, files: &[&str]| {
+            let (from, to) = (reference_root().join(from), root.path().join(to));
+            fs::create_dir(&to).unwrap();
+            for file in files {
+                fs::copy(from.join(file), to.join(file)).unwrap();
+            }
+        };
+        copy("section3_1", "section3_1", &[NUMBERS, CLAIMS]);
+        judge_all(root.path(), true).unwrap();
+        copy("section3_2", "section3_2", &[CLAIMS]);
+        let error = judge_all(root.path(), true).unwrap_err().to_string();
+        assert!(error.contains("section3_2 has claims.json"), "{error}");
+    }
 }

@@ -115,6 +115,7 @@ fn said(claims: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use crate::cli::reference_root;
     
     #[test]

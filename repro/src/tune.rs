@@ -39,15 +39,15 @@ pub const DNC_FLOOR: f64 = 1e-7;
 const LEAST_LOSS: f64 = 1e-45;
 
 /// How good a run is, the less the better: the logarithm to base 10 of its final loss, which is the mean over the last
-/// tenth. On the DNC, where all good runs end on one floor, the mean over the run of the logarithm, cut at that floor;
-/// a run of which only its end is known is scored by that. Infinite if it diverged.
+/// tenth. On the DNC, where all good runs end on one floor, the mean over the run of the logarithm, cut at that floor.
+/// Infinite if it diverged.
 #[must_use]
 pub fn score(run: &RunNumbers, task: &str) -> f64 {
     if run.diverged_at.is_some() {
         return f64::INFINITY;
     }
-    let losses = run.values("loss");
-    if task == (Task::RepeatCopy { batch: 0 }).name() && !losses.is_empty() {
+    if task == (Task::RepeatCopy { batch: 0 }).name() {
+        let losses = run.values("loss");
         let sum: f64 = losses.iter().map(|loss| loss.max(DNC_FLOOR).log10()).sum();
         return sum / losses.len() as f64;
     }

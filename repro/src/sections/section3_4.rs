@@ -73,8 +73,6 @@ pub static SECTION: Section = Section {
             "The paper says neither for how many steps it trained nor, in the text that is left of it, which rate it tuned RMSProp \
              to: 40,000 steps, after which the best methods have reproduced every sequence for long, and the rate of RMSProp*, the \
              best of our search, are our choice.",
-            "The search behind RMSProp*, Adam* and mSGD* is of earlier code (commit 7a8a7a0), 3 restarts; it kept final losses only and \
-             so chose the rates by these, where the floor of the clipped logits hides differences, and not by the mean over the run.",
         ],
     }],
     default: Preset::Quick,

@@ -306,8 +306,9 @@ mod tests {
         2,
         3,
         5,
-        1 << 31,
-        1 << 32,
+        // More than any memory holds: what is accepted is small.
+        1 << 40,
+        1 << 62,
         usize::MAX / 2,
         usize::MAX - 1,
         usize::MAX,
@@ -334,7 +335,7 @@ mod tests {
             }]
         };
         let (mut computed, mut refused) = (0, 0);
-        for _ in 0..20_000 {
+        for _ in 0..5000 {
             let mut axis = || Axis {
                 input: any(5),
                 kernel: any(5),
@@ -376,7 +377,7 @@ mod tests {
             assert_eq!(over_y, over_x, "{conv:?}");
             computed += 1;
         }
-        assert!(computed > 2000 && refused > 2000, "{computed} {refused}");
+        assert!(computed > 500 && refused > 500, "{computed} {refused}");
     }
 
     /// A stride that steps over everything gives what one that just does so gives.

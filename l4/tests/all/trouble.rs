@@ -4,6 +4,8 @@ use l4::{
     AdamDirection, AveragedGradient, ClipByGlobalNorm, L4, L4Adam, L4Mom, MovingAverage, Optimizer,
     StepError,
 };
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// ½·‖θ‖² + `offset`, minimised in `steps` steps; the largest of the last ten losses, without the
 /// offset.
@@ -36,6 +38,104 @@ fn a_constant_offset_keeps_the_loss_away_from_its_minimum_until_it_is_subtracted
     ] {
         assert!(with > 1e-2 && without < 1e-6, "{with} {without}");
     }
+}
+
+#[test]
+fn a_negative_loss_is_refused_until_a_constant_is_added() {
+    let (mut optimizer, mut theta) = (L4Adam::<f64>::new(), [1.0]);
+    let refused = optimizer.step(-0.5, &mut theta, &mut [1.0]);
+    assert!(matches!(refused, Err(StepError::NegativeLoss { .. })));
+    assert_eq!((theta, optimizer.rule().steps()), ([1.0], 0));
+    optimizer.step(-0.5 + 1.0, &mut theta, &mut [1.0]).unwrap();
+    assert!(theta[0] < 1.0);
+}
+
+/// Fits y = 0 to inputs of 20 numbers, some ten times as large as others, on noisy batches.
+struct NoisyFit {
+    rng: ChaCha8Rng,
+    batch: usize,
+    /// The mean over the batch of |e|, or of ½·e².
+    absolute: bool,
+    theta: [f64; 20],
+}
+
+impl NoisyFit {
+    fn new(batch: usize, absolute: bool) -> Self {
+        let rng = ChaCha8Rng::seed_from_u64(1);
+        NoisyFit {
+            rng,
+            batch,
+            absolute,
+            theta: [1.0; 20],
+        }
+    }
+
+    /// ‖θ‖ after so many steps; infinite where one was refused.
+    fn train(&mut self, optimizer: &mut impl Optimizer<f64>, steps: usize) -> f64 {
+        for _ in 0..steps {
+            let (loss, mut gradient) = self.loss_and_gradient();
+            if optimizer
+                .step(loss, &mut self.theta, &mut gradient)
+                .is_err()
+            {
+                return f64::INFINITY;
+            }
+        }
+        self.theta.iter().map(|x| x * x).sum::<f64>().sqrt()
+    }
+
+    fn loss_and_gradient(&mut self) -> (f64, [f64; 20]) {
+        let samples = self.batch as f64;
+        let (mut loss, mut gradient) = (0.0, [0.0; 20]);
+        for _ in 0..self.batch {
+            let inputs: [f64; 20] = std::array::from_fn(|k| {
+                10f64.powf(-(k as f64) / 19.0) * self.rng.random_range(-1.7..1.7)
+            });
+            let noise = 0.1 * self.rng.random_range(-1.7..1.7);
+            let products = inputs.iter().zip(&self.theta).map(|(x, theta)| x * theta);
+            let error = products.sum::<f64>() + noise;
+            let (of_sample, slope) = match self.absolute {
+                true => (error.abs(), error.signum()),
+                false => (0.5 * error * error, error),
+            };
+            loss += of_sample / samples;
+            for (g, x) in gradient.iter_mut().zip(inputs) {
+                *g += slope * x / samples;
+            }
+        }
+        (loss, gradient)
+    }
+}
+
+#[test]
+fn an_absolute_error_explodes_at_015_on_small_batches_and_a_square_at_025() {
+    let l4adam = |alpha| L4Adam::new().alpha(alpha).unwrap();
+    let end =
+        |batch, absolute, alpha| NoisyFit::new(batch, absolute).train(&mut l4adam(alpha), 600);
+    let found = [
+        end(8, true, 0.10),
+        end(8, true, 0.15),
+        end(32, true, 0.10),
+        end(8, false, 0.15),
+        end(8, false, 0.25),
+    ];
+    assert!(found[0] < 1.0 && found[1] > 1e6, "{found:?}");
+    assert!(found[2] < 0.7 * found[0], "{found:?}");
+    assert!(found[3] < 1.0 && found[4] > 1e6, "{found:?}");
+}
+
+#[test]
+fn from_the_last_saved_state_a_lower_alpha_goes_on() {
+    let (mut optimizer, mut fit) = (L4Adam::new(), NoisyFit::new(8, true));
+    fit.train(&mut optimizer, 50);
+    let (state, theta) = (optimizer.state(), fit.theta);
+    assert!(fit.train(&mut optimizer, 550) > 1e6);
+
+    optimizer.restore(state).unwrap();
+    fit.theta = theta;
+    optimizer.rule_mut().set_alpha(0.10).unwrap();
+    let end = fit.train(&mut optimizer, 550);
+    assert!(end < 1.0, "{end}");
 }
 
 /// How far one step from (0, 0) goes.

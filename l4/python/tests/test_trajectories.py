@@ -8,7 +8,7 @@ import torch
 
 from l4_torch import L4Adam, L4Mom
 
-NUMBERS = json.loads((pathlib.Path(__file__).parents[2] / "tests" / "trajectories" / "trajectories.json").read_text())
+NUMBERS = json.loads((pathlib.Path(__file__).parents[2] / "tests" / "all" / "trajectories" / "trajectories.json").read_text())
 DATA = NUMBERS["data"]
 
 

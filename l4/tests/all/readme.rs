@@ -1,6 +1,6 @@
 //! The README's code for other frameworks is that of the examples, which are built and run.
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 /// The lines of the code blocks under a heading.
 fn code_under(heading: &str) -> Vec<&'static str> {
@@ -28,10 +28,10 @@ fn is_in(heading: &str, example: &str) {
 
 #[test]
 fn code_for_candle_is_that_of_its_example() {
-    is_in("### candle\n", include_str!("../examples/candle/mnist.rs"));
+    is_in("### candle\n", include_str!("../../examples/candle/mnist.rs"));
 }
 
 #[test]
 fn code_for_burn_is_that_of_its_example() {
-    is_in("### burn\n", include_str!("../examples/burn/mnist.rs"));
+    is_in("### burn\n", include_str!("../../examples/burn/mnist.rs"));
 }

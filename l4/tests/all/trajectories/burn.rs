@@ -5,8 +5,8 @@ use burn_core::tensor::activation::log_softmax;
 use burn_core::tensor::{DType, Device, Tensor, TensorData};
 use l4::burn::{L4Adam, L4Mom};
 
-use crate::crate_itself::{adam, over};
-use crate::{Case, Data, F32, F64, Problem, Training, all_agree};
+use super::crate_itself::{adam, over};
+use super::{Case, Data, F32, F64, Problem, Training, all_agree};
 
 struct Layer {
     problem: Problem,

@@ -4,8 +4,8 @@ use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::{Optimizer, loss};
 use l4::candle::{L4Adam, L4Mom};
 
-use crate::crate_itself::{adam, over};
-use crate::{Case, Data, F32, F64, Problem, Training, all_agree};
+use super::crate_itself::{adam, over};
+use super::{Case, Data, F32, F64, Problem, Training, all_agree};
 
 struct Variables {
     problem: Problem,

@@ -2,7 +2,7 @@
 
 Needs TensorFlow 2 and L4.py of https://github.com/martius-lab/l4-optimizer. Writes trajectories.json beside itself:
 
-    python3 l4/tests/trajectories/trajectories.py path/to/L4.py
+    python3 l4/tests/all/trajectories/trajectories.py path/to/L4.py
 
 Two things of that file are changed before it is run, EDITS below. It computes in float64 instead of float32, whose
 exp(log(0.999)) leaves 1 - 0.999^t with four digits; TensorFlow's ExponentialMovingAverage has a float32 decay and gives

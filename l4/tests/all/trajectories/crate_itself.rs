@@ -4,7 +4,7 @@ use l4::{
     AdamDirection, AlongEstimate, AveragedGradient, Direction, L4, MovingAverage, Optimizer, Real,
 };
 
-use crate::{Case, Constants, Data, F32, F64, Problem, Training, all_agree};
+use super::{Case, Constants, Data, F32, F64, Problem, Training, all_agree};
 
 struct Slices<'a, T> {
     data: &'a Data,

@@ -81,7 +81,10 @@ impl Run {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            files.push((name.into_owned(), fs::read(&path)?));
+            // A hidden file is a lock.
+            if !name.starts_with('.') {
+                files.push((name.into_owned(), fs::read(&path)?));
+            }
         }
         files.sort();
         Ok(Self {

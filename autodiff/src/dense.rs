@@ -14,7 +14,8 @@ use crate::{Error, Graph, Param, Params, Real, Var};
 /// let mut params = Params::<f32>::new();
 /// let hidden = Dense::new(&mut params, "hidden", 2, 8, init::glorot_uniform(2, 8, &mut rng))?;
 /// let output = Dense::new(&mut params, "output", 8, 1, init::zeros())?;
-/// let (tape, [y]) = record(|g| Ok([output.apply(hidden.apply(g.input([4, 2])).relu())]))?;
+/// let (tape, [y]) =
+///     record::<f32, _>(|g| Ok([output.apply(hidden.apply(g.input([4, 2])).relu())]))?;
 /// assert_eq!(*tape.shape(y)?, [4, 1]);
 /// # Ok::<(), autodiff::Error>(())
 /// ```

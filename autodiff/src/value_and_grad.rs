@@ -11,7 +11,7 @@ use crate::{Error, Params, Real, Shape, Var, record};
 /// use autodiff::value_and_grad;
 ///
 /// // Rosenbrock's function, (1 − x)² + 100·(y − x²)².
-/// let mut rosenbrock = value_and_grad([2], |v| {
+/// let mut rosenbrock = value_and_grad::<f64>([2], |v| {
 ///     let [x, y] = [0, 1].map(|i| v.slice(0, i..i + 1));
 ///     ((1.0 - x).square() + (y - x.square()).square() * 100.0).sum()
 /// })?;

@@ -24,6 +24,7 @@ use crate::{Error, Params, Real, Shape, Var, record};
 /// # Errors
 /// As [`record`]. Of the function that is returned: [`Error::Length`] if x is not of the shape,
 /// [`Error::Root`] if f is no scalar, or does not depend on x.
+#[allow(clippy::type_complexity)] // it has no name
 pub fn value_and_grad<T: Real>(
     shape: impl Into<Shape>,
     f: impl for<'g> FnOnce(Var<'g, T>) -> Var<'g, T>,

@@ -65,7 +65,7 @@ pub struct Execution {
     /// Compute one part of the runs only, to share them among processes with the same --out: I/N is part I of N, counted from 1,
     /// `all` is the whole, and `auto` the part of this task of a Slurm array, or else the whole
     ///
-    /// No part writes results: the same command for the whole does, when the parts are done, and computes what is missing. In a
+    /// No part writes results or event files: the same command for the whole does, when the parts are done, and computes what is missing. In a
     /// Slurm array of N tasks M, M+S, M+2S..., task T has part (T-M)/S+1 of N, by SLURM_ARRAY_TASK_ID, _MIN, _STEP and _COUNT.
     #[arg(long, value_name = "I/N", default_value = "auto", value_parser = part)]
     shard: Part,

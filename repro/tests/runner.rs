@@ -103,8 +103,19 @@ fn a_finished_run_is_read_back_and_not_computed_again() {
         ..Options::new(out.path())
     })
     .unwrap();
+    let directory = out
+        .path()
+        .join("runs")
+        .join(spec(0, STEPS).directory_name());
+    let lock = fs::File::open(directory.join(".lock")).unwrap();
     let again = fresh.run(&planned).unwrap();
     assert_eq!(set_ups.load(Ordering::Relaxed), 2);
+    // Another process may be about to take it: a lock on a file that is gone would be seen by no one.
+    #[cfg(unix)]
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::nlink(&lock.metadata().unwrap()),
+        1
+    );
     assert_eq!(without_times(again), without_times(computed));
     fresh.run(&planned).unwrap();
     assert_eq!(

@@ -51,7 +51,7 @@ def essence(out):
     found = {}
     for file in sorted(out.glob("runs/*/*")):
         if file.name in ("config.json", "metrics.jsonl", "result.json", "checkpoint.safetensors"):
-            found[str(file.relative_to(out))] = file.read_bytes()
+            found[str(file.relative_to(out))] = file.read_bytes() if file.is_file() else None
     for file in sorted(out.glob("*.json")):
         result = json.loads(file.read_text())
         result.pop("provenance")

@@ -84,6 +84,9 @@
     doc = "| [`LevenbergMarquardt`] | J and JᵀJ | for least squares with few parameters, to the last digit |"
 )]
 //!
+//! L4 over the tensors of candle and burn is behind the features `candle` and `burn`; for those of
+//! any other framework there is [`StepRule`].
+//!
 //! L4 reads the loss's *value*, so the loss must be at least 0, and near 0 at the optimum: drop
 //! additive constants ([`rate_free`]'s table says which of them read it too). The baselines have TensorFlow 1's semantics, with which the paper ran them;
 //! each one's page says where that differs from the textbook.

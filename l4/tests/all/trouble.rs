@@ -50,21 +50,19 @@ fn a_negative_loss_is_refused_until_a_constant_is_added() {
     assert!(theta[0] < 1.0);
 }
 
-/// Fits y = 0 to inputs of 20 numbers, some ten times as large as others, on noisy batches.
+/// Fits y = 0 to inputs of 20 numbers, some ten times as large as others, on noisy batches of 8.
 struct NoisyFit {
     rng: ChaCha8Rng,
-    batch: usize,
     /// The mean over the batch of |e|, or of ½·e².
     absolute: bool,
     theta: [f64; 20],
 }
 
 impl NoisyFit {
-    fn new(batch: usize, absolute: bool) -> Self {
+    fn new(absolute: bool) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(1);
         NoisyFit {
             rng,
-            batch,
             absolute,
             theta: [1.0; 20],
         }
@@ -85,9 +83,9 @@ impl NoisyFit {
     }
 
     fn loss_and_gradient(&mut self) -> (f64, [f64; 20]) {
-        let samples = self.batch as f64;
+        let samples = 8.0;
         let (mut loss, mut gradient) = (0.0, [0.0; 20]);
-        for _ in 0..self.batch {
+        for _ in 0..8 {
             let inputs: [f64; 20] = std::array::from_fn(|k| {
                 10f64.powf(-(k as f64) / 19.0) * self.rng.random_range(-1.7..1.7)
             });
@@ -110,23 +108,20 @@ impl NoisyFit {
 #[test]
 fn an_absolute_error_explodes_at_015_on_small_batches_and_a_square_at_025() {
     let l4adam = |alpha| L4Adam::new().alpha(alpha).unwrap();
-    let end =
-        |batch, absolute, alpha| NoisyFit::new(batch, absolute).train(&mut l4adam(alpha), 600);
+    let end = |absolute, alpha| NoisyFit::new(absolute).train(&mut l4adam(alpha), 600);
     let found = [
-        end(8, true, 0.10),
-        end(8, true, 0.15),
-        end(32, true, 0.10),
-        end(8, false, 0.15),
-        end(8, false, 0.25),
+        end(true, 0.10),
+        end(true, 0.15),
+        end(false, 0.15),
+        end(false, 0.25),
     ];
     assert!(found[0] < 1.0 && found[1] > 1e6, "{found:?}");
-    assert!(found[2] < 0.7 * found[0], "{found:?}");
-    assert!(found[3] < 1.0 && found[4] > 1e6, "{found:?}");
+    assert!(found[2] < 1.0 && found[3] > 1e6, "{found:?}");
 }
 
 #[test]
 fn from_the_last_saved_state_a_lower_alpha_goes_on() {
-    let (mut optimizer, mut fit) = (L4Adam::new(), NoisyFit::new(8, true));
+    let (mut optimizer, mut fit) = (L4Adam::new(), NoisyFit::new(true));
     fit.train(&mut optimizer, 50);
     let (state, theta) = (optimizer.state(), fit.theta);
     assert!(fit.train(&mut optimizer, 550) > 1e6);

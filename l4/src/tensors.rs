@@ -48,7 +48,6 @@ pub trait Tensor: Clone {
 pub trait TensorDirection: Transform<f64> {
     /// v, and the moments after update number `t`.
     #[doc(hidden)]
-    #[expect(clippy::type_complexity)]
     fn direction_tensors<V: Tensor>(
         &self,
         t: u64,
@@ -76,6 +75,9 @@ pub(crate) struct TensorL4<V, D> {
     direction: D,
     pub(crate) memories: BTreeMap<String, Memory<V>>,
 }
+
+/// A step, and v of each parameter that had a gradient.
+type Stepped<V> = (Step<f64>, Vec<V>);
 
 /// A step that did not come about.
 #[derive(Debug)]
@@ -112,7 +114,7 @@ impl<V: Tensor, D: TensorDirection> TensorL4<V, D> {
         &mut self,
         loss: V,
         grads: &[(String, V)],
-    ) -> Result<(Step<f64>, Vec<V>), Failure<V::Error>> {
+    ) -> Result<Stepped<V>, Failure<V::Error>> {
         let (mut directions, mut memories) = (Vec::new(), Vec::new());
         let (mut squares, mut products) = (Vec::new(), Vec::new());
         for (name, gradient) in grads {

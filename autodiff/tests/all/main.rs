@@ -5,3 +5,4 @@ mod conv2d;
 mod examples;
 mod no_allocation;
 mod properties;
+mod threads;

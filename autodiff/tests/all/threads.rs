@@ -1,6 +1,5 @@
 //! The bits of values and gradients are the same with 1, 2, 3 and 4 threads, for operations
 //! that are large enough to be shared out.
-#![forbid(unsafe_code)]
 
 use autodiff::{Params, Slot, Tape, Var, record};
 

@@ -9,8 +9,8 @@
 //!
 //! # What holds at any moment
 //!
-//! - A run's directory is named after the hash of its whole specification ([`RunSpec`]). A changed specification is
-//!   another directory; an equal one is the same run.
+//! - A run's directory is named after the hash of its whole specification ([`RunSpec`](crate::engine::run::RunSpec)). A
+//!   changed specification is another directory; an equal one is the same run.
 //! - A finished run is never computed again. An unfinished one goes on from its last checkpoint, and its final metrics,
 //!   result and weights are bit-identical to those of a run that was never interrupted. What is in a run's directory after
 //!   a crash at any instant is written at the head of `store.rs`.
@@ -21,9 +21,10 @@
 //!
 //! # What makes runs deterministic
 //!
-//! A run is one [`Experiment`], which keeps the three promises made there. The runner adds no choice that a run could see:
-//! how long its slices are, when it checkpoints, which thread it is on. Results come back in the order in which the runs
-//! were given. So nothing but times depends on `jobs`, on the machine's speed or on interruptions.
+//! A run is one [`Experiment`](crate::engine::experiment::Experiment), which keeps the three promises made there. The runner
+//! adds no choice that a run could see: how long its slices are, when it checkpoints, which thread or process it is on.
+//! Results come back in the order in which the runs were given. So nothing but times depends on `jobs`, on the machine's speed,
+//! on interruptions or on who shares the work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;

@@ -20,7 +20,7 @@
 //! );
 //!
 //! let mut optimizer = L4Adam::new(l4::L4Adam::new());
-//! for _ in 0..300 {
+//! for _ in 0..1000 {
 //!     let outputs = inputs.clone().matmul(model.0.val()) + model.1.val().unsqueeze();
 //!     let loss = (outputs - targets.clone()).square().mean();
 //!     let (moved, step) = optimizer.backward_step(model, loss);

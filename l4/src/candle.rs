@@ -13,7 +13,7 @@
 //! let targets = Tensor::new(&[[5f32], [0.0], [2.0]], &device)?;
 //!
 //! let mut optimizer = L4Adam::of_map(&variables, l4::L4Adam::new())?.weight_decay(0.0)?;
-//! for _ in 0..300 {
+//! for _ in 0..1000 {
 //!     let loss = loss::mse(&layer.forward(&inputs)?, &targets)?;
 //!     optimizer.backward_step(&loss)?;
 //! }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// The verdict on a claim in a section's committed file; the first task's if there are several.
-fn verdict(root: &Path, section: &str, id: &str) -> String {
+/// The verdict on a claim in a section's committed file; on this task, where there are several.
+fn verdict(root: &Path, section: &str, id: &str, task: Option<&str>) -> String {
     let file = root
         .join("repro/reference")
         .join(section)
@@ -14,12 +14,15 @@ fn verdict(root: &Path, section: &str, id: &str) -> String {
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let claims: Value = serde_json::from_str(&text).unwrap();
     let mut claims = claims["claims"].as_array().unwrap().iter();
-    let claim = claims.find(|claim| claim["id"] == id);
+    let claim = claims.find(|claim| {
+        claim["id"] == id && task.is_none_or(|task| claim["task"] == task)
+    });
     let claim = claim.unwrap_or_else(|| panic!("{section} has no {id}"));
     claim["verdict"].as_str().unwrap().to_owned()
 }
 
-/// Every sentence of the README that rests on a verdict ends with a comment that names it: `<!-- section3_1 C3: partly -->`.
+/// Every sentence of the README that rests on a verdict ends with a comment that names it: `<!-- section3_1 C3: partly -->`,
+/// and its task, if there are several: `<!-- section3_6 C11 DNC: partly -->`.
 #[test]
 fn the_readme_says_what_the_verdicts_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -29,9 +32,13 @@ fn the_readme_says_what_the_verdicts_are() {
     for comment in comments {
         let (comment, _) = comment.split_once(" -->").unwrap();
         let (place, expected) = comment.split_once(": ").unwrap();
-        let (section, id) = place.split_once(' ').unwrap();
-        let found = verdict(&root, &format!("section{section}"), id);
-        assert_eq!(found, expected, "section{section} {id}");
+        let (section, claim) = place.split_once(' ').unwrap();
+        let (id, task) = match claim.split_once(' ') {
+            Some((id, task)) => (id, Some(task)),
+            None => (claim, None),
+        };
+        let found = verdict(&root, &format!("section{section}"), id, task);
+        assert_eq!(found, expected, "section{place}");
         checked += 1;
     }
     assert!(checked > 0, "no sentence names its verdict");

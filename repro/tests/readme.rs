@@ -14,9 +14,8 @@ fn verdict(root: &Path, section: &str, id: &str, task: Option<&str>) -> String {
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let claims: Value = serde_json::from_str(&text).unwrap();
     let mut claims = claims["claims"].as_array().unwrap().iter();
-    let claim = claims.find(|claim| {
-        claim["id"] == id && task.is_none_or(|task| claim["task"] == task)
-    });
+    let claim =
+        claims.find(|claim| claim["id"] == id && task.is_none_or(|task| claim["task"] == task));
     let claim = claim.unwrap_or_else(|| panic!("{section} has no {id}"));
     claim["verdict"].as_str().unwrap().to_owned()
 }

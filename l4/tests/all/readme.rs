@@ -28,7 +28,10 @@ fn is_in(heading: &str, example: &str) {
 
 #[test]
 fn code_for_candle_is_that_of_its_example() {
-    is_in("### candle\n", include_str!("../../examples/candle/mnist.rs"));
+    is_in(
+        "### candle\n",
+        include_str!("../../examples/candle/mnist.rs"),
+    );
 }
 
 #[test]

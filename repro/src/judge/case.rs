@@ -303,10 +303,15 @@ impl<'n> Case<'n> {
     }
 }
 
+/// As the beginning of a sentence; a name, as mSGD, stays as it is.
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    let first = chars.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(chars).collect()
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_uppercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -115,9 +115,9 @@ fn said(claims: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use crate::cli::reference_root;
-    
+    use std::fs;
+
     #[test]
     fn verdicts_without_the_numbers_that_they_rest_on_are_found() {
         let root = tempfile::tempdir().unwrap();

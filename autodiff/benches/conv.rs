@@ -95,6 +95,7 @@ impl Layer {
             columns: axis,
             ci,
             co,
+            winograd: true,
         }
     }
 

@@ -103,7 +103,9 @@ pub use graph::{Graph, Indices, Var, record};
 pub use kernels::Real;
 pub use memory::Slot;
 pub use op::{Gradient, Gradients, Inputs, Op};
-pub use ops::{BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding};
+pub use ops::{
+    BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding, Preactivation, ResidualBlock,
+};
 pub use params::{GradientVector, Param, Params};
 pub use shape::{MAX_RANK, Shape};
 pub use tape::{Drawing, Pass, Tape};

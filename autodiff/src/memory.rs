@@ -16,6 +16,7 @@
 use crate::Shape;
 use aligned_vec::{AVec, ConstAlign};
 use num_traits::Zero;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A buffer whose start lies on a cache line, so that full vectors never
 /// straddle two.
@@ -37,6 +38,46 @@ pub(crate) fn zeros_of<T: Clone + Zero>(shape: Shape) -> Option<Buffer<T>> {
     buffer.try_reserve_exact(len).ok()?;
     buffer.resize(len, T::zero());
     Some(buffer)
+}
+
+/// Slices of a buffer, of these lengths and each at the start of a cache line; it grows if it is
+/// too short.
+pub(crate) fn split<T: Clone + Zero, const N: usize>(
+    buffer: &mut Buffer<T>,
+    lengths: [usize; N],
+) -> [&mut [T]; N] {
+    let places = lengths.map(|len| len.next_multiple_of(64));
+    let len = places.iter().sum();
+    if buffer.len() < len {
+        buffer.resize(len, T::zero());
+    }
+    let mut rest = &mut buffer[..];
+    std::array::from_fn(|i| {
+        let (slice, others) = std::mem::take(&mut rest).split_at_mut(places[i]);
+        rest = others;
+        &mut slice[..lengths[i]]
+    })
+}
+
+/// Memory that the operations of one tape use one after another, each for as long as it runs.
+#[derive(Clone)]
+pub(crate) struct Workspace<T>(Arc<Mutex<Buffer<T>>>);
+
+impl<T: Clone + Zero> Workspace<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(empty())))
+    }
+
+    /// Calls `f` with slices of these lengths, in which there is whatever was left.
+    pub(crate) fn with<R, const N: usize>(
+        &self,
+        lengths: [usize; N],
+        f: impl FnOnce([&mut [T]; N]) -> R,
+    ) -> R {
+        // An operation that panicked has left nothing that anybody reads.
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f(split(&mut buffer, lengths))
+    }
 }
 
 /// Where the elements of a variable are kept.

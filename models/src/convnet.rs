@@ -29,8 +29,8 @@ use rand::Rng;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ConvNet {
-    conv1: ConvRelu,
-    conv2: ConvRelu,
+    conv1: ConvPool,
+    conv2: ConvPool,
     hidden: Dense,
     output: Dense,
     dropout: f64,
@@ -80,8 +80,8 @@ impl ConvNet {
         let (hidden, classes) = (Self::HIDDEN, Self::CLASSES);
         let flat = height / 4 * (width / 4) * c2;
         Ok(Self {
-            conv1: ConvRelu::new(params, "conv1", [inputs, c1], source)?,
-            conv2: ConvRelu::new(params, "conv2", [c1, c2], source)?,
+            conv1: ConvPool::new(params, "conv1", [inputs, c1], source)?,
+            conv2: ConvPool::new(params, "conv2", [c1, c2], source)?,
             hidden: Dense::new(
                 params,
                 "hidden",
@@ -103,8 +103,7 @@ impl ConvNet {
     /// Logits [batch, 10] for images x: [batch, 28, 28, 1].
     #[track_caller]
     pub fn logits<'g, T: Real>(&self, x: Var<'g, T>, layers: &mut Layers) -> Var<'g, T> {
-        let h = self.conv1.apply(x).max_pool2d(2, 2);
-        let h = self.conv2.apply(h).max_pool2d(2, 2);
+        let h = self.conv2.apply(self.conv1.apply(x));
         // If it has no shape there is an error already.
         let shape = h.shape().unwrap_or_default();
         let batch = shape.first().copied().unwrap_or(0);
@@ -115,14 +114,14 @@ impl ConvNet {
     }
 }
 
-/// A 5×5 convolution, SAME, with bias and ReLU.
+/// A 5×5 convolution, SAME, with bias and ReLU, and 2×2 max pooling.
 #[derive(Clone, Copy, Debug)]
-struct ConvRelu {
+struct ConvPool {
     kernel: Param,
     bias: Param,
 }
 
-impl ConvRelu {
+impl ConvPool {
     const SIZE: usize = 5;
 
     fn new<T: Real>(
@@ -146,7 +145,7 @@ impl ConvRelu {
     #[track_caller]
     fn apply<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
         let (kernel, bias) = (x.graph().param(self.kernel), x.graph().param(self.bias));
-        x.conv2d_bias_relu(kernel, bias, 1, ConvNet::PADDING)
+        x.conv2d_bias_relu_max_pool(kernel, bias, 1, ConvNet::PADDING, 2)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use autodiff::init::{self, Fill};
 use autodiff::{
-    BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Error, Padding, Param, Params, Real, Slot,
-    Tape, Var,
+    BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Error, Graph, Padding, Param, Params,
+    Preactivation, Real, ResidualBlock, Slot, Tape, Var,
 };
 
 /// What a network is recorded for; see the constructors of [`Layers`].
@@ -41,8 +41,36 @@ enum Mode {
 #[derive(Clone, Debug)]
 pub struct Layers {
     mode: Mode,
-    batch_norms: Vec<(String, Slot)>,
+    batch_norms: Vec<(String, Kept)>,
     dropouts: Vec<(String, Slot)>,
+}
+
+/// Where on a tape a batch normalisation is kept.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    /// An operation of its own.
+    Alone(Slot),
+    /// That of the first or second half of a residual block.
+    InBlock(Slot, usize),
+}
+
+impl Kept {
+    fn on<T: Real>(self, tape: &Tape<T>) -> Option<&BatchNorm<T>> {
+        match self {
+            Kept::Alone(slot) => tape.op(slot),
+            Kept::InBlock(slot, half) => Some(&tape.op::<ResidualBlock<T>>(slot)?.norms()[half]),
+        }
+    }
+
+    fn on_mut<T: Real>(self, tape: &mut Tape<T>) -> Option<&mut BatchNorm<T>> {
+        match self {
+            Kept::Alone(slot) => tape.op_mut(slot),
+            Kept::InBlock(slot, half) => {
+                let block: &mut ResidualBlock<T> = tape.op_mut(slot)?;
+                Some(&mut block.norms_mut()[half])
+            }
+        }
+    }
 }
 
 /// What the layers of a recording keep from step to step, by name: what has to be saved
@@ -110,8 +138,8 @@ impl Layers {
     /// [`Error::OtherTape`] if they were recorded on another.
     pub fn state<T: Real>(&self, tape: &Tape<T>) -> Result<State<T>, Error> {
         let mut state = State::default();
-        for (name, slot) in &self.batch_norms {
-            let layer: &BatchNorm<T> = tape.op(*slot).ok_or(Error::OtherTape)?;
+        for (name, kept) in &self.batch_norms {
+            let layer: &BatchNorm<T> = kept.on(tape).ok_or(Error::OtherTape)?;
             let [mean, variance] = statistics(name);
             state.statistics.extend([
                 (mean, layer.running_mean().to_vec()),
@@ -133,13 +161,13 @@ impl Layers {
     /// [`Error::Length`] if that is of another number of channels, [`Error::OtherTape`] as
     /// for [`state`](Self::state).
     pub fn restore<T: Real>(&self, tape: &mut Tape<T>, state: &State<T>) -> Result<(), Error> {
-        for (name, slot) in &self.batch_norms {
+        for (name, kept) in &self.batch_norms {
             let [mean, variance] = statistics(name);
             let (mean, variance) = (
                 find(&state.statistics, mean)?,
                 find(&state.statistics, variance)?,
             );
-            let layer: &mut BatchNorm<T> = tape.op_mut(*slot).ok_or(Error::OtherTape)?;
+            let layer: &mut BatchNorm<T> = kept.on_mut(tape).ok_or(Error::OtherTape)?;
             layer.set_running(mean, variance)?;
         }
         for (name, slot) in &self.dropouts {
@@ -178,6 +206,14 @@ impl NormRelu {
     pub(crate) const DECAY: f64 = 0.997;
     pub(crate) const EPSILON: f64 = 1e-5;
 
+    fn config(layers: &Layers) -> BatchNormConfig {
+        BatchNormConfig {
+            mode: layers.batch_norm_mode(),
+            decay: Self::DECAY,
+            epsilon: Self::EPSILON,
+        }
+    }
+
     /// Adds the parameters `name/gamma`, ones, and `name/beta`, zeros.
     pub(crate) fn new<T: Real>(
         params: &mut Params<T>,
@@ -194,13 +230,45 @@ impl NormRelu {
     #[track_caller]
     pub(crate) fn apply<'g, T: Real>(&self, x: Var<'g, T>, layers: &mut Layers) -> Var<'g, T> {
         let (gamma, beta) = (x.graph().param(self.gamma), x.graph().param(self.beta));
-        let config = BatchNormConfig {
-            mode: layers.batch_norm_mode(),
-            decay: Self::DECAY,
-            epsilon: Self::EPSILON,
-        };
-        let y = x.batch_norm_relu(gamma, beta, config);
-        layers.batch_norms.push((self.name.clone(), y.slot()));
+        let y = x.batch_norm_relu(gamma, beta, Self::config(layers));
+        let kept = Kept::Alone(y.slot());
+        layers.batch_norms.push((self.name.clone(), kept));
+        y
+    }
+
+    /// This and the convolution that follows.
+    fn before<'g, T: Real>(&self, graph: &'g Graph<T>, conv: Conv) -> Preactivation<'g, T> {
+        Preactivation {
+            scale: graph.param(self.gamma),
+            shift: graph.param(self.beta),
+            kernel: graph.param(conv.kernel),
+        }
+    }
+}
+
+/// x ↦ conv(relu(norm(conv(relu(norm(x)))))) + short cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Residual {
+    /// The second convolution has stride 1.
+    pub(crate) halves: [(NormRelu, Conv); 2],
+    /// The short cut, if it is a convolution of the first ReLU's result; else it is x.
+    pub(crate) projection: Option<Conv>,
+}
+
+impl Residual {
+    #[track_caller]
+    pub(crate) fn apply<'g, T: Real>(&self, x: Var<'g, T>, layers: &mut Layers) -> Var<'g, T> {
+        let (graph, config) = (x.graph(), NormRelu::config(layers));
+        let halves = [0, 1].map(|i| {
+            let (norm, conv) = &self.halves[i];
+            norm.before(graph, *conv)
+        });
+        let projection = self.projection.map(|conv| graph.param(conv.kernel));
+        let y = x.residual_block(halves, projection, self.halves[0].1.stride, config);
+        for (i, (norm, _)) in self.halves.iter().enumerate() {
+            let kept = Kept::InBlock(y.slot(), i);
+            layers.batch_norms.push((norm.name.clone(), kept));
+        }
         y
     }
 }

@@ -1,7 +1,7 @@
 //! The residual network of section 3.3.
 
 use crate::Layers;
-use crate::layers::{Conv, NormRelu};
+use crate::layers::{Conv, NormRelu, Residual};
 use crate::source::{Drawn, Source, Zeros};
 use autodiff::{Dense, Error, Padding, Params, Real, Var};
 use rand::Rng;
@@ -35,7 +35,7 @@ use rand::Rng;
 #[derive(Clone, Debug)]
 pub struct ResNet {
     first: Conv,
-    blocks: Vec<Block>,
+    blocks: Vec<Residual>,
     norm: NormRelu,
     output: Dense,
 }
@@ -87,11 +87,11 @@ impl ResNet {
         let mut blocks = Vec::new();
         let mut inputs = Self::CHANNELS[0];
         for (stage, outputs) in (1..).zip(Self::CHANNELS) {
-            for block in 1..=n {
-                let stride = if stage > 1 && block == 1 { 2 } else { 1 };
-                let name = format!("stage{stage}/block{block}");
+            for number in 1..=n {
+                let stride = if stage > 1 && number == 1 { 2 } else { 1 };
+                let name = format!("stage{stage}/block{number}");
                 let extents = [inputs, outputs, stride];
-                blocks.push(Block::new(params, &name, extents, block == 1, source)?);
+                blocks.push(residual(params, &name, extents, number == 1, source)?);
                 inputs = outputs;
             }
         }
@@ -117,47 +117,29 @@ impl ResNet {
     }
 }
 
-/// x ↦ conv(relu(norm(conv(relu(norm(x)))))) + short cut.
-#[derive(Clone, Debug)]
-struct Block {
-    norm1: NormRelu,
-    conv1: Conv,
-    norm2: NormRelu,
-    conv2: Conv,
-    /// In the first block of every stage the short cut is a 1×1 convolution of
-    /// relu(norm(x)); in the others it is x.
-    projection: Option<Conv>,
-}
-
-impl Block {
-    fn new<T: Real>(
-        params: &mut Params<T>,
-        name: &str,
-        [inputs, outputs, stride]: [usize; 3],
-        projects: bool,
-        source: &mut impl Source,
-    ) -> Result<Self, Error> {
-        let name = |layer: &str| format!("{name}/{layer}");
-        let mut conv = |params: &mut _, layer, extents| conv(params, &name(layer), extents, source);
-        Ok(Self {
-            norm1: NormRelu::new(params, &name("norm1"), inputs)?,
-            projection: match projects {
-                true => Some(conv(params, "projection", [1, inputs, outputs, stride])?),
-                false => None,
-            },
-            conv1: conv(params, "conv1", [3, inputs, outputs, stride])?,
-            norm2: NormRelu::new(params, &name("norm2"), outputs)?,
-            conv2: conv(params, "conv2", [3, outputs, outputs, 1])?,
-        })
-    }
-
-    #[track_caller]
-    fn apply<'g, T: Real>(&self, x: Var<'g, T>, layers: &mut Layers) -> Var<'g, T> {
-        let h = self.norm1.apply(x, layers);
-        let short_cut = self.projection.map_or(x, |conv| conv.apply(h));
-        let h = self.norm2.apply(self.conv1.apply(h), layers);
-        self.conv2.apply(h) + short_cut
-    }
+/// The parameters of a block. In the first block of every stage the short cut is a 1×1
+/// convolution of relu(norm(x)); in the others it is x.
+fn residual<T: Real>(
+    params: &mut Params<T>,
+    name: &str,
+    [inputs, outputs, stride]: [usize; 3],
+    projects: bool,
+    source: &mut impl Source,
+) -> Result<Residual, Error> {
+    let name = |layer: &str| format!("{name}/{layer}");
+    let mut conv = |params: &mut _, layer, extents| conv(params, &name(layer), extents, source);
+    let norm1 = NormRelu::new(params, &name("norm1"), inputs)?;
+    let projection = match projects {
+        true => Some(conv(params, "projection", [1, inputs, outputs, stride])?),
+        false => None,
+    };
+    let conv1 = conv(params, "conv1", [3, inputs, outputs, stride])?;
+    let norm2 = NormRelu::new(params, &name("norm2"), outputs)?;
+    let conv2 = conv(params, "conv2", [3, outputs, outputs, 1])?;
+    Ok(Residual {
+        halves: [(norm1, conv1), (norm2, conv2)],
+        projection,
+    })
 }
 
 fn conv<T: Real>(

@@ -6,12 +6,12 @@ mod var;
 
 pub use var::{Indices, Var};
 
-use crate::memory::{Buffer, Slot, Storage, Variable, empty, zeros, zeros_of};
+use crate::memory::{Buffer, Slot, Storage, Variable, Workspace, empty, zeros, zeros_of};
 use crate::op::Op;
 use crate::params::Param;
 use crate::tape::{Node, Tape};
 use crate::{Error, Params, Real, Shape};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,6 +85,8 @@ pub fn record<T: Real, const N: usize>(
 pub struct Graph<T> {
     id: u64,
     recording: RefCell<Recording<T>>,
+    workspace: Workspace<T>,
+    winograd: Cell<bool>,
 }
 
 /// Tells recordings apart, so that a variable or slot of one is no key to another.
@@ -137,7 +139,29 @@ impl<T: Real> Graph<T> {
         Self {
             id: next_id(),
             recording: RefCell::new(recording),
+            workspace: Workspace::new(),
+            winograd: Cell::new(true),
         }
+    }
+
+    /// Whether the convolutions that are recorded from here on may use Winograd's minimal filtering,
+    /// where it is faster; at first they may.
+    ///
+    /// It takes a quarter to a third of the multiplications, and makes larger rounding errors: in
+    /// f32 about 5e-6 of a typical result, where direct sums make 8e-7, and 2e-4 where they make
+    /// 5e-6 if terms a hundred times as large as the result cancel (tests print and bound all of
+    /// these). A ReLU whose operand is as near to zero as that may come out on its other side.
+    pub fn set_winograd(&self, allowed: bool) {
+        self.winograd.set(allowed);
+    }
+
+    pub(crate) fn winograd(&self) -> bool {
+        self.winograd.get()
+    }
+
+    /// What all operations of the recording share for what they need only while they run.
+    pub(crate) fn workspace(&self) -> Workspace<T> {
+        self.workspace.clone()
     }
 
     /// The first operation on shapes that it is not defined for.

@@ -40,9 +40,11 @@ use std::fmt;
 /// | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |
 /// | [`max`](Var::max), [`max_over`](Var::max_over), [`max_keep`](Var::max_keep) | the largest over axes | dx = dy at the first of the largest |
 /// | [`min`](Var::min), [`min_over`](Var::min_over), [`min_keep`](Var::min_keep) | the smallest over axes | dx = dy at the first of the smallest |
+/// | [`conv2d_bias_relu_max_pool`](Var::conv2d_bias_relu_max_pool) | the largest of each window of max(x ∗ k + b, 0) | as `conv2d` at the first of the largest, if that is above 0 |
 /// | [`max_pool2d`](Var::max_pool2d) | the largest of each window | dx = dy at the first of the largest |
 /// | [`global_average_pool`](Var::global_average_pool) | Σ x / n over an image | dx = dy/n, stretched |
 /// | [`batch_norm`](Var::batch_norm), [`batch_norm_relu`](Var::batch_norm_relu) | a·x̂ + b, x̂ = (x − μ)/√(σ² + ε) by channel | da = Σ dy·x̂, db = Σ dy, dx = a/√(σ² + ε)·(dy − (db + x̂·da)/n) |
+/// | [`residual_block`](Var::residual_block) | relu(norm₂(relu(norm₁(x)) ∗ k₁)) ∗ k₂ + x | those of its parts |
 /// | [`layer_norm`](Var::layer_norm) | a·x̂ + b, x̂ by row | as `batch_norm`, by row |
 /// | [`dropout`](Var::dropout) | m·x, m random | dx = m·dy |
 /// | [`half_squared_norm`](Graph::half_squared_norm) | ½ Σ w² over several operands | dw = dy·w |

@@ -1,17 +1,18 @@
-//! Loops over rows × channels: sums by channel, and lines y = (x − mean)·slope + shift.
+//! Loops over rows × channels: sums by channel, and lines y = (x − mean)·slope + shift with
+//! their gradients.
 
 use super::simd::dispatched;
 use super::{Real, Term};
 
 /// Channels that are worked on side by side; four registers of the widest vectors.
-pub(crate) const LANES: usize = 64;
+const LANES: usize = 64;
 
 /// Elements whose sums stay in the type of x before they are added to one in f64. They
 /// fit into the first or second level of cache, for what goes through them twice.
-pub(crate) const BLOCK: usize = 8192;
+const BLOCK: usize = 8192;
 
 /// Elements of a chunk of work for a thread.
-pub(crate) const CHUNK: usize = 8 * BLOCK;
+const CHUNK: usize = 8 * BLOCK;
 
 /// How x, rows × channels, is cut up.
 ///
@@ -22,7 +23,7 @@ pub(crate) struct Layout {
     pub(crate) rows: usize,
     pub(crate) channels: usize,
     /// Elements from one group of rows to the next.
-    pub(crate) stride: usize,
+    stride: usize,
     /// Elements of a block; a multiple of `stride`.
     pub(crate) block: usize,
     /// Rows of a chunk; their elements are a multiple of `block`.
@@ -31,29 +32,36 @@ pub(crate) struct Layout {
 
 /// Lanes of every group of rows: elements start..start + width of each `stride`.
 #[derive(Clone, Copy)]
-pub(crate) struct Panel {
-    pub(crate) start: usize,
-    pub(crate) width: usize,
-    pub(crate) stride: usize,
+struct Panel {
+    start: usize,
+    width: usize,
+    stride: usize,
 }
 
 /// y = (x − mean)·slope + shift, by lane.
-pub(crate) struct Lines<T> {
-    pub(crate) mean: [T; LANES],
-    pub(crate) slope: [T; LANES],
-    pub(crate) shift: [T; LANES],
+struct Lines<T> {
+    mean: [T; LANES],
+    slope: [T; LANES],
+    shift: [T; LANES],
 }
 
-/// One lane of [`Lines`].
+/// y = (x − mean)·slope + shift.
 pub(crate) struct Line<T> {
     pub(crate) mean: T,
     pub(crate) slope: T,
     pub(crate) shift: T,
 }
 
+impl<T: Real> Default for Lines<T> {
+    fn default() -> Self {
+        let [mean, slope, shift] = [[T::zero(); LANES]; 3];
+        Self { mean, slope, shift }
+    }
+}
+
 impl<T: Real> Lines<T> {
     #[inline(always)]
-    pub(crate) fn lanes(&self) -> impl Iterator<Item = Line<T>> {
+    fn lanes(&self) -> impl Iterator<Item = Line<T>> {
         let slopes = self.mean.iter().zip(&self.slope);
         slopes.zip(&self.shift).map(
             #[inline(always)]
@@ -64,13 +72,13 @@ impl<T: Real> Lines<T> {
 
 impl<T: Real> Line<T> {
     #[inline(always)]
-    pub(crate) fn at(&self, x: T) -> T {
+    fn at(&self, x: T) -> T {
         (x - self.mean) * self.slope + self.shift
     }
 
     /// What of dy the ReLU lets through.
     #[inline(always)]
-    pub(crate) fn passed(&self, x: T, dy: T, relu: bool) -> T {
+    fn passed(&self, x: T, dy: T, relu: bool) -> T {
         if !relu || self.at(x) > T::zero() {
             dy
         } else {
@@ -107,7 +115,7 @@ impl Layout {
         chunk * self.chunk()..end.min(self.rows) * self.channels
     }
 
-    pub(crate) fn panels(&self) -> impl Iterator<Item = Panel> + use<> {
+    fn panels(&self) -> impl Iterator<Item = Panel> + use<> {
         let stride = self.stride;
         (0..stride).step_by(LANES).map(move |start| Panel {
             start,
@@ -117,11 +125,7 @@ impl Layout {
     }
 
     /// Gives each lane the value of its channel.
-    pub(crate) fn spread<T: Real>(
-        &self,
-        panel: Panel,
-        of_channel: impl Fn(usize) -> T,
-    ) -> [T; LANES] {
+    fn spread<T: Real>(&self, panel: Panel, of_channel: impl Fn(usize) -> T) -> [T; LANES] {
         let lane = |lane| match lane < panel.width {
             true => of_channel((panel.start + lane) % self.channels),
             false => T::zero(),
@@ -130,7 +134,7 @@ impl Layout {
     }
 
     /// Adds each lane to the sum of its channel.
-    pub(crate) fn fold<T: Real>(&self, panel: Panel, lanes: &[T; LANES], by_channel: &mut [f64]) {
+    fn fold<T: Real>(&self, panel: Panel, lanes: &[T; LANES], by_channel: &mut [f64]) {
         let end = self.channels.min(panel.start + panel.width);
         let sums = &mut by_channel[panel.start..end];
         for lanes in lanes[..panel.width].chunks(sums.len()) {
@@ -140,16 +144,18 @@ impl Layout {
         }
     }
 
-    /// Means and Σ(x − mean)² of the rows of x, to `merged`. `block` holds the same of
-    /// one block.
+    /// Merges the means and Σ(x − mean)² of the rows of x into those of the `before` rows before
+    /// them: the first half of `sums`, whose second half holds those of one block.
     ///
     /// The mean of a block is rounded to T before its squares are summed around it. That
     /// costs an error of n·(mean's rounding)², far below that of the sum.
-    pub(crate) fn moments<T: Real>(&self, x: &[T], merged: &mut [f64], block: &mut [f64]) {
+    pub(crate) fn moments<T: Real>(&self, x: &[T], mut before: usize, sums: &mut [f64]) {
+        let (merged, block) = sums.split_at_mut(2 * self.channels);
         let (mean, squares) = merged.split_at_mut(self.channels);
-        mean.fill(0.0);
-        squares.fill(0.0);
-        let mut before = 0;
+        if before == 0 {
+            mean.fill(0.0);
+            squares.fill(0.0);
+        }
         for x in x.chunks(self.block) {
             let rows = x.len() / self.channels;
             block.fill(0.0);
@@ -189,20 +195,17 @@ impl Panel {
     /// Compiles `f`, which is given the panel's width, once for the full width, where
     /// the sums of all lanes stay in registers, and once for any other.
     #[inline(always)]
-    pub(crate) fn with_width<R>(self, mut f: impl FnMut(usize) -> R) -> R {
-        dispatched!(
-            #[inline(always)]
-            || match self.width {
-                LANES => f(LANES),
-                width => f(width),
-            },
-        )
+    fn with_width<R>(self, mut f: impl FnMut(usize) -> R) -> R {
+        match self.width {
+            LANES => f(LANES),
+            width => f(width),
+        }
     }
 
     /// Calls `f` with the place and the length of the panel's part of each group of
     /// rows; it may be short in the last.
     #[inline(always)]
-    pub(crate) fn groups(self, len: usize, width: usize, mut f: impl FnMut(usize, usize)) {
+    fn groups(self, len: usize, width: usize, mut f: impl FnMut(usize, usize)) {
         let whole = len - len % self.stride;
         for at in (0..whole).step_by(self.stride) {
             f(at + self.start, width);
@@ -213,138 +216,226 @@ impl Panel {
         }
     }
 
-    /// Σ x.
-    pub(crate) fn sum<T: Real>(self, x: &[T]) -> [T; LANES] {
-        self.with_width(
+    /// Σ term(x, mean) by lane.
+    #[inline(always)]
+    fn sum_of<T: Real>(self, x: &[T], mean: &[T; LANES], term: impl Fn(T, T) -> T) -> [T; LANES] {
+        dispatched!(
             #[inline(always)]
-            |width| {
-                let mut sums = [T::zero(); LANES];
-                self.groups(
-                    x.len(),
-                    width,
+            || {
+                self.with_width(
                     #[inline(always)]
-                    |at, width| {
-                        let x = &x[at..][..width];
-                        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+                    |width| {
+                        let mut sums = [T::zero(); LANES];
+                        self.groups(
+                            x.len(),
+                            width,
+                            #[inline(always)]
+                            |at, width| {
+                                let terms = x[at..][..width].iter().zip(mean);
+                                for (sum, (&x, &mean)) in sums.iter_mut().zip(terms) {
+                                    *sum += term(x, mean);
+                                }
+                            },
+                        );
+                        sums
                     },
-                );
-                sums
+                )
             },
         )
+    }
+
+    /// Σ x.
+    fn sum<T: Real>(self, x: &[T]) -> [T; LANES] {
+        self.sum_of(x, &[T::zero(); LANES], |x, _| x)
     }
 
     /// Σ (x − mean)².
-    pub(crate) fn squares<T: Real>(self, x: &[T], mean: &[T; LANES]) -> [T; LANES] {
-        self.with_width(
-            #[inline(always)]
-            |width| {
-                let mut sums = [T::zero(); LANES];
-                self.groups(
-                    x.len(),
-                    width,
-                    #[inline(always)]
-                    |at, width| {
-                        let terms = x[at..][..width].iter().zip(mean);
-                        for (sum, (&x, &mean)) in sums.iter_mut().zip(terms) {
-                            *sum += (x - mean) * (x - mean);
-                        }
-                    },
-                );
-                sums
-            },
-        )
-    }
-
-    /// y = (x − mean)·slope + shift, cut off below 0 with the ReLU.
-    pub(crate) fn normalise<T: Real>(self, x: &[T], lines: &Lines<T>, relu: bool, y: &mut [T]) {
-        self.with_width(
-            #[inline(always)]
-            |width| {
-                self.groups(
-                    x.len(),
-                    width,
-                    #[inline(always)]
-                    |at, width| {
-                        let (x, y) = (&x[at..][..width], &mut y[at..][..width]);
-                        for ((y, &x), line) in y.iter_mut().zip(x).zip(lines.lanes()) {
-                            let value = line.at(x);
-                            let cut = relu && value < T::zero();
-                            *y = if cut { T::zero() } else { value };
-                        }
-                    },
-                );
-            },
-        );
+    fn squares<T: Real>(self, x: &[T], mean: &[T; LANES]) -> [T; LANES] {
+        self.sum_of(x, mean, |x, mean| (x - mean) * (x - mean))
     }
 
     /// Σ dy and Σ dy·(x − mean), over what the ReLU lets through.
-    pub(crate) fn gradient_sums<T: Real>(
+    fn gradient_sums<T: Real>(
         self,
         x: &[T],
         dy: &[T],
         lines: &Lines<T>,
         relu: bool,
     ) -> [[T; LANES]; 2] {
-        self.with_width(
+        dispatched!(
             #[inline(always)]
-            |width| {
-                let (mut by_shift, mut by_slope) = ([T::zero(); LANES], [T::zero(); LANES]);
-                self.groups(
-                    x.len(),
-                    width,
+            || {
+                self.with_width(
                     #[inline(always)]
-                    |at, width| {
-                        let terms = x[at..][..width].iter().zip(&dy[at..][..width]);
-                        let sums = by_shift.iter_mut().zip(&mut by_slope);
-                        for ((sums, (&x, &dy)), line) in sums.zip(terms).zip(lines.lanes()) {
-                            let dy = line.passed(x, dy, relu);
-                            *sums.0 += dy;
-                            *sums.1 += dy * (x - line.mean);
-                        }
+                    |width| {
+                        let (mut by_shift, mut by_slope) = ([T::zero(); LANES], [T::zero(); LANES]);
+                        self.groups(
+                            x.len(),
+                            width,
+                            #[inline(always)]
+                            |at, width| {
+                                let terms = x[at..][..width].iter().zip(&dy[at..][..width]);
+                                let sums = by_shift.iter_mut().zip(&mut by_slope);
+                                for ((sums, (&x, &dy)), line) in sums.zip(terms).zip(lines.lanes())
+                                {
+                                    let dy = line.passed(x, dy, relu);
+                                    *sums.0 += dy;
+                                    *sums.1 += dy * (x - line.mean);
+                                }
+                            },
+                        );
+                        [by_shift, by_slope]
                     },
-                );
-                [by_shift, by_slope]
+                )
             },
         )
     }
+}
 
-    /// dx += slope·(dy − (mean_dy + (x − mean)·tilt)), dy being what the ReLU lets through.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn gradient<T: Real>(
-        self,
-        x: &[T],
-        dy: &[T],
-        lines: &Lines<T>,
-        [mean_dy, tilt]: [&[T; LANES]; 2],
-        relu: bool,
+/// y = (x − mean)·slope + shift by channel, with a ReLU on top or without.
+pub(crate) struct Normaliser<T> {
+    layout: Layout,
+    relu: bool,
+    panels: Vec<(Panel, Lines<T>)>,
+}
+
+impl<T: Real> Normaliser<T> {
+    /// For so many channels, every line y = 0.
+    pub(crate) fn new(layout: Layout, relu: bool) -> Self {
+        let panels = layout.panels().map(|panel| (panel, Lines::default()));
+        Self {
+            layout,
+            relu,
+            panels: panels.collect(),
+        }
+    }
+
+    /// Gives every channel its line.
+    pub(crate) fn set(&mut self, of_channel: impl Fn(usize) -> Line<T>) {
+        for (panel, lines) in &mut self.panels {
+            lines.mean = self.layout.spread(*panel, |c| of_channel(c).mean);
+            lines.slope = self.layout.spread(*panel, |c| of_channel(c).slope);
+            lines.shift = self.layout.spread(*panel, |c| of_channel(c).shift);
+        }
+    }
+
+    /// [`write`](Self::write), compiled for the instruction set.
+    pub(crate) fn normalise(&self, x: &[T], y: &mut [T]) {
+        dispatched!(
+            #[inline(always)]
+            || self.write(x, y),
+        );
+    }
+
+    /// y for whole pixels x. To be inlined into what is compiled for the instruction set.
+    #[inline(always)]
+    pub(crate) fn write(&self, x: &[T], y: &mut [T]) {
+        for (panel, lines) in &self.panels {
+            panel.with_width(
+                #[inline(always)]
+                |width| {
+                    panel.groups(
+                        x.len(),
+                        width,
+                        #[inline(always)]
+                        |at, width| {
+                            let (x, y) = (&x[at..][..width], &mut y[at..][..width]);
+                            for ((y, &x), line) in y.iter_mut().zip(x).zip(lines.lanes()) {
+                                let value = line.at(x);
+                                let cut = self.relu && value < T::zero();
+                                *y = if cut { T::zero() } else { value };
+                            }
+                        },
+                    );
+                },
+            );
+        }
+    }
+
+    /// Adds Σ dy and Σ dy·(x − mean) of whole pixels, over what the ReLU lets through, to
+    /// the first two sums by channel.
+    pub(crate) fn add_gradient_sums(&self, x: &[T], dy: &[T], sums: &mut [f64]) {
+        let layout = self.layout;
+        let (by_shift, by_slope) = sums.split_at_mut(layout.channels);
+        for (panel, lines) in &self.panels {
+            for (x, dy) in x.chunks(layout.block).zip(dy.chunks(layout.block)) {
+                let [a, b] = panel.gradient_sums(x, dy, lines, self.relu);
+                layout.fold(*panel, &a, by_shift);
+                layout.fold(*panel, &b, by_slope);
+            }
+        }
+    }
+}
+
+/// dx = slope·(dy − (mean_dy + (x − mean)·tilt)) by channel, dy being what the ReLU of a
+/// [`Normaliser`] lets through: the gradient of it where mean and slope depend on x.
+pub(crate) struct Gradients<T> {
+    /// By panel: mean_dy and tilt by lane.
+    panels: Vec<[[T; LANES]; 2]>,
+}
+
+impl<T: Real> Gradients<T> {
+    /// For the channels of this normaliser, with mean_dy and tilt 0.
+    pub(crate) fn new(of: &Normaliser<T>) -> Self {
+        Self {
+            panels: vec![[[T::zero(); LANES]; 2]; of.panels.len()],
+        }
+    }
+
+    /// Gives every channel its mean_dy and tilt.
+    pub(crate) fn set(&mut self, of: &Normaliser<T>, of_channel: impl Fn(usize) -> [T; 2]) {
+        for ((panel, _), constants) in of.panels.iter().zip(&mut self.panels) {
+            for (which, constants) in constants.iter_mut().enumerate() {
+                *constants = of.layout.spread(*panel, |c| of_channel(c)[which]);
+            }
+        }
+    }
+
+    /// [`write`](Self::write), compiled for the instruction set.
+    pub(crate) fn differentiate(
+        &self,
+        of: &Normaliser<T>,
+        operands: [&[T]; 2],
         dx: &mut [T],
         term: Term,
     ) {
-        self.with_width(
+        dispatched!(
             #[inline(always)]
-            |width| {
-                self.groups(
-                    x.len(),
-                    width,
-                    #[inline(always)]
-                    |at, width| {
-                        let terms = x[at..][..width].iter().zip(&dy[at..][..width]);
-                        let dx = dx[at..][..width].iter_mut().zip(terms);
-                        let means = mean_dy.iter().zip(tilt);
-                        for (((dx, (&x, &dy)), line), (&mean_dy, &tilt)) in
-                            dx.zip(lines.lanes()).zip(means)
-                        {
-                            let dy = line.passed(x, dy, relu);
-                            let share = line.slope * (dy - (mean_dy + (x - line.mean) * tilt));
-                            *dx = if term == Term::Further {
-                                *dx + share
-                            } else {
-                                share
-                            };
-                        }
-                    },
-                );
-            },
+            || self.write(of, operands, dx, term),
         );
+    }
+
+    /// dx, or dx added, for whole pixels. To be inlined into what is compiled for the
+    /// instruction set.
+    #[inline(always)]
+    pub(crate) fn write(&self, of: &Normaliser<T>, [x, dy]: [&[T]; 2], dx: &mut [T], term: Term) {
+        for ((panel, lines), [mean_dy, tilt]) in of.panels.iter().zip(&self.panels) {
+            panel.with_width(
+                #[inline(always)]
+                |width| {
+                    panel.groups(
+                        x.len(),
+                        width,
+                        #[inline(always)]
+                        |at, width| {
+                            let terms = x[at..][..width].iter().zip(&dy[at..][..width]);
+                            let dx = dx[at..][..width].iter_mut().zip(terms);
+                            let means = mean_dy.iter().zip(tilt);
+                            for (((dx, (&x, &dy)), line), (&mean_dy, &tilt)) in
+                                dx.zip(lines.lanes()).zip(means)
+                            {
+                                let dy = line.passed(x, dy, of.relu);
+                                let share = line.slope * (dy - (mean_dy + (x - line.mean) * tilt));
+                                *dx = if term == Term::Further {
+                                    *dx + share
+                                } else {
+                                    share
+                                };
+                            }
+                        },
+                    );
+                },
+            );
+        }
     }
 }

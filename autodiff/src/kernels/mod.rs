@@ -54,6 +54,7 @@ pub(crate) mod simd;
 pub(crate) mod strided;
 
 pub use conv::{Axis, Conv, Convolution, Wanted};
+pub(crate) use conv::{CHUNKS, Epilogue, Normalised, NormalisedGradient, Unpooled};
 #[doc(hidden)]
 pub use conv::{Correlation, Transform, WeightGradient};
 pub use elementwise::Term;

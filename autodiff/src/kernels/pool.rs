@@ -2,6 +2,7 @@
 
 use super::simd::dispatched;
 use super::{Real, Term};
+use crate::Shape;
 
 /// Where the windows of a batch of images lie.
 #[derive(Clone, Copy, Default)]
@@ -28,6 +29,49 @@ impl Image {
 }
 
 impl Windows {
+    /// Windows of the images x: \[batch, height, width, channels\], or what is wrong with them.
+    pub(crate) fn of(x: Shape, window: usize, stride: usize) -> Result<Self, String> {
+        let [batch, height, width, channels] = (*x)
+            .try_into()
+            .map_err(|_| format!("expected 4 axes, found {}", x.rank()))?;
+        if window == 0 || stride == 0 {
+            return Err(format!(
+                "expected a window and a stride of at least 1, found {window} and {stride}"
+            ));
+        }
+        if height < window || width < window {
+            return Err(format!(
+                "the {window}×{window} window is larger than the image"
+            ));
+        }
+        let outputs = |extent: usize| (extent - window) / stride + 1;
+        Ok(Self {
+            window,
+            stride,
+            batch,
+            input: Image {
+                height,
+                width,
+                channels,
+            },
+            output: Image {
+                height: outputs(height),
+                width: outputs(width),
+                channels,
+            },
+        })
+    }
+
+    /// The shape of y.
+    pub(crate) fn shape(&self) -> Shape {
+        let Image {
+            height,
+            width,
+            channels,
+        } = self.output;
+        Shape::from([self.batch, height, width, channels])
+    }
+
     /// Calls `f` with the start of every pixel of y, and of its window in x.
     #[inline(always)]
     pub(crate) fn pixels(&self, mut f: impl FnMut(usize, usize)) {
@@ -116,5 +160,28 @@ impl Windows {
                 )
             },
         );
+    }
+
+    /// A row of dx of one image, as far as `dx` goes, where windows do not overlap: of each
+    /// window the element `argmax` gets dy, and none where that is no element's number.
+    #[inline(always)]
+    pub(crate) fn unpool_row<T: Real>(&self, argmax: &[T], dy: &[T], row: usize, dx: &mut [T]) {
+        let Self { window, output, .. } = *self;
+        let channels = output.channels;
+        let above = row / window;
+        let pixels = dx.chunks_exact_mut(channels.max(1)).enumerate();
+        for (column, dx) in pixels {
+            let pixel = column / window;
+            if above >= output.height || pixel >= output.width {
+                dx.fill(T::zero());
+                continue;
+            }
+            let number = T::nearest((row % window * window + column % window) as f64);
+            let at = (above * output.width + pixel) * channels;
+            let terms = argmax[at..][..channels].iter().zip(&dy[at..][..channels]);
+            for (dx, (&argmax, &dy)) in dx.iter_mut().zip(terms) {
+                *dx = if argmax == number { dy } else { T::zero() };
+            }
+        }
     }
 }

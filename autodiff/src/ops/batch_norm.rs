@@ -15,9 +15,10 @@
 //! goes through x: twice forward (statistics, y) and twice backward (the two sums, dx).
 //! It never reads y back: y > 0 is decided again from x, by the same arithmetic.
 
-use crate::kernels::channels::{Layout, Lines, Panel, merge};
-use crate::parallel::{chunks_of, for_each};
-use crate::{Error, Gradients, Inputs, Op, Real, Shape, Var};
+use crate::kernels::Term;
+use crate::kernels::channels::{Gradients, Layout, Line, Normaliser, merge};
+use crate::parallel::{ChunksOf, chunks_of, for_each};
+use crate::{Error, Inputs, Op, Real, Shape, Var};
 
 /// What batch normalisation normalises by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +73,15 @@ pub struct BatchNorm<T> {
     /// By channel: the mean, and 1/√(variance + ε), that the last forward pass used.
     mean: Vec<T>,
     inverse_deviation: Vec<T>,
+    normaliser: Normaliser<T>,
+    gradients: Gradients<T>,
     /// By chunk: four sums by channel.
     partial_sums: Vec<f64>,
 }
 
 impl<T: Real> BatchNorm<T> {
-    fn new(config: BatchNormConfig, relu: bool) -> Self {
+    pub(crate) fn new(config: BatchNormConfig, relu: bool) -> Self {
+        let normaliser = Normaliser::new(Layout::default(), relu);
         Self {
             config,
             relu,
@@ -86,6 +90,8 @@ impl<T: Real> BatchNorm<T> {
             running_variance: Vec::new(),
             mean: Vec::new(),
             inverse_deviation: Vec::new(),
+            gradients: Gradients::new(&normaliser),
+            normaliser,
             partial_sums: Vec::new(),
         }
     }
@@ -117,21 +123,93 @@ impl<T: Real> BatchNorm<T> {
         Ok(())
     }
 
+    /// Allocates for x, scale and shift of these shapes. Sums are taken in the chunks of
+    /// [`Layout`], or in any other ones of which there are at most `chunks`.
+    pub(crate) fn prepare(
+        &mut self,
+        [x, scale, shift]: [Shape; 3],
+        chunks: usize,
+    ) -> Result<(), String> {
+        let Some(&channels) = x.last() else {
+            return Err("expected at least one axis".to_owned());
+        };
+        if *scale != [channels] || *shift != [channels] {
+            return Err(
+                "expected x: [.., channels], scale: [channels], shift: [channels]".to_owned(),
+            );
+        }
+        if x.elements() == 0 {
+            return Err("the mean of nothing is undefined".to_owned());
+        }
+        self.config.check()?;
+        self.layout = Layout::new(x.elements() / channels, channels);
+        self.running_mean = vec![T::zero(); channels];
+        self.running_variance = vec![T::one(); channels];
+        self.mean = vec![T::zero(); channels];
+        self.inverse_deviation = vec![T::zero(); channels];
+        self.normaliser = Normaliser::new(self.layout, self.relu);
+        self.gradients = Gradients::new(&self.normaliser);
+        self.partial_sums = vec![0.0; self.layout.chunks().max(chunks) * 4 * channels];
+        Ok(())
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Whether it normalises by what [`moments`](Layout::moments) finds in x.
+    pub(crate) fn reads_moments(&self) -> bool {
+        self.config.mode == BatchNormMode::Training
+    }
+
+    /// For each of so many chunks of x: room for [`Layout::moments`].
+    pub(crate) fn moments(&mut self, chunks: usize) -> ChunksOf<'_, f64> {
+        let sums = 4 * self.layout.channels;
+        chunks_of(&mut self.partial_sums[..chunks * sums], sums)
+    }
+
+    /// The lines that x is normalised by, after [`moments`](Self::moments) were found in
+    /// chunks of so many rows.
+    pub(crate) fn settle(&mut self, chunk_rows: usize, [scale, shift]: [&[T]; 2]) {
+        match self.config.mode {
+            BatchNormMode::Training => self.merge_moments(chunk_rows),
+            BatchNormMode::Inference => self.running_statistics(),
+        }
+        let (mean, inverse) = (&self.mean, &self.inverse_deviation);
+        self.normaliser.set(|c| Line {
+            mean: mean[c],
+            slope: scale[c] * inverse[c],
+            shift: shift[c],
+        });
+    }
+
+    /// [`settle`](Self::settle), for which it goes through x.
+    pub(crate) fn measure(&mut self, x: &[T], parameters: [&[T]; 2]) {
+        let layout = self.layout;
+        if self.reads_moments() {
+            for_each(
+                layout.chunks(),
+                self.moments(layout.chunks()),
+                |chunk, sums| {
+                    layout.moments(&x[layout.range(chunk)], 0, sums);
+                },
+            );
+        }
+        self.settle(layout.chunk_rows, parameters);
+    }
+
     /// The mean and variance of the batch: Chan, Golub & LeVeque (1979), pairs of
     /// (mean, Σ(x − mean)²) of blocks, merged in order.
-    fn batch_statistics(&mut self, x: &[T]) {
+    fn merge_moments(&mut self, chunk_rows: usize) {
         let layout = self.layout;
-        let sums = chunks_of(&mut self.partial_sums, 4 * layout.channels);
-        for_each(layout.chunks(), sums, |chunk, sums| {
-            let (merged, block) = sums.split_at_mut(2 * layout.channels);
-            layout.moments(&x[layout.range(chunk)], merged, block);
-        });
         let (first, rest) = self.partial_sums.split_at_mut(4 * layout.channels);
         let (mean, squares) = first[..2 * layout.channels].split_at_mut(layout.channels);
-        for (chunk, sums) in (1..).zip(rest.chunks_exact(4 * layout.channels)) {
+        for (before, sums) in (chunk_rows..layout.rows)
+            .step_by(chunk_rows)
+            .zip(rest.chunks_exact(4 * layout.channels))
+        {
             let other = sums[..2 * layout.channels].split_at(layout.channels);
-            let before = chunk * layout.chunk_rows;
-            let rows = layout.range(chunk).len() / layout.channels;
+            let rows = chunk_rows.min(layout.rows - before);
             merge(before, (mean, squares), rows, other);
         }
         for c in 0..layout.channels {
@@ -159,43 +237,64 @@ impl<T: Real> BatchNorm<T> {
         }
     }
 
-    fn lines(&self, panel: Panel, scale: &[T], shift: &[T]) -> Lines<T> {
-        let spread = |c: &dyn Fn(usize) -> T| self.layout.spread(panel, c);
-        Lines {
-            mean: spread(&|c| self.mean[c]),
-            slope: spread(&|c| scale[c] * self.inverse_deviation[c]),
-            shift: spread(&|c| shift[c]),
-        }
+    /// What normalises x, once [`settle`](Self::settle) has run.
+    pub(crate) fn normaliser(&self) -> &Normaliser<T> {
+        &self.normaliser
     }
 
-    /// Σ dy and Σ dy·(x − μ), by channel, as the first two sums of chunk 0.
-    fn gradient_sums(&mut self, x: &Inputs<T>, dy: &[T]) {
-        let mut partial_sums = std::mem::take(&mut self.partial_sums);
-        let (layout, relu) = (self.layout, self.relu);
-        let (x, scale, shift) = (&x[0], &x[1], &x[2]);
-        let sums = chunks_of(&mut partial_sums, 4 * layout.channels);
-        for_each(layout.chunks(), sums, |chunk, sums| {
-            let range = layout.range(chunk);
-            let (x, dy) = (&x[range.clone()], &dy[range]);
-            sums.fill(0.0);
-            let (by_shift, by_slope) = sums.split_at_mut(layout.channels);
-            for panel in layout.panels() {
-                let lines = self.lines(panel, scale, shift);
-                for (x, dy) in x.chunks(layout.block).zip(dy.chunks(layout.block)) {
-                    let [a, b] = panel.gradient_sums(x, dy, &lines, relu);
-                    layout.fold(panel, &a, by_shift);
-                    layout.fold(panel, &b, by_slope);
-                }
-            }
-        });
-        let (first, rest) = partial_sums.split_at_mut(4 * layout.channels);
-        for sums in rest.chunks_exact(4 * layout.channels) {
-            first
+    /// The normaliser, and for each of so many chunks zeros for Σ dy and Σ dy·(x − μ) by channel.
+    pub(crate) fn gradient_sums(&mut self, chunks: usize) -> (&Normaliser<T>, ChunksOf<'_, f64>) {
+        self.partial_sums.fill(0.0);
+        let sums = 4 * self.layout.channels;
+        let all = &mut self.partial_sums[..chunks * sums];
+        (&self.normaliser, chunks_of(all, sums))
+    }
+
+    /// Adds the gradients of scale and shift, which are these operands, and finds dx as a function
+    /// of x and dy, after [`gradient_sums`](Self::gradient_sums) were taken.
+    pub(crate) fn settle_gradients(
+        &mut self,
+        dx: &mut crate::Gradients<T>,
+        [scale, shift]: [usize; 2],
+    ) {
+        let channels = self.layout.channels;
+        let (total, rest) = self.partial_sums.split_at_mut(4 * channels);
+        for sums in rest.chunks_exact(4 * channels) {
+            total
                 .iter_mut()
                 .zip(sums)
                 .for_each(|(total, sum)| *total += sum);
         }
-        self.partial_sums = partial_sums;
+        let (by_shift, by_slope) = total[..2 * channels].split_at(channels);
+        if let Some(dscale) = dx.of(scale) {
+            let terms = by_slope.iter().zip(&self.inverse_deviation);
+            dscale.add(terms.map(|(&sum, &inverse)| T::nearest(sum * inverse.in_f64())));
+        }
+        if let Some(dshift) = dx.of(shift) {
+            dshift.add(by_shift.iter().map(|&sum| T::nearest(sum)));
+        }
+        let counted = match self.config.mode {
+            BatchNormMode::Training => 1.0 / self.layout.rows as f64,
+            BatchNormMode::Inference => 0.0,
+        };
+        let inverse = &self.inverse_deviation;
+        self.gradients.set(&self.normaliser, |c| {
+            // x̂·Σ dy·x̂/n = (x − μ)·tilt
+            let inverse = inverse[c].in_f64();
+            let tilt = by_slope[c] * counted * inverse * inverse;
+            [T::nearest(by_shift[c] * counted), T::nearest(tilt)]
+        });
+    }
+
+    /// The gradient by x, once [`settle_gradients`](Self::settle_gradients) has run.
+    pub(crate) fn gradients(&self) -> &Gradients<T> {
+        &self.gradients
+    }
+
+    /// dx += the gradient by x of a chunk.
+    pub(crate) fn write_gradient(&self, x: &[T], dy: &[T], dx: &mut [T], term: Term) {
+        self.gradients
+            .differentiate(&self.normaliser, [x, dy], dx, term);
     }
 }
 
@@ -216,76 +315,32 @@ impl<T: Real> Op<T> for BatchNorm<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let [x, scale, shift] = [inputs[0], inputs[1], inputs[2]];
-        let Some(&channels) = x.last() else {
-            return Err("expected at least one axis".to_owned());
-        };
-        if *scale != [channels] || *shift != [channels] {
-            return Err(
-                "expected x: [.., channels], scale: [channels], shift: [channels]".to_owned(),
-            );
-        }
-        if x.elements() == 0 {
-            return Err("the mean of nothing is undefined".to_owned());
-        }
-        self.config.check()?;
-        self.layout = Layout::new(x.elements() / channels, channels);
-        self.running_mean = vec![T::zero(); channels];
-        self.running_variance = vec![T::one(); channels];
-        self.mean = vec![T::zero(); channels];
-        self.inverse_deviation = vec![T::zero(); channels];
-        self.partial_sums = vec![0.0; self.layout.chunks() * 4 * channels];
-        Ok(x)
+        self.prepare([inputs[0], inputs[1], inputs[2]], 0)?;
+        Ok(inputs[0])
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        match self.config.mode {
-            BatchNormMode::Training => self.batch_statistics(&x[0]),
-            BatchNormMode::Inference => self.running_statistics(),
-        }
-        let (layout, relu) = (self.layout, self.relu);
-        let (x, scale, shift) = (&x[0], &x[1], &x[2]);
+        self.measure(&x[0], [&x[1], &x[2]]);
+        let (layout, normaliser, x) = (self.layout, &self.normaliser, &x[0]);
         for_each(layout.chunks(), chunks_of(y, layout.chunk()), |chunk, y| {
-            let x = &x[layout.range(chunk)];
-            for panel in layout.panels() {
-                panel.normalise(x, &self.lines(panel, scale, shift), relu, y);
-            }
+            normaliser.normalise(&x[layout.range(chunk)], y);
         });
     }
 
-    fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        self.gradient_sums(x, dy);
-        let (layout, relu) = (self.layout, self.relu);
-        let sums = self.partial_sums[..2 * layout.channels].split_at(layout.channels);
-        let (by_shift, by_slope) = sums;
-        if let Some(dscale) = dx.of(1) {
-            let terms = by_slope.iter().zip(&self.inverse_deviation);
-            dscale.add(terms.map(|(&sum, &inverse)| T::nearest(sum * inverse.in_f64())));
-        }
-        if let Some(dshift) = dx.of(2) {
-            dshift.add(by_shift.iter().map(|&sum| T::nearest(sum)));
-        }
+    fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut crate::Gradients<T>) {
+        let (layout, x) = (self.layout, &x[0]);
+        let (normaliser, sums) = self.gradient_sums(layout.chunks());
+        for_each(layout.chunks(), sums, |chunk, sums| {
+            let range = layout.range(chunk);
+            normaliser.add_gradient_sums(&x[range.clone()], &dy[range], sums);
+        });
+        self.settle_gradients(dx, [1, 2]);
         let Some(dx) = dx.of(0) else { return };
-        let counted = match self.config.mode {
-            BatchNormMode::Training => 1.0 / layout.rows as f64,
-            BatchNormMode::Inference => 0.0,
-        };
-        let (x, scale, shift) = (&x[0], &x[1], &x[2]);
         let (values, term) = dx.parts();
         let chunks = chunks_of(values, layout.chunk());
-        for_each(layout.chunks(), chunks, |chunk, values| {
+        for_each(layout.chunks(), chunks, |chunk, dx| {
             let range = layout.range(chunk);
-            let (x, dy) = (&x[range.clone()], &dy[range]);
-            for panel in layout.panels() {
-                let lines = self.lines(panel, scale, shift);
-                let mean_dy = layout.spread(panel, |c| T::nearest(by_shift[c] * counted));
-                // x̂·Σ dy·x̂/n = (x − μ)·tilt
-                let tilt = layout.spread(panel, |c| {
-                    let inverse = self.inverse_deviation[c].in_f64();
-                    T::nearest(by_slope[c] * counted * inverse * inverse)
-                });
-                panel.gradient(x, dy, &lines, [&mean_dy, &tilt], relu, values, term);
-            }
+            self.write_gradient(&x[range.clone()], &dy[range], dx, term);
         });
     }
 }
@@ -309,176 +364,4 @@ impl<T: Real> Var<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
-    use crate::{Params, Slot, Tape};
-
-    const TRAINING: BatchNormConfig = BatchNormConfig {
-        mode: BatchNormMode::Training,
-        decay: 0.9,
-        epsilon: 0.25,
-    };
-    const INFERENCE: BatchNormConfig = BatchNormConfig {
-        mode: BatchNormMode::Inference,
-        ..TRAINING
-    };
-
-    type Operands<'a> = [(&'a [usize], &'a [f64]); 3];
-
-    #[test]
-    fn value() {
-        // The second channel has mean 3, variance 2: deviations of ±2, ±1, 0 over 1.5.
-        let x = [0.0, 1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0, 5.0];
-        let operands: Operands = [(&[5, 2], &x), (&[2], &[1.0, 3.0]), (&[2], &[0.5, 1.0])];
-        let y = evaluate(&operands, |v| v[0].batch_norm(v[1], v[2], TRAINING));
-        let expected = [0.5, -3.0, 0.5, -1.0, 0.5, 1.0, 0.5, 3.0, 0.5, 5.0];
-        assert_close(&y, &expected, 1e-15, "y");
-        let y = evaluate(&operands, |v| v[0].batch_norm_relu(v[1], v[2], TRAINING));
-        assert_close(&y, &expected.map(|y| y.max(0.0)), 1e-15, "cut off");
-    }
-
-    /// Rows that fill lanes, that share them with others, and that need two panels.
-    #[test]
-    fn gradients() {
-        for shape in [
-            &[13, 3][..],
-            &[2, 3, 3, 16],
-            &[7, 1],
-            &[3, 67],
-            &[2, 130],
-            &[9],
-        ] {
-            let channels = *shape.last().unwrap();
-            let all = numbers(shape.iter().product::<usize>() + 2 * channels);
-            let (x, rest) = all.split_at(all.len() - 2 * channels);
-            let (scale, shift) = rest.split_at(channels);
-            let operands: Operands = [(shape, x), (&[channels], scale), (&[channels], shift)];
-            for config in [TRAINING, INFERENCE] {
-                assert_gradients(&operands, |v| v[0].batch_norm(v[1], v[2], config));
-                assert_gradients(&operands, |v| v[0].batch_norm_relu(v[1], v[2], config));
-            }
-            let fused = evaluate(&operands, |v| v[0].batch_norm(v[1], v[2], TRAINING));
-            let composed = evaluate(&operands, |v| {
-                let x = v[0].reshape([v[0].recorded_shape().elements() / channels, channels]);
-                let deviations = x - x.mean_keep(&[0]);
-                let variance = deviations.square().mean_keep(&[0]);
-                deviations / (variance + 0.25).sqrt() * v[1] + v[2]
-            });
-            assert_close(&fused, &composed, 1e-13, "composed");
-        }
-    }
-
-    #[test]
-    fn gradients_add_to_those_of_other_users() {
-        let x = numbers(33);
-        let operands: Operands = [(&[11, 3], &x), (&[3], &[1.0, -2.0, 0.5]), (&[3], &[0.1; 3])];
-        assert_gradients(&operands, |v| {
-            v[0].batch_norm_relu(v[1], v[2], TRAINING) + v[0] * v[1] + v[2]
-        });
-    }
-
-    /// Batch normalisation of data, with its slot and that of the data.
-    fn record(shape: [usize; 2], config: BatchNormConfig) -> (Tape<f32>, Slot, Slot) {
-        let (tape, [x, y]) = crate::record(|g| {
-            let x = g.input(shape);
-            let channels = shape[1];
-            let scale = g.constant([channels], &vec![1.0; channels]);
-            let shift = g.constant([channels], &vec![0.0; channels]);
-            Ok([x, x.batch_norm(scale, shift, config)])
-        })
-        .unwrap();
-        (tape, x, y)
-    }
-
-    #[test]
-    fn running_statistics_follow_the_batches() {
-        let none = Params::new();
-        let (mut tape, x, y) = record([4, 1], TRAINING);
-        // Mean 3, and a variance of 20/3 after Bessel.
-        tape.set(x, &[0.0, 2.0, 4.0, 6.0]).unwrap();
-        tape.forward(&none).unwrap();
-        tape.forward(&none).unwrap();
-        let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
-        let mean = 0.9 * 0.3 + 0.3;
-        let variance = 0.9 * (0.9 + 0.1 * 20.0 / 3.0) + 0.1 * 20.0 / 3.0;
-        assert!((op.running_mean()[0] - mean).abs() < 1e-6);
-        assert!((op.running_variance()[0] - variance).abs() < 1e-6);
-        let (mean, variance) = (op.running_mean().to_vec(), op.running_variance().to_vec());
-
-        let (mut tape, x, y) = record([1, 1], INFERENCE);
-        let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
-        op.set_running(&mean, &variance).unwrap();
-        assert!(op.set_running(&mean, &[]).is_err(), "no variance");
-        tape.set(x, &[2.0]).unwrap();
-        let pass = tape.forward(&none).unwrap();
-        let expected = (2.0 - mean[0]) / (variance[0] + 0.25).sqrt();
-        assert!((pass.value(y).unwrap()[0] - expected).abs() < 1e-6);
-    }
-
-    /// 70,001 rows around 1000 with a deviation of 1: squares summed in f32 around any
-    /// point far from the mean would leave nothing of the variance.
-    #[test]
-    fn statistics_are_accurate_in_f32() {
-        for channels in [1, 3, 16, 70] {
-            let none = Params::new();
-            let (mut tape, x, y) = record([70_001, channels], TRAINING);
-            let data: Vec<f32> = numbers(70_001 * channels)
-                .iter()
-                .map(|x| (1000.0 + x) as f32)
-                .collect();
-            tape.set(x, &data).unwrap();
-            tape.forward(&none).unwrap();
-            let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
-            for c in 0..channels {
-                let column = || data[c..].iter().step_by(channels).map(|&x| f64::from(x));
-                let mean = column().sum::<f64>() / 70_001.0;
-                let variance = column().map(|x| (x - mean).powi(2)).sum::<f64>() / 70_001.0;
-                let inverse = 1.0 / (variance + 0.25).sqrt();
-                assert!(
-                    (f64::from(op.mean[c]) - mean).abs() < 1e-4,
-                    "{channels}: mean"
-                );
-                let found = f64::from(op.inverse_deviation[c]);
-                assert!(
-                    (found / inverse - 1.0).abs() < 1e-6,
-                    "{channels}: {found} for {inverse}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn wrong_shapes_are_errors() {
-        for (x, scale, shift) in [([0, 2], 2, 2), ([4, 2], 3, 2), ([4, 2], 2, 1)] {
-            let error = error_of(|g| {
-                g.input(x)
-                    .batch_norm(g.input([scale]), g.input([shift]), TRAINING)
-            });
-            assert!(error.starts_with("batch_norm of ["), "{error}");
-        }
-    }
-
-    #[test]
-    fn constants_that_are_none_are_errors() {
-        let message = |decay, epsilon| {
-            let config = BatchNormConfig {
-                decay,
-                epsilon,
-                ..TRAINING
-            };
-            error_of(|g| {
-                g.input([4, 2])
-                    .batch_norm(g.input([2]), g.input([2]), config)
-            })
-        };
-        for epsilon in [-1.0, f64::NAN, f64::INFINITY] {
-            let message = message(0.9, epsilon);
-            assert!(message.contains("ε must be finite"), "{message}");
-        }
-        for decay in [-0.1, 1.1, f64::NAN] {
-            let message = message(decay, 1e-5);
-            assert!(message.contains("the decay must be"), "{message}");
-        }
-    }
-}
+mod tests;

@@ -98,6 +98,7 @@ struct Conv2d<T> {
     stride: usize,
     padding: Padding,
     then: Then,
+    winograd: bool,
     /// With the scratch; made by `infer`.
     convolution: Convolution<T>,
 }
@@ -111,34 +112,21 @@ impl<T: Real> Op<T> for Conv2d<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let [batch, height, width, channels] = axes(inputs[0])?;
-        let [kh, kw, ci, co] = axes(inputs[1])?;
-        if self.stride == 0 {
-            return Err("the stride must be at least 1".to_owned());
-        }
-        if kh == 0 || kw == 0 {
-            return Err("the kernel must have at least one row and one column".to_owned());
-        }
-        if channels != ci {
+        let (conv, y) = geometry(
+            inputs[0],
+            inputs[1],
+            self.stride,
+            self.padding,
+            self.winograd,
+        )?;
+        if self.then == Then::BiasRelu && axes(inputs[2])? != [conv.co] {
             return Err(format!(
-                "expected x: [n, h, w, ci], kernel: [kh, kw, ci, co]; \
-                 x has {channels} channels, the kernel takes {ci}"
+                "expected a bias of shape [{}], one for each output channel",
+                conv.co
             ));
         }
-        if self.then == Then::BiasRelu && axes(inputs[2])? != [co] {
-            return Err(format!(
-                "expected a bias of shape [{co}], one for each output channel"
-            ));
-        }
-        let [rows, columns] = self.padding.axes([height, width], [kh, kw], self.stride)?;
-        self.convolution = Convolution::new(Conv {
-            batch,
-            rows,
-            columns,
-            ci,
-            co,
-        })?;
-        Ok(Shape::from([batch, rows.output, columns.output, co]))
+        self.convolution = Convolution::new(conv)?;
+        Ok(y)
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
@@ -168,8 +156,46 @@ impl<T: Real> Op<T> for Conv2d<T> {
     }
 }
 
+/// Where the elements of a convolution lie, and the shape of its result.
+pub(super) fn geometry(
+    x: Shape,
+    kernel: Shape,
+    stride: usize,
+    padding: Padding,
+    winograd: bool,
+) -> Result<(Conv, Shape), String> {
+    let [batch, height, width, channels] = axes(x)?;
+    let [kh, kw, ci, co] = axes(kernel)?;
+    if stride == 0 {
+        return Err("the stride must be at least 1".to_owned());
+    }
+    if kh == 0 || kw == 0 {
+        return Err("the kernel must have at least one row and one column".to_owned());
+    }
+    if channels != ci {
+        return Err(format!(
+            "expected x: [n, h, w, ci], kernel: [kh, kw, ci, co]; \
+             x has {channels} channels, the kernel takes {ci}"
+        ));
+    }
+    let [rows, columns] = padding.axes([height, width], [kh, kw], stride)?;
+    let y = Shape::from([batch, rows.output, columns.output, co]);
+    let conv = Conv {
+        batch,
+        rows,
+        columns,
+        ci,
+        co,
+        winograd,
+    };
+    Ok((conv, y))
+}
+
 /// gradient += Σ shares, in their order.
-fn add_up<'a, T: Real>(gradient: Option<Gradient<T>>, shares: impl Iterator<Item = &'a [T]>) {
+pub(super) fn add_up<'a, T: Real>(
+    gradient: Option<Gradient<T>>,
+    shares: impl Iterator<Item = &'a [T]>,
+) {
     let Some(gradient) = gradient else { return };
     let mut shares = shares.peekable();
     if shares.peek().is_none() {
@@ -190,6 +216,7 @@ impl<T: Real> Var<'_, T> {
             stride,
             padding,
             then,
+            winograd: self.graph().winograd(),
             convolution: Convolution::default(),
         };
         self.graph().apply(op, operands)
@@ -199,7 +226,8 @@ impl<T: Real> Var<'_, T> {
     /// \[kh, kw, ci, co\]: \[n, oh, ow, co\]. `stride` is in pixels, along both axes.
     ///
     /// With stride 1, a 3×3 or 5×5 kernel and at least 16 channels in and out it is made by
-    /// Winograd's minimal filtering, whose rounding errors are a few times those of the direct sums.
+    /// Winograd's minimal filtering, whose rounding errors are a few times those of the direct sums;
+    /// [`Graph::set_winograd`](crate::Graph::set_winograd) says how many, and turns it off.
     #[track_caller]
     pub fn conv2d(self, kernel: Self, stride: usize, padding: Padding) -> Self {
         self.convolution(Then::Nothing, &[self, kernel], stride, padding)
@@ -459,6 +487,21 @@ mod tests {
             let y = y.conv2d_bias_relu(v[1], v[2], 1, Padding::Same);
             y + v[0] + v[2] + v[1].sum()
         });
+    }
+
+    /// A convolution in tiles rounds otherwise than one that is not allowed to be.
+    #[test]
+    fn winograd_can_be_turned_off() {
+        let (x, kernel) = (numbers(6 * 6 * 16), numbers(9 * 16 * 16));
+        let operands: [Operand; 2] = [(&[1, 6, 6, 16], &x), (&[3, 3, 16, 16], &kernel)];
+        let y = |winograd| {
+            evaluate(&operands, |v| {
+                v[0].graph().set_winograd(winograd);
+                v[0].conv2d(v[1], 1, Padding::Same)
+            })
+        };
+        assert_close(&y(true), &y(false), 1e-12, "y");
+        assert_ne!(y(true), y(false));
     }
 
     #[test]

@@ -3,8 +3,7 @@
 //!
 //! dx += dy at the first of the window's largest elements, in row-major order.
 
-use super::axes;
-use crate::kernels::pool::{Image, Windows};
+use crate::kernels::pool::Windows;
 use crate::memory::{Buffer, empty, zeros};
 use crate::parallel::{chunks_of, for_each};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
@@ -22,37 +21,11 @@ impl<T: Real> Op<T> for MaxPool<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let [batch, height, width, channels] = axes(inputs[0])?;
         let Windows { window, stride, .. } = self.windows;
-        if window == 0 || stride == 0 {
-            return Err(format!(
-                "expected a window and a stride of at least 1, found {window} and {stride}"
-            ));
-        }
-        if height < window || width < window {
-            return Err(format!(
-                "the {window}×{window} window is larger than the image"
-            ));
-        }
-        let outputs = |extent: usize| (extent - window) / stride + 1;
-        let input = Image {
-            height,
-            width,
-            channels,
-        };
-        let output = Image {
-            height: outputs(height),
-            width: outputs(width),
-            channels,
-        };
-        self.windows = Windows {
-            batch,
-            input,
-            output,
-            ..self.windows
-        };
+        self.windows = Windows::of(inputs[0], window, stride)?;
+        let Windows { batch, output, .. } = self.windows;
         self.argmax = zeros(batch * output.elements());
-        Ok(Shape::from([batch, output.height, output.width, channels]))
+        Ok(self.windows.shape())
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {

@@ -10,6 +10,7 @@ mod batch_norm;
 mod binary;
 mod concat;
 mod conv2d;
+mod conv2d_max_pool;
 mod cross_entropy;
 mod dropout;
 mod extreme;
@@ -20,6 +21,7 @@ mod log_softmax;
 mod matmul;
 mod max_pool;
 mod reduce;
+mod residual_block;
 mod select;
 mod sigmoid_cross_entropy;
 mod slice;
@@ -32,6 +34,7 @@ mod unary;
 pub use batch_norm::{BatchNorm, BatchNormConfig, BatchNormMode};
 pub use conv2d::Padding;
 pub use dropout::Dropout;
+pub use residual_block::{Preactivation, ResidualBlock};
 
 use crate::Shape;
 

@@ -1,7 +1,7 @@
 //! After the first step, a step allocates nothing: the allocator counts.
 
 use autodiff::kernels::simd_level;
-use autodiff::{BatchNormConfig, BatchNormMode, Padding, Params, Real, Var};
+use autodiff::{BatchNormConfig, BatchNormMode, Padding, Params, Preactivation, Real, Var};
 
 /// Every operation but products, on data x and a parameter w, both 4×6.
 fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
@@ -40,6 +40,14 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
             2,
             Padding::Valid,
         ),
+        x.reshape([2, 4, 3, 1]).conv2d_bias_relu_max_pool(
+            w.reshape([3, 2, 1, 4]),
+            w.sum_over(&[1]),
+            1,
+            Padding::Same,
+            2,
+        ),
+        residual_block(w, batch_norm),
         w.reshape([1, 4, 6, 1]).global_average_pool(),
         // Probabilities and losses.
         w.graph().half_squared_norm(&[w, row]),
@@ -48,6 +56,21 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.sigmoid_cross_entropy(x.sigmoid()),
         w.squared_error(x),
     ]
+}
+
+/// Of one channel, without a projection; and with one.
+fn residual_block<'g, T: Real>(w: Var<'g, T>, config: BatchNormConfig) -> Var<'g, T> {
+    let [scale, shift] = [1, 2].map(|row| w.slice(0, row..row + 1).slice(1, 0..1).reshape([1]));
+    let kernel = w.slice(0, 0..3).slice(1, 1..4).reshape([3, 3, 1, 1]);
+    let half = Preactivation {
+        scale,
+        shift,
+        kernel,
+    };
+    let x = w.reshape([1, 4, 6, 1]);
+    let y = x.residual_block([half; 2], None, 1, config);
+    let projection = w.slice(0, 3..4).slice(1, 2..3).reshape([1, 1, 1, 1]);
+    y.residual_block([half; 2], Some(projection), 2, config)
 }
 
 /// Products in all transpositions.

@@ -115,7 +115,7 @@ pub(super) struct Phase {
 
 /// An axis of an image amid zeros.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(crate) struct Span {
     pub(super) image: usize,
     pub(super) before: usize,
     /// Extent with the zeros; it may cut the image short.
@@ -147,6 +147,8 @@ pub struct Conv {
     pub ci: usize,
     /// Channels of the output.
     pub co: usize,
+    /// Whether it may be made by fewer multiplications, with larger rounding errors.
+    pub winograd: bool,
 }
 
 /// What the largest number of elements that the passes compute with is less than, in units of
@@ -205,7 +207,7 @@ impl Conv {
     }
 
     /// Images in a chunk.
-    pub(super) fn per_chunk(&self) -> usize {
+    pub(crate) fn per_chunk(&self) -> usize {
         self.batch.div_ceil(CHUNKS).max(1)
     }
 
@@ -214,11 +216,31 @@ impl Conv {
         self.batch.div_ceil(self.per_chunk()).max(1)
     }
 
+    /// The images of a chunk.
+    pub(super) fn images(&self, chunk: usize) -> Range<usize> {
+        let place = |chunk: usize| (chunk * self.per_chunk()).min(self.batch);
+        place(chunk)..place(chunk + 1)
+    }
+
     pub(super) fn padded_x(&self) -> Frame {
         Frame {
             rows: self.rows.padded_input(),
             columns: self.columns.padded_input(),
             channels: self.ci,
+        }
+    }
+
+    /// dy without zeros.
+    pub(super) fn plain_dy(&self) -> Frame {
+        let plain = |axis: Axis| Span {
+            image: axis.output,
+            before: 0,
+            padded: axis.output,
+        };
+        Frame {
+            rows: plain(self.rows),
+            columns: plain(self.columns),
+            channels: self.co,
         }
     }
 
@@ -233,7 +255,7 @@ impl Conv {
 
 /// An image amid zeros.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub(super) rows: Span,
     pub(super) columns: Span,
     pub(super) channels: usize,
@@ -246,6 +268,11 @@ impl Frame {
 
     pub(super) fn row(&self) -> usize {
         self.columns.padded * self.channels
+    }
+
+    /// Elements of the image without its zeros.
+    pub(super) fn image(&self) -> usize {
+        self.rows.image * self.columns.image * self.channels
     }
 
     /// Where the image begins.
@@ -285,7 +312,7 @@ impl Frame {
 
 /// An image as the kernels read it: pixel (i, j) begins at `i·row + j·channels`.
 #[derive(Clone, Copy)]
-pub(super) struct Image<'a, T> {
+pub(crate) struct Image<'a, T> {
     pub(super) data: &'a [T],
     pub(super) row: usize,
 }
@@ -350,6 +377,7 @@ mod tests {
                 columns,
                 ci: any(3),
                 co: any(3),
+                winograd: true,
             };
             let Ok(mut convolution) = Convolution::<f64>::new(conv) else {
                 refused += 1;
@@ -397,6 +425,7 @@ mod tests {
                 columns: along(stride),
                 ci: 1,
                 co: 1,
+                winograd: true,
             };
             let mut convolution = Convolution::<f64>::new(conv).unwrap();
             let x: Vec<f64> = (1..=16).map(f64::from).collect();

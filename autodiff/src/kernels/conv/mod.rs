@@ -31,7 +31,12 @@
 //!
 //! **What comes next is fetched now.** Large activations (8 MiB for 128 images of 32×32×16)
 //! come from L3 or memory, and a copy that waits for them took a fifth of the time. So every
-//! tile asks for a few cache lines of the image that is copied next.
+//! tile asks for a few cache lines of the image that is copied next, and of what is written next: a store
+//! whose line is not there waits for it as a load does, and so do all stores behind it.
+//!
+//! **Images that are never written.** What is copied amid zeros may be computed on the way: the
+//! normalised x, its gradient, what a ReLU or a pooling lets through (`source.rs`). And each image of the
+//! result is shown to the caller while it is in cache, who adds to it, pools it, or takes its sums.
 //!
 //! **Padding by a copy** takes every condition out of the inner loops. Where a
 //! convolution needs no zeros (1×1, VALID) the image is read in place.
@@ -57,7 +62,7 @@
 //! depend on the batch alone, so the bits do not depend on the number of threads.
 //!
 //! **Fewer multiplications.** With stride 1, a 3×3 or 5×5 kernel and at least 16 channels, tiles of
-//! pixels are transformed first: `winograd.rs` has the formulas. What is left are
+//! pixels are transformed first: `winograd/mod.rs` has the formulas. What is left are
 //! convolutions of 1×1, made by the kernels here.
 //!
 //! The direct form, its register tile and its treatment of the gradients: Georganas et al.,
@@ -69,13 +74,16 @@ mod correlation;
 mod geometry;
 mod pack;
 mod passes;
+mod source;
 mod tiles;
 mod weight_gradient;
 mod winograd;
 
 pub use correlation::Correlation;
 pub use geometry::{Axis, Conv};
+pub(crate) use passes::Epilogue;
 pub use passes::{Convolution, Wanted};
+pub(crate) use source::{Normalised, NormalisedGradient, Unpooled};
 pub use weight_gradient::WeightGradient;
 pub use winograd::Transform;
 
@@ -83,7 +91,7 @@ pub use winograd::Transform;
 /// set, so that packing need not know which one it is for.
 const PANEL: usize = 16;
 /// Chunks that a batch is cut into: the most threads that can share one convolution.
-const CHUNKS: usize = 8;
+pub(crate) const CHUNKS: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -1,57 +1,21 @@
-//! Images with their zeros, and weights in panels.
+//! Weights in panels, and sums over pixels.
 
 use super::PANEL;
 use super::geometry::{Frame, Image};
 use crate::kernels::Real;
 use crate::kernels::simd::dispatched;
 
-/// The image with the zeros of `frame`: in place if there are none, else copied to `scratch`.
-pub(super) fn pad<'a, T: Real>(
-    image: &'a [T],
-    frame: &Frame,
-    scratch: &'a mut [T],
-) -> Image<'a, T> {
-    if !frame.has_zeros() {
-        return frame.plain(image);
-    }
-    let row = frame.row();
-    frame.fill(scratch, |to, from| {
-        to.copy_from_slice(&image[from..][..to.len()])
-    });
-    Image { data: scratch, row }
-}
-
-/// dy where y > 0, with the zeros of `frame`; its sum over the pixels is added to `dbias`.
-pub(super) fn pad_masked<'a, T: Real>(
-    (y, dy): (&[T], &[T]),
-    frame: &Frame,
-    scratch: &'a mut [T],
-    dbias: &mut [T],
-) -> Image<'a, T> {
+/// sums += Σ over the pixels of an image amid the zeros of `frame`.
+pub(super) fn add_pixels<T: Real>(padded: Image<T>, frame: &Frame, sums: &mut [T]) {
+    let pixels = &padded.data[..frame.elements()];
     dispatched!(
         #[inline(always)]
         || {
-            frame.fill(scratch, |to, from| {
-                let source = y[from..][..to.len()].iter().zip(&dy[from..][..to.len()]);
-                for (to, (&y, &dy)) in to.iter_mut().zip(source) {
-                    *to = if y > T::zero() { dy } else { T::zero() };
-                }
-                add_pixels(to, dbias);
-            });
+            for pixel in pixels.chunks_exact(sums.len().max(1)) {
+                sums.iter_mut().zip(pixel).for_each(|(sum, &p)| *sum += p);
+            }
         },
     );
-    Image {
-        data: scratch,
-        row: frame.row(),
-    }
-}
-
-/// sums += Σ over the pixels
-#[inline(always)]
-pub(super) fn add_pixels<T: Real>(pixels: &[T], sums: &mut [T]) {
-    for pixel in pixels.chunks_exact(sums.len().max(1)) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, &p)| *sum += p);
-    }
 }
 
 /// Packs weights into panels: row k of them is `kernel[starts(k) + c·stride]` over the channels

@@ -1,15 +1,17 @@
 //! The forward pass, and both gradients.
 
 use super::PANEL;
-use super::correlation::Correlation;
-use super::geometry::{Conv, Image, Phase, image};
-use super::pack::{add_pixels, pack, pad, pad_masked};
+use super::correlation::{Correlation, Repeats};
+use super::geometry::{Conv, Image, Phase};
+use super::pack::{add_pixels, pack};
+use super::source::{Passed, Source, images_of};
 use super::tiles::with_scratch;
 use super::weight_gradient::WeightGradient;
 use crate::Shape;
 use crate::kernels::{Job, Real, Term};
 use crate::memory::{Buffer, empty, zeros_of};
-use crate::parallel::{chunks_of, for_each};
+use crate::parallel::{Chunks, chunks_of, for_each};
+use std::ops::Range;
 
 /// A convolution with its scratch.
 pub struct Convolution<T> {
@@ -40,6 +42,91 @@ impl<T> Default for Convolution<T> {
     }
 }
 
+/// What is done with the sums of a pixel of y.
+#[derive(Clone, Copy)]
+pub(crate) enum Epilogue<'a, T> {
+    /// They are stored as this term of y.
+    Store(Term),
+    /// A bias is added, and what is negative becomes 0, before they are stored.
+    BiasRelu(&'a [T]),
+}
+
+/// Where the images of y of a chunk go.
+pub(super) struct Results<'a, T> {
+    pub(super) epilogue: Epilogue<'a, T>,
+    y: &'a mut [T],
+    /// What is read along with y, image by image; nothing if it is empty.
+    beside: &'a [T],
+    /// Elements of an image.
+    len: usize,
+    /// The chunk's first image.
+    first: usize,
+    kept: bool,
+}
+
+impl<T> Results<'_, T> {
+    /// Elements of the scratch that [`image`](Self::image) needs.
+    pub(super) fn scratch(&self) -> usize {
+        if self.kept { 0 } else { self.len }
+    }
+
+    /// These images of y, as far as they are kept, and what is read along with them.
+    pub(super) fn memory(&self, images: Range<usize>) -> [&[T]; 2] {
+        let of_chunk = images.start - self.first..images.end - self.first;
+        [
+            images_of(self.y, self.len, of_chunk),
+            images_of(self.beside, self.len, images),
+        ]
+    }
+
+    /// [`image`](Self::image), and [`memory`](Self::memory) of the one after it if there is one.
+    fn image_and_next<'a>(
+        &'a mut self,
+        n: usize,
+        next: Range<usize>,
+        scratch: &'a mut [T],
+    ) -> (&'a mut [T], [&'a [T]; 2]) {
+        let beside = images_of(self.beside, self.len, next.clone());
+        if !self.kept {
+            return (scratch, [&[], beside]);
+        }
+        let start = (n - self.first) * self.len;
+        let (image, rest) = self.y[start..].split_at_mut(self.len);
+        (image, [images_of(rest, self.len, 0..next.len()), beside])
+    }
+
+    /// The place of the n-th image: in y, or in the scratch.
+    pub(super) fn image<'a>(&'a mut self, n: usize, scratch: &'a mut [T]) -> &'a mut [T] {
+        match self.kept {
+            true => &mut self.y[(n - self.first) * self.len..][..self.len],
+            false => scratch,
+        }
+    }
+}
+
+/// Where the gradients of a chunk go.
+pub(super) struct Gradients<'a, T> {
+    dx: &'a mut [T],
+    /// None if dx is not wanted.
+    pub(super) dx_term: Option<Term>,
+    /// The chunk's first image.
+    first: usize,
+    pub(super) dkernel: Option<&'a mut [T]>,
+    pub(super) dbias: Option<&'a mut [T]>,
+}
+
+impl<T> Gradients<'_, T> {
+    /// dx of some images of so many elements.
+    pub(super) fn memory(&self, len: usize, images: Range<usize>) -> &[T] {
+        &self.dx[(images.start - self.first) * len..(images.end - self.first) * len]
+    }
+
+    /// dx of the n-th image, of so many elements.
+    pub(super) fn dx(&mut self, n: usize, len: usize) -> &mut [T] {
+        &mut self.dx[(n - self.first) * len..][..len]
+    }
+}
+
 impl<T: Real> Convolution<T> {
     /// Allocates the scratch, but for padded images, which are the thread's.
     ///
@@ -67,48 +154,58 @@ impl<T: Real> Convolution<T> {
     /// # Panics
     /// If the length of a slice is not that of its tensor.
     pub fn forward(&mut self, x: &[T], kernel: &[T], bias_relu: Option<&[T]>, y: &mut [T]) {
+        let y_len = self.conv.batch * self.conv.y_image();
+        assert_eq!(y.len(), y_len, "conv: length of y");
+        let epilogue = bias_relu.map_or(Epilogue::Store(Term::First), Epilogue::BiasRelu);
+        self.forward_from(&x, kernel, epilogue, y, &[], (), |_, _, _| {});
+    }
+
+    /// [`forward`](Self::forward) of any images. Each image of y, with its number and what `others`
+    /// has for its chunk, is given to `then` while it is in cache; what `then` reads `beside`,
+    /// image by image, is fetched ahead of time. If y has no elements its images are kept no longer
+    /// than that.
+    ///
+    /// # Panics
+    /// If the length of a slice is not that of its tensor.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn forward_from<C: Chunks>(
+        &mut self,
+        x: &impl Source<T>,
+        kernel: &[T],
+        epilogue: Epilogue<T>,
+        y: &mut [T],
+        beside: &[T],
+        others: C,
+        then: impl Fn(usize, &mut [T], &mut C::Item) + Sync,
+    ) {
         let conv = self.conv;
         let (x_image, y_image) = (conv.x_image(), conv.y_image());
-        assert_eq!(x.len(), conv.batch * x_image, "conv: length of x");
+        let y_len = conv.batch * y_image;
+        assert!(x.is(conv.batch, x_image), "conv: length of x");
         assert_eq!(kernel.len(), conv.kernel(), "conv: length of the kernel");
-        assert_eq!(y.len(), conv.batch * y_image, "conv: length of y");
-        if y.is_empty() {
+        let kept = !y.is_empty();
+        assert!(!kept || y.len() == y_len, "conv: length of y");
+        if y_len == 0 {
             return;
         }
-        if let Some(m) = conv.tile() {
-            return self.forward_in_tiles(m, x, kernel, bias_relu, y);
-        }
-        let inner = conv.columns.kernel * conv.ci;
-        let depth = conv.rows.kernel * inner;
-        let panels = &mut self.panels[..depth * conv.co.next_multiple_of(PANEL)];
-        pack(panels, kernel, conv.co, (0..depth).map(|k| k * conv.co), 1);
-        let panels = &*panels;
-        let frame = conv.padded_x();
-        let per = conv.per_chunk();
-        for_each(conv.chunks(), chunks_of(y, per * y_image), |chunk, y| {
-            with_scratch([frame.elements()], |[scratch]| {
-                for (n, y) in y.chunks_exact_mut(y_image).enumerate() {
-                    let padded = pad(image(x, x_image, chunk * per + n), &frame, scratch);
-                    T::run(Job::Correlation(Correlation {
-                        x: padded.data,
-                        x_row: conv.rows.stride * padded.row,
-                        x_pixel: conv.columns.stride * conv.ci,
-                        kernel_rows: conv.rows.kernel,
-                        kernel_row: padded.row,
-                        inner,
-                        panels,
-                        y,
-                        y_row: conv.columns.output * conv.co,
-                        y_pixel: conv.co,
-                        rows: conv.rows.output,
-                        columns: conv.columns.output,
-                        channels: conv.co,
-                        term: Term::First,
-                        bias_relu,
-                        ahead: image(x, x_image, chunk * per + n + 1),
-                    }));
-                }
-            });
+        self.pack_forward(kernel);
+        let (panels, per) = (&self.panels[..], conv.per_chunk());
+        let chunks = (chunks_of(y, per * y_image), others);
+        for_each(conv.chunks(), chunks, |chunk, (y, mut others)| {
+            let results = Results {
+                epilogue,
+                y,
+                beside,
+                len: y_image,
+                first: chunk * per,
+                kept,
+            };
+            let images = conv.images(chunk);
+            let then = |n, y: &mut [T]| then(n, y, &mut others);
+            match conv.tile() {
+                Some(m) => conv.forward_in_tiles(m, x, panels, images, results, then),
+                None => conv.forward_directly(x, panels, images, results, then),
+            }
         });
     }
 
@@ -126,81 +223,97 @@ impl<T: Real> Convolution<T> {
         dx: Option<(&mut [T], Term)>,
         wanted: Wanted,
     ) {
+        match y {
+            Some(y) => {
+                let dy = Passed { y, dy };
+                self.backward_from(&x, kernel, &dy, dx, wanted, (), |_, _, _| {});
+            }
+            None => self.backward_from(&x, kernel, &dy, dx, wanted, (), |_, _, _| {}),
+        }
+    }
+
+    /// [`backward`](Self::backward) of any images. Each image of dx, with its number and what
+    /// `others` has for its chunk, is given to `then` while it is in cache.
+    ///
+    /// # Panics
+    /// If the length of a slice is not that of its tensor.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn backward_from<C: Chunks>(
+        &mut self,
+        x: &impl Source<T>,
+        kernel: &[T],
+        dy: &impl Source<T>,
+        dx: Option<(&mut [T], Term)>,
+        wanted: Wanted,
+        others: C,
+        then: impl Fn(usize, &mut [T], &mut C::Item) + Sync,
+    ) {
         let conv = self.conv;
         let (x_image, y_image) = (conv.x_image(), conv.y_image());
-        let (wants_dx, term) = dx
-            .as_ref()
-            .map_or((false, Term::Further), |(_, term)| (true, *term));
+        let dx_term = dx.as_ref().map(|(_, term)| *term);
         let dx = dx.map_or(&mut [][..], |(dx, _)| dx);
-        assert_eq!(x.len(), conv.batch * x_image, "conv: length of x");
+        assert!(x.is(conv.batch, x_image), "conv: length of x");
         assert_eq!(kernel.len(), conv.kernel(), "conv: length of the kernel");
-        assert_eq!(dy.len(), conv.batch * y_image, "conv: length of dy");
-        assert!(y.is_none_or(|y| y.len() == dy.len()), "conv: length of y");
-        assert!(!wants_dx || dx.len() == x.len(), "conv: length of dx");
-        if let Some(m) = conv.tile() {
-            let term = wants_dx.then_some(term);
-            return self.backward_in_tiles(m, x, kernel, y, dy, dx, term, wanted);
+        assert!(dy.is(conv.batch, y_image), "conv: length of dy");
+        let whole = dx.len() == conv.batch * x_image;
+        assert!(dx_term.is_none() || whole, "conv: length of dx");
+        if dx_term.is_some() {
+            self.pack_backward(kernel);
         }
-        if wants_dx {
-            self.pack_transposed(kernel);
-        }
-        let (x_frame, dy_frame) = (conv.padded_x(), conv.padded_dy());
-        let scratch = [dy_frame.elements(), x_frame.elements()];
-        let per = conv.per_chunk();
-        let panels = &self.panels[..];
-        let chunks = (
-            chunks_of(dx, per * x_image),
-            chunks_of(&mut self.sums[..], conv.kernel() + conv.co),
-        );
-        for_each(conv.chunks(), chunks, |chunk, (dx, sums)| {
-            let images = (chunk * per).min(conv.batch)..((chunk + 1) * per).min(conv.batch);
+        let (panels, per) = (&self.panels[..], conv.per_chunk());
+        let sums = chunks_of(&mut self.sums[..], conv.kernel() + conv.co);
+        let chunks = ((chunks_of(dx, per * x_image), sums), others);
+        for_each(conv.chunks(), chunks, |chunk, ((dx, sums), mut others)| {
             sums.fill(T::zero());
             let (dkernel, dbias) = sums.split_at_mut(conv.kernel());
-            with_scratch(scratch, |[dy_scratch, x_scratch]| {
-                for (i, n) in images.enumerate() {
-                    let dy_plain = image(dy, y_image, n);
-                    let (dy_image, origin) = match y {
-                        Some(y) => {
-                            let masked = (image(y, y_image, n), dy_plain);
-                            let padded = pad_masked(masked, &dy_frame, dy_scratch, dbias);
-                            (padded, dy_frame.origin())
-                        }
-                        None if wants_dx => {
-                            (pad(dy_plain, &dy_frame, dy_scratch), dy_frame.origin())
-                        }
-                        None => (dy_frame.plain(dy_plain), 0),
-                    };
-                    if y.is_none() && wanted.bias {
-                        add_pixels(dy_plain, dbias);
-                    }
-                    let x = image(x, x_image, n);
-                    let next_dy = image(dy, y_image, n + 1);
-                    if wants_dx {
-                        let ahead = if wanted.kernel { x } else { next_dy };
-                        let dx = &mut dx[i * x_image..][..x_image];
-                        input_gradient(&conv, panels, dy_image, (dx, term), ahead);
-                    }
-                    if wanted.kernel && y_image > 0 {
-                        let x = pad(x, &x_frame, x_scratch);
-                        T::run(Job::WeightGradient(WeightGradient {
-                            x: x.data,
-                            x_row: conv.rows.stride * x.row,
-                            x_pixel: conv.columns.stride * conv.ci,
-                            kernel_rows: conv.rows.kernel,
-                            kernel_row: x.row,
-                            inner: conv.columns.kernel * conv.ci,
-                            dy: &dy_image.data[origin..],
-                            dy_row: dy_image.row,
-                            rows: conv.rows.output,
-                            columns: conv.columns.output,
-                            channels: conv.co,
-                            dkernel,
-                            ahead: next_dy,
-                        }));
-                    }
-                }
-            });
+            let gradients = Gradients {
+                dx,
+                dx_term,
+                first: chunk * per,
+                dkernel: wanted.kernel.then_some(dkernel),
+                dbias: wanted.bias.then_some(dbias),
+            };
+            let images = conv.images(chunk);
+            let then = |n, dx: &mut [T]| then(n, dx, &mut others);
+            match conv.tile() {
+                Some(m) => conv.backward_in_tiles(m, (x, dy), panels, images, gradients, then),
+                None => conv.backward_directly((x, dy), panels, images, gradients, then),
+            }
         });
+    }
+
+    /// Images.
+    pub(crate) fn batch(&self) -> usize {
+        self.conv.batch
+    }
+
+    /// Chunks of images that the passes work on.
+    pub(crate) fn chunks(&self) -> usize {
+        self.conv.chunks()
+    }
+
+    /// Images of a chunk.
+    pub(crate) fn per_chunk(&self) -> usize {
+        self.conv.per_chunk()
+    }
+
+    fn pack_forward(&mut self, kernel: &[T]) {
+        let conv = self.conv;
+        match conv.tile() {
+            Some(_) => conv.transform_forward(&mut self.panels, kernel),
+            None => {
+                let depth = conv.rows.kernel * conv.columns.kernel * conv.ci;
+                let panels = &mut self.panels[..depth * conv.co.next_multiple_of(PANEL)];
+                pack(panels, kernel, conv.co, (0..depth).map(|k| k * conv.co), 1);
+            }
+        }
+    }
+
+    fn pack_backward(&mut self, kernel: &[T]) {
+        match self.conv.tile() {
+            Some(_) => self.conv.transform_backward(&mut self.panels, kernel),
+            None => self.pack_transposed(kernel),
+        }
     }
 
     /// The gradients of the kernel and of the bias, by chunk of images: to be added up in
@@ -234,6 +347,108 @@ impl<T: Real> Convolution<T> {
 }
 
 impl Conv {
+    /// y of some images.
+    fn forward_directly<T: Real>(
+        &self,
+        x: &impl Source<T>,
+        panels: &[T],
+        images: Range<usize>,
+        mut results: Results<T>,
+        mut then: impl FnMut(usize, &mut [T]),
+    ) {
+        let frame = self.padded_x();
+        let lengths = [frame.elements(), results.scratch()];
+        with_scratch(lengths, |[padded, y_scratch]| {
+            let (term, bias_relu) = match results.epilogue {
+                Epilogue::Store(term) => (term, None),
+                Epilogue::BiasRelu(bias) => (Term::First, Some(bias)),
+            };
+            for n in images.clone() {
+                let padded = x.padded(n, &frame, padded);
+                let next = n + 1..images.end.min(n + 2);
+                let [next_x, other] = x.memory(self.x_image(), next.clone());
+                let (y, [next_y, beside]) = results.image_and_next(n, next, y_scratch);
+                T::run(Job::Correlation(Correlation {
+                    x: padded.data,
+                    x_row: self.rows.stride * padded.row,
+                    x_pixel: self.columns.stride * self.ci,
+                    kernel_rows: self.rows.kernel,
+                    kernel_row: padded.row,
+                    inner: self.columns.kernel * self.ci,
+                    panels,
+                    y: &mut *y,
+                    y_row: self.columns.output * self.co,
+                    y_pixel: self.co,
+                    rows: self.rows.output,
+                    columns: self.columns.output,
+                    channels: self.co,
+                    term,
+                    bias_relu,
+                    repeats: Repeats::NONE,
+                    ahead: [next_x, other, beside, next_y],
+                }));
+                then(n, y);
+            }
+        });
+    }
+
+    /// The gradients of some images.
+    fn backward_directly<T: Real>(
+        &self,
+        (x, dy): (&impl Source<T>, &impl Source<T>),
+        panels: &[T],
+        images: Range<usize>,
+        mut gradients: Gradients<T>,
+        mut then: impl FnMut(usize, &mut [T]),
+    ) {
+        let (x_image, y_image) = (self.x_image(), self.y_image());
+        let x_frame = self.padded_x();
+        let dy_frame = match gradients.dx_term {
+            Some(_) => self.padded_dy(),
+            None => self.plain_dy(),
+        };
+        let lengths = [dy_frame.elements(), x_frame.elements()];
+        with_scratch(lengths, |[dy_scratch, x_scratch]| {
+            for n in images {
+                let padded_dy = dy.padded(n, &dy_frame, dy_scratch);
+                if let Some(dbias) = &mut gradients.dbias {
+                    add_pixels(padded_dy, &dy_frame, dbias);
+                }
+                let [next_dy, other_dy] = dy.memory(y_image, n + 1..n + 2);
+                if let Some(term) = gradients.dx_term {
+                    let ahead = match gradients.dkernel {
+                        Some(_) => x.memory(x_image, n..n + 1),
+                        None => [next_dy, other_dy],
+                    };
+                    let dx = gradients.dx(n, x_image);
+                    input_gradient(self, panels, padded_dy, (&mut *dx, term), ahead);
+                    then(n, dx);
+                }
+                if let Some(dkernel) = &mut gradients.dkernel
+                    && y_image > 0
+                {
+                    let x = x.padded(n, &x_frame, x_scratch);
+                    T::run(Job::WeightGradient(WeightGradient {
+                        x: x.data,
+                        x_row: self.rows.stride * x.row,
+                        x_pixel: self.columns.stride * self.ci,
+                        kernel_rows: self.rows.kernel,
+                        kernel_row: x.row,
+                        inner: self.columns.kernel * self.ci,
+                        dy: &padded_dy.data[dy_frame.origin()..],
+                        dy_row: padded_dy.row,
+                        rows: self.rows.output,
+                        columns: self.columns.output,
+                        channels: self.co,
+                        dkernel,
+                        repeats: Repeats::NONE,
+                        ahead: [next_dy, other_dy, &[], &[]],
+                    }));
+                }
+            }
+        });
+    }
+
     /// The phases of the input gradient: pairs of one of the rows and one of the columns.
     pub(super) fn phases(self) -> impl Iterator<Item = [Phase; 2]> {
         let columns = self.columns.phases();
@@ -253,11 +468,12 @@ pub(super) fn input_gradient<T: Real>(
     panels: &[T],
     dy: Image<T>,
     (dx, term): (&mut [T], Term),
-    mut ahead: &[T],
+    ahead: [&[T]; 2],
 ) {
     let (ci, co) = (conv.ci, conv.co);
     let dx_row = conv.columns.input * ci;
     let mut rest = panels;
+    let mut ahead = Some(ahead);
     for phase in conv.phases() {
         let (panels, others) = rest.split_at(conv.phase_panels(phase));
         rest = others;
@@ -267,6 +483,7 @@ pub(super) fn input_gradient<T: Real>(
         }
         let inner = columns.taps * co;
         let reads = rows.taps * inner > 0;
+        let [one, other] = ahead.take().unwrap_or_default();
         let start = rows.start * dy.row + columns.start * co;
         T::run(Job::Correlation(Correlation {
             x: if reads { &dy.data[start..] } else { &[] },
@@ -284,7 +501,8 @@ pub(super) fn input_gradient<T: Real>(
             channels: ci,
             term,
             bias_relu: None,
-            ahead: std::mem::take(&mut ahead),
+            repeats: Repeats::NONE,
+            ahead: [one, other, &[], &[]],
         }));
     }
 }

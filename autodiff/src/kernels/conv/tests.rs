@@ -1,5 +1,6 @@
 //! Every kernel against naive loops.
 
+use super::correlation::Repeats;
 use super::pack::pack;
 use super::*;
 use crate::kernels::Real;
@@ -92,7 +93,8 @@ fn correlations<T: Real>() {
                     channels,
                     term,
                     bias_relu: relu.then_some(&bias),
-                    ahead: &x,
+                    repeats: Repeats::NONE,
+                    ahead: [&x, &bias, &[], &w],
                 });
                 assert!(
                     y == expected,
@@ -142,7 +144,8 @@ fn weight_gradients<T: Real>() {
                 columns,
                 channels,
                 dkernel: &mut dkernel,
-                ahead: &dy,
+                repeats: Repeats::NONE,
+                ahead: [&dy, &[], &x, &[]],
             });
             assert!(dkernel == expected, "{name}, {rows}×{columns}, {channels}");
         }
@@ -174,7 +177,8 @@ fn what_reads_beyond_x_is_refused() {
         channels: 1,
         term: Term::First,
         bias_relu: None,
-        ahead: &[],
+        repeats: Repeats::NONE,
+        ahead: [&[]; 4],
     }));
 }
 
@@ -218,6 +222,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         columns: axis,
         ci: 5,
         co: 18,
+        winograd: true,
     };
     let alone = everything(conv);
     for threads in [2, 3] {

@@ -2,62 +2,70 @@
 
 use crate::kernels::Real;
 use crate::kernels::simd::{Lanes, line, prefetch};
+use crate::memory::split;
 
 /// Buffers of the thread's own, of these lengths, with whatever was there.
 pub(super) fn with_scratch<T: Real, R, const N: usize>(
     lengths: [usize; N],
     f: impl FnOnce([&mut [T]; N]) -> R,
 ) -> R {
-    T::with_scratch(|scratch| {
-        let places = lengths.map(|len| len.next_multiple_of(64));
-        let len = places.iter().sum();
-        if scratch.len() < len {
-            scratch.resize(len, T::zero());
-        }
-        let mut rest = &mut scratch[..];
-        f(std::array::from_fn(|i| {
-            let (buffer, others) = std::mem::take(&mut rest).split_at_mut(places[i]);
-            rest = others;
-            &mut buffer[..lengths[i]]
-        }))
-    })
+    T::with_scratch(|scratch| f(split(scratch, lengths)))
 }
 
-/// Memory that is read next, brought into L2 a few cache lines at a time.
+/// Memory that is read or written next, in this order.
+pub(super) type Stretches<'a, T> = [&'a [T]; 4];
+
+/// [`Stretches`] that are brought into L2 a few cache lines at a time.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<T> {
-    pub(super) next: *const T,
+    /// The stretch at hand, and those that follow: their starts and cache lines.
+    stretches: [(*const T, usize); 4],
     /// Cache lines at a time.
-    pub(super) lines: usize,
+    lines: usize,
 }
 
 impl<T> Ahead<T> {
-    /// All of `memory` in so many times.
-    pub(super) fn of(memory: &[T], times: usize) -> Self {
+    /// All of it in so many times.
+    pub(super) fn of(memory: Stretches<T>, times: usize) -> Self {
+        let stretches =
+            memory.map(|stretch| (stretch.as_ptr(), stretch.len().div_ceil(line::<T>())));
+        let lines: usize = stretches.iter().map(|(_, lines)| lines).sum();
         Self {
-            next: memory.as_ptr(),
-            lines: memory.len().div_ceil(line::<T>()).div_ceil(times.max(1)),
+            stretches,
+            lines: lines.div_ceil(times.max(1)),
         }
     }
 
     pub(super) const fn nothing() -> Self {
         Self {
-            next: std::ptr::null(),
+            stretches: [(std::ptr::null(), 0); 4],
             lines: 0,
         }
     }
 
     /// What is left after so many times.
-    pub(super) fn after(self, times: usize) -> Self {
-        let next = self.next.wrapping_add(times * self.lines * line::<T>());
-        Self { next, ..self }
+    pub(super) fn after(mut self, times: usize) -> Self {
+        let mut skipped = times * self.lines;
+        for (start, lines) in &mut self.stretches {
+            let now = skipped.min(*lines);
+            *start = start.wrapping_add(now * line::<T>());
+            *lines -= now;
+            skipped -= now;
+        }
+        self
     }
 
     #[inline(always)]
     pub(super) fn fetch(&mut self) {
-        for _ in 0..self.lines {
-            prefetch(self.next);
-            self.next = self.next.wrapping_add(line::<T>());
+        let mut left = self.lines;
+        for (start, lines) in &mut self.stretches {
+            let now = left.min(*lines);
+            for _ in 0..now {
+                prefetch(*start);
+                *start = start.wrapping_add(line::<T>());
+            }
+            *lines -= now;
+            left -= now;
         }
     }
 }

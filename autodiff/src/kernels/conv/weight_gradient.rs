@@ -1,7 +1,7 @@
 //! The kernel of the weight gradient.
 
-use super::correlation::NV;
-use super::tiles::{Ahead, limit, strip};
+use super::correlation::{NV, Repeats};
+use super::tiles::{Ahead, Stretches, limit, strip};
 use crate::kernels::Real;
 use crate::kernels::simd::{Kernel, Lanes, own_name};
 
@@ -26,8 +26,10 @@ pub struct WeightGradient<'a, T> {
     pub(super) columns: usize,
     pub(super) channels: usize,
     pub(super) dkernel: &'a mut [T],
-    /// What is read next.
-    pub(super) ahead: &'a [T],
+    /// x and y are those of x and of dy, the weights those of dkernel.
+    pub(super) repeats: Repeats,
+    /// What is read or written next.
+    pub(super) ahead: Stretches<'a, T>,
 }
 
 impl<T: Real> WeightGradient<'_, T> {
@@ -35,11 +37,15 @@ impl<T: Real> WeightGradient<'_, T> {
         assert!(self.rows > 0 && self.columns > 0, "conv: no pixels");
         let (i, j) = (self.rows - 1, self.columns - 1);
         let below = self.kernel_rows.saturating_sub(1) * self.kernel_row;
-        let x = i * self.x_row + j * self.x_pixel + below;
+        let repeats = self.repeats;
+        assert!(repeats.times > 0, "conv: nothing to do");
+        let x = i * self.x_row + j * self.x_pixel + below + repeats.reach(repeats.x);
         assert!(x + self.inner <= self.x.len(), "conv: reads beyond x");
         let dy = i * self.dy_row + j * self.channels + self.channels;
+        let dy = dy + repeats.reach(repeats.y);
         assert!(dy <= self.dy.len(), "conv: reads beyond dy");
         let kernel = self.kernel_rows * self.inner * self.channels;
+        let kernel = kernel + repeats.reach(repeats.weights);
         assert_eq!(kernel, self.dkernel.len(), "conv: length of dkernel");
     }
 
@@ -65,9 +71,11 @@ impl<T: Real> Kernel<T> for WeightGradient<'_, T> {
         let block = self.block();
         let panels = self.channels.div_ceil(NV * L::WIDTH);
         let strips = self.inner.div_ceil(limit::<T, L>(WEIGHTS, NV));
-        let times = self.rows * panels * self.kernel_rows * strips;
+        let times = self.repeats.times * self.rows * panels * self.kernel_rows * strips;
         let mut ahead = Ahead::of(self.ahead, times);
-        for i in (0..self.rows).step_by(block) {
+        let blocks = (0..self.rows).step_by(block);
+        let repeats = (0..self.repeats.times).flat_map(|n| blocks.clone().map(move |i| (n, i)));
+        for (repeat, i) in repeats {
             for channel in (0..self.channels).step_by(NV * L::WIDTH) {
                 let channels = (NV * L::WIDTH).min(self.channels - channel);
                 let registers = channels.div_ceil(L::WIDTH);
@@ -81,13 +89,16 @@ impl<T: Real> Kernel<T> for WeightGradient<'_, T> {
                             continue;
                         }
                         let x = i * self.x_row + r * self.kernel_row + k.start;
+                        let x = x + repeat * self.repeats.x;
+                        let dy = i * self.dy_row + channel + repeat * self.repeats.y;
                         let row = (r * self.inner + k.start) * self.channels;
+                        let row = row + repeat * self.repeats.weights;
                         let tiles = OuterTiles {
                             x: self.x.as_ptr().wrapping_add(x),
                             x_row: self.x_row,
                             x_pixel: self.x_pixel,
                             inner: k.len(),
-                            dy: self.dy.as_ptr().wrapping_add(i * self.dy_row + channel),
+                            dy: self.dy.as_ptr().wrapping_add(dy),
                             dy_row: self.dy_row,
                             dy_pixel: self.channels,
                             rows: block.min(self.rows - i),

@@ -3,12 +3,12 @@
 use super::EDGE;
 use super::transforms::{Then, Transform, Work};
 use crate::kernels::conv::PANEL;
-use crate::kernels::conv::correlation::Correlation;
+use crate::kernels::conv::correlation::{Correlation, Repeats};
 use crate::kernels::conv::geometry::{Axis, Conv, Frame, Image, Span};
+use crate::kernels::conv::tiles::Stretches;
 use crate::kernels::conv::weight_gradient::WeightGradient;
 use crate::kernels::simd::line;
 use crate::kernels::{Job, Real, Term};
-use std::ops::Range;
 
 /// An image that is convolved in tiles.
 #[derive(Clone, Copy)]
@@ -55,21 +55,6 @@ pub(super) struct Points<'a, T> {
     pub(super) channels: usize,
 }
 
-/// A slice in as many parts as there are points.
-pub(super) fn shares<T>(ahead: &[T]) -> impl Iterator<Item = &[T]> {
-    let len = ahead.len().div_ceil(EDGE * EDGE);
-    (0..EDGE * EDGE).map(move |i| {
-        let range = (i * len).min(ahead.len())..((i + 1) * len).min(ahead.len());
-        &ahead[range]
-    })
-}
-
-/// The images of this range; fewer if there are not so many.
-pub(super) fn images_of<T>(tensor: &[T], len: usize, range: Range<usize>) -> &[T] {
-    let place = |n: usize| (n * len).min(tensor.len());
-    &tensor[place(range.start)..place(range.end)]
-}
-
 impl<'a, T> Points<'a, T> {
     /// One cache line more than there are numbers: a stride that is a power of two would put what
     /// a tile has at its 36 points into one set of L1.
@@ -87,17 +72,6 @@ impl<'a, T> Points<'a, T> {
             tiles,
             channels,
         }
-    }
-
-    /// The numbers at a point.
-    pub(super) fn at(&self, point: usize) -> &[T] {
-        let start = point * Self::stride(self.tiles, self.channels);
-        &self.data[start..][..self.tiles * self.channels]
-    }
-
-    pub(super) fn at_mut(&mut self, point: usize) -> &mut [T] {
-        let start = point * Self::stride(self.tiles, self.channels);
-        &mut self.data[start..][..self.tiles * self.channels]
     }
 }
 
@@ -124,16 +98,10 @@ impl<T: Real> Points<'_, T> {
         T::run(Job::Transform(Transform { grid, work }));
     }
 
-    /// A dY Aᵀ of an image of these extents, with zeros to whole tiles.
-    pub(super) fn take_tiles(
-        &mut self,
-        m: usize,
-        extents: [usize; 2],
-        padded: Image<T>,
-        first: usize,
-    ) {
-        let extents = extents.map(|extent| extent.next_multiple_of(m));
-        let grid = self.grid(m, extents, padded.row, first);
+    /// A dY Aᵀ of an image with zeros to whole tiles.
+    pub(super) fn take_tiles(&mut self, tiled: &Tiled, padded: Image<T>, first: usize) {
+        let extents = tiled.outputs.map(|extent| extent.next_multiple_of(tiled.m));
+        let grid = self.grid(tiled.m, extents, padded.row, first);
         let work = Work::Tiles(padded.data, self.data);
         T::run(Job::Transform(Transform { grid, work }));
     }
@@ -147,52 +115,57 @@ impl<T: Real> Points<'_, T> {
     }
 
     /// At each point, x · panel; `ahead` is fetched meanwhile.
-    pub(super) fn multiply(&mut self, x: &Points<T>, panels: &[T], ahead: &[T]) {
+    pub(super) fn multiply(&mut self, x: &Points<T>, panels: &[T], ahead: Stretches<T>) {
         let (tiles, channels) = (self.tiles, self.channels);
-        let len = x.channels * channels.next_multiple_of(PANEL);
-        for (point, ahead) in (0..EDGE * EDGE).zip(shares(ahead)) {
-            T::run(Job::Correlation(Correlation {
-                x: x.at(point),
-                x_row: tiles * x.channels,
-                x_pixel: x.channels,
-                kernel_rows: 1,
-                kernel_row: 0,
-                inner: x.channels,
-                panels: &panels[point * len..][..len],
-                y: self.at_mut(point),
-                y_row: tiles * channels,
-                y_pixel: channels,
-                rows: 1,
-                columns: tiles,
-                channels,
-                term: Term::First,
-                bias_relu: None,
-                ahead,
-            }));
-        }
+        T::run(Job::Correlation(Correlation {
+            x: x.data,
+            x_row: tiles * x.channels,
+            x_pixel: x.channels,
+            kernel_rows: 1,
+            kernel_row: 0,
+            inner: x.channels,
+            panels,
+            y: self.data,
+            y_row: tiles * channels,
+            y_pixel: channels,
+            rows: 1,
+            columns: tiles,
+            channels,
+            term: Term::First,
+            bias_relu: None,
+            repeats: Repeats {
+                times: EDGE * EDGE,
+                x: Self::stride(x.tiles, x.channels),
+                weights: x.channels * channels.next_multiple_of(PANEL),
+                y: Self::stride(tiles, channels),
+            },
+            ahead,
+        }));
     }
 
     /// At each point, dkernel += xᵀ · self; `ahead` is fetched meanwhile.
-    pub(super) fn add_products(&self, x: &Points<T>, dkernel: &mut [T], ahead: &[T]) {
-        let len = x.channels * self.channels;
-        let points = dkernel.chunks_exact_mut(len).enumerate();
-        for ((point, dkernel), ahead) in points.zip(shares(ahead)) {
-            T::run(Job::WeightGradient(WeightGradient {
-                x: x.at(point),
-                x_row: self.tiles * x.channels,
-                x_pixel: x.channels,
-                kernel_rows: 1,
-                kernel_row: 0,
-                inner: x.channels,
-                dy: self.at(point),
-                dy_row: self.tiles * self.channels,
-                rows: 1,
-                columns: self.tiles,
-                channels: self.channels,
-                dkernel,
-                ahead,
-            }));
-        }
+    pub(super) fn add_products(&self, x: &Points<T>, dkernel: &mut [T], ahead: Stretches<T>) {
+        T::run(Job::WeightGradient(WeightGradient {
+            x: x.data,
+            x_row: self.tiles * x.channels,
+            x_pixel: x.channels,
+            kernel_rows: 1,
+            kernel_row: 0,
+            inner: x.channels,
+            dy: self.data,
+            dy_row: self.tiles * self.channels,
+            rows: 1,
+            columns: self.tiles,
+            channels: self.channels,
+            dkernel,
+            repeats: Repeats {
+                times: EDGE * EDGE,
+                x: Self::stride(x.tiles, x.channels),
+                weights: x.channels * self.channels,
+                y: Self::stride(self.tiles, self.channels),
+            },
+            ahead,
+        }));
     }
 }
 

@@ -24,7 +24,8 @@
 //!     Aᵀ p A                     → y
 //! ```
 //!
-//! While the products are made, the images of the next group are fetched.
+//! While the products are made, the images of the next group are fetched, and the lines of y that this
+//! one is written to.
 //!
 //! **The gradients** are those of this formula. The input's is the same convolution again, of
 //! dy with the flipped kernel. The kernel's is dg = Gᵀ [ Σ (A dY Aᵀ) ⊙ (Bᵀ d B) ] G, summed over
@@ -33,8 +34,8 @@
 //! **What it costs** is additions, and accuracy. A transform makes 12 operations of 6
 //! numbers, six times along each axis, and a tile is written and read once more; with fewer than
 //! 16 channels that outweighs what is saved. And G divides by 24 where A multiplies by 8: rounding
-//! errors are about five times those of the direct sums, in f32 some 3e-6 of a typical output
-//! (which a test bounds).
+//! errors are six times those of the direct sums, in f32 some 5e-6 of a typical output, and thirty
+//! times where terms cancel (which tests bound).
 //!
 //! S. Winograd, *Arithmetic Complexity of Computations* (SIAM 1980); A. Lavin & S. Gray, *Fast
 //! Algorithms for Convolutional Neural Networks* (CVPR 2016), whose F(4×4, 3×3) has these points.
@@ -57,19 +58,17 @@ const EDGE: usize = 6;
 const POINTS: [f64; EDGE - 1] = [0.0, 1.0, -1.0, 2.0, -2.0];
 /// For each of them, 1/Π (it − another).
 const SCALES: [f64; EDGE - 1] = [1.0 / 4.0, -1.0 / 6.0, -1.0 / 6.0, 1.0 / 24.0, 1.0 / 24.0];
-/// Longest filter.
-const TAPS: usize = 5;
 /// Fewest channels, of input and output, for which the transforms pay.
 const CHANNELS: usize = 16;
 /// What a group of images holds between the transforms: half of a 1 MiB L2.
 const GROUP_BYTES: usize = 512 << 10;
 
-/// G: row i has the values at point i of the polynomials xᵃ, a < `taps`, scaled.
-fn kernel_transform<T: Real>(taps: usize) -> [[T; TAPS]; EDGE] {
+/// G: row i has the values at point i of the polynomials xᵃ, a < R, scaled.
+fn kernel_transform<T: Real, const R: usize>() -> [[T; R]; EDGE] {
     std::array::from_fn(|i| {
         std::array::from_fn(|a| match (POINTS.get(i), SCALES.get(i)) {
             (Some(&point), Some(&scale)) => T::nearest(scale * point.powi(a as i32)),
-            _ => T::nearest(f64::from(a + 1 == taps)),
+            _ => T::nearest(f64::from(a + 1 == R)),
         })
     })
 }
@@ -82,6 +81,7 @@ impl Conv {
             columns,
             ci,
             co,
+            winograd,
             ..
         } = *self;
         let m = match (rows.kernel, columns.kernel) {
@@ -92,7 +92,8 @@ impl Conv {
         let suits = |axis: Axis| {
             axis.stride == 1 && axis.before < axis.kernel && axis.output >= m && axis.input >= m
         };
-        (suits(rows) && suits(columns) && ci >= CHANNELS && co >= CHANNELS).then_some(m)
+        let enough = ci >= CHANNELS && co >= CHANNELS;
+        (winograd && suits(rows) && suits(columns) && enough).then_some(m)
     }
 
     /// Elements of all transformed weights in panels, for either pass.
@@ -127,9 +128,13 @@ impl Conv {
 
     /// Images of a group.
     fn group<T>(&self, m: usize) -> usize {
-        let tiles = self.tiled_x(m).tiles().max(self.tiled_dy(m).tiles());
-        let bytes = EDGE * EDGE * tiles * (self.ci + self.co) * size_of::<T>();
+        let bytes = EDGE * EDGE * self.most_tiles(m) * (self.ci + self.co) * size_of::<T>();
         strip(self.per_chunk(), (GROUP_BYTES / bytes).max(1))
+    }
+
+    /// Most tiles of an image, of x or of dy.
+    fn most_tiles(&self, m: usize) -> usize {
+        self.tiled_x(m).tiles().max(self.tiled_dy(m).tiles())
     }
 }
 

@@ -30,6 +30,7 @@ fn conv(batch: usize, axes: [Axis; 2], [ci, co]: [usize; 2]) -> Conv {
         columns,
         ci,
         co,
+        winograd: true,
     }
 }
 
@@ -158,28 +159,60 @@ fn relative_error(a: &[f32], b: &[f64]) -> f64 {
     (squares(&|a, b| a - b) / squares(&|_, b| b)).sqrt()
 }
 
+/// Relative errors in f32 of y in tiles and summed directly, by one tap after another.
+fn errors(conv: Conv, x: &[f32], kernel: &[f32]) -> [f64; 2] {
+    let mut exact = vec![0.0; conv.y_image()];
+    products(&conv, |[i, j, k]| {
+        exact[k] += f64::from(x[i]) * f64::from(kernel[j]);
+    });
+    [true, false].map(|winograd| {
+        let mut y = vec![0.0; exact.len()];
+        let conv = Conv { winograd, ..conv };
+        let mut convolution = Convolution::new(conv).unwrap();
+        convolution.forward(x, kernel, None, &mut y);
+        relative_error(&y, &exact)
+    })
+}
+
+fn layer_with(taps: usize) -> Conv {
+    let same = axis(8, taps, [taps / 2; 2]);
+    conv(1, [same, same], [64, 64])
+}
+
 #[test]
 fn errors_are_a_few_times_those_of_direct_sums() {
     for taps in [3, 5] {
-        let same = axis(8, taps, [taps / 2; 2]);
-        let conv = conv(1, [same, same], [64, 64]);
+        let conv = layer_with(taps);
         let (x, kernel) = (numbers(conv.x_image(), 1), numbers(conv.kernel(), 2));
-        let (mut exact, mut direct) = (vec![0.0; conv.y_image()], vec![0.0; conv.y_image()]);
-        products(&conv, |[i, j, k]| {
-            let product: f32 = x[i] * kernel[j];
-            direct[k] += product;
-            exact[k] += f64::from(x[i]) * f64::from(kernel[j]);
-        });
-        let mut tiled = direct.clone();
-        Convolution::new(conv)
-            .unwrap()
-            .forward(&x, &kernel, None, &mut tiled);
-        let (tiled, direct) = (
-            relative_error(&tiled, &exact),
-            relative_error(&direct, &exact),
+        let [tiled, direct] = errors(conv, &x, &kernel);
+        println!("{taps} taps: {tiled:e} in tiles, {direct:e} directly");
+        assert!(tiled < 8e-6 && direct < 2e-6, "{tiled:e}, {direct:e}");
+    }
+}
+
+/// Pairs of channels that hardly differ, under weights that look for their difference: y is what is
+/// left of terms a hundred times as large that cancel, and the errors are relative to it.
+#[test]
+fn errors_on_hard_inputs_are_bounded() {
+    for taps in [3, 5] {
+        let conv = layer_with(taps);
+        let (mut x, noise) = (
+            numbers(conv.x_image(), 1),
+            numbers::<f32>(conv.x_image(), 5),
         );
-        let what = format!("{taps} taps: {tiled:e} in tiles, {direct:e} directly");
-        assert!(tiled < 8e-6 && tiled < 8.0 * direct, "{what}");
+        for (pair, noise) in x.chunks_exact_mut(2).zip(noise) {
+            pair[1] = pair[0] + 0.01 * noise;
+        }
+        let mut kernel = numbers(conv.kernel(), 2);
+        for of_pair in kernel.chunks_exact_mut(2 * conv.co) {
+            let (one, other) = of_pair.split_at_mut(conv.co);
+            one.iter()
+                .zip(other)
+                .for_each(|(one, other): (&f32, _)| *other = -one);
+        }
+        let [tiled, direct] = errors(conv, &x, &kernel);
+        println!("{taps} taps, hard: {tiled:e} in tiles, {direct:e} directly");
+        assert!(tiled < 2e-3 && direct < 1e-3, "{tiled:e}, {direct:e}");
     }
 }
 
@@ -220,6 +253,11 @@ fn what_does_not_suit_is_left_to_the_direct_kernels() {
     assert_eq!(suits(same, axis(5, 3, [0, 0]), [16, 16]), None, "3 columns");
     let same = axis(8, 5, [2, 2]);
     assert_eq!(suits(same, same, [16, 16]), Some(2));
+    let off = Conv {
+        winograd: false,
+        ..conv(1, [same, same], [16, 16])
+    };
+    assert_eq!(off.tile(), None);
 }
 
 /// Values of polynomials at the points, with ∞ as the leading coefficient, by the definition.

@@ -84,6 +84,7 @@ pub mod data;
 pub mod engine;
 pub mod judge;
 pub mod methods;
+pub mod peers;
 pub mod report;
 pub mod results;
 pub mod sections;

@@ -1,5 +1,7 @@
-//! Times training steps (forward, backward and update) and prints one JSON line.
+//! Times training steps (forward, backward and update): of one workload, as one JSON line, or of all workloads beside the
+//! frameworks that are installed, as a table.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,19 +9,21 @@ use repro::cli;
 use repro::data::DataOptions;
 use repro::engine::provenance;
 use repro::methods::{Kind, Method};
+use repro::peers::{Settings, compare};
 use repro::timing::{Timed, peak_memory, seconds};
 use serde_json::json;
 
-/// Times the training steps of one workload: median, minimum and maximum over the counted steps, after a warm-up.
+/// Times the training steps of one workload: median, minimum and maximum over the counted steps, after a warm-up. With --compare,
+/// of all workloads, in turn with PyTorch, torch.compile and JAX as far as they are installed.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    #[arg(long)]
-    workload: Timed,
+    #[arg(long, required_unless_present = "compare")]
+    workload: Option<Timed>,
 
     /// Any method that the experiments know, as Adam or L4Adam
-    #[arg(long, value_parser = kind)]
-    optimizer: Kind,
+    #[arg(long, value_parser = kind, required_unless_present = "compare")]
+    optimizer: Option<Kind>,
 
     /// Threads to split one step among; regression, mlp and dnc are too small for more than one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -28,6 +32,27 @@ struct Arguments {
     /// Steps to count [default: as many as take a few seconds]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     steps: Option<u64>,
+
+    /// Time all workloads and all installed peers, with L4Adam
+    #[arg(long, conflicts_with_all = ["workload", "optimizer", "steps"])]
+    compare: bool,
+
+    /// Alternating rounds of a comparison
+    #[arg(long, requires = "compare", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// The Python that has the peers
+    #[arg(
+        long,
+        requires = "compare",
+        value_name = "PROGRAM",
+        default_value = "python3"
+    )]
+    python: PathBuf,
+
+    /// Print the figures of a comparison as JSON
+    #[arg(long, requires = "compare")]
+    json: bool,
 
     #[command(flatten)]
     data: DataOptions,
@@ -44,12 +69,18 @@ fn kind(name: &str) -> Result<Kind, String> {
 fn main() -> ExitCode {
     cli::main(|| {
         let arguments = Arguments::try_parse()?;
-        let Arguments {
-            workload,
-            optimizer,
-            threads,
-            ..
-        } = arguments;
+        let threads = arguments.threads;
+        let (Some(workload), Some(optimizer)) = (arguments.workload, arguments.optimizer) else {
+            let comparison = compare(Settings {
+                python: &arguments.python,
+                threads,
+                rounds: arguments.rounds,
+            })?;
+            return Ok(cli::print(&match arguments.json {
+                true => format!("{}\n", comparison.json()),
+                false => comparison.markdown(),
+            })?);
+        };
         let data = workload.data(&arguments.data)?;
         let task = workload.workload(data.as_ref(), threads.into());
         let task = task.expect("its data are loaded");

@@ -17,7 +17,7 @@ pub(crate) fn of_this_program(simd: &str, started: SystemTime, data: DataSet) ->
         git_commit: GIT_COMMIT.to_owned(),
         other_commits: Vec::new(),
         compiler: env!("REPRO_COMPILER").to_owned(),
-        cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+        cpu: this_cpu(),
         simd: simd.to_owned(),
         jobs: 1,
         threads: 1,
@@ -26,6 +26,12 @@ pub(crate) fn of_this_program(simd: &str, started: SystemTime, data: DataSet) ->
         wall_seconds: 0.0,
         run_seconds: 0.0,
     }
+}
+
+/// The model name of this machine's processor; `unknown` where the system does not tell.
+#[must_use]
+pub fn this_cpu() -> String {
+    cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
 }
 
 /// RFC 3339, UTC, whole seconds.

@@ -139,8 +139,8 @@ impl Comparison {
                 .map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
             let _ = write!(text, " {ratio} |");
             for (_, measured) in &self.engines {
-                let mebibytes = stats::median(measured[which].memory.clone())
-                    .map(|bytes| bytes / f64::from(1 << 20));
+                let mebibytes =
+                    stats::median(&measured[which].memory).map(|bytes| bytes / f64::from(1 << 20));
                 let _ = write!(
                     text,
                     " {} |",
@@ -193,7 +193,7 @@ impl Comparison {
     /// How many times our time the fastest peer takes.
     fn ratio(&self, which: usize) -> Option<f64> {
         let median =
-            |(_, measured): &(&str, Vec<Measured>)| stats::median(measured[which].step_ms.clone());
+            |(_, measured): &(&str, Vec<Measured>)| stats::median(&measured[which].step_ms);
         let ours = median(&self.engines[0])?;
         let peers = self.engines[1..].iter().filter_map(median);
         peers.reduce(f64::min).map(|best| best / ours)
@@ -212,7 +212,7 @@ fn interval(values: &[f64]) -> String {
         x if x >= 1.0 => format!("{x:.2}"),
         x => format!("{x:.4}"),
     };
-    match (stats::median(values.to_vec()), stats::range(values)) {
+    match (stats::median(values), stats::range(values)) {
         (Some(median), Some((least, most))) => {
             format!("{} [{}, {}]", digits(median), digits(least), digits(most))
         }

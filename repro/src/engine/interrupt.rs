@@ -30,8 +30,10 @@ pub(crate) fn listen() -> io::Result<()> {
 
 fn start() -> io::Result<()> {
     let ignored = ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
-    let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter();
-    let signals = Signals::new(heeded.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
+    // A shell has its background jobs ignore Ctrl-C, but whoever names one to `kill -INT` means it; under `nohup` a hangup
+    // is to be ignored.
+    let hangup = (ignored >> (SIGHUP - 1) & 1 == 0).then_some(SIGHUP);
+    let signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || heed(signals))?;

@@ -113,7 +113,8 @@ pub fn judge_section(section: &[Numbers], others: &[Numbers]) -> Vec<Finding> {
         .chain(others)
         .filter(real)
         .find(|numbers| numbers.section == c8::MNIST_SECTION);
-    let rules: [&dyn Fn(&Numbers) -> Option<Finding>; 12] = [
+    type Rule<'r> = &'r dyn Fn(&Numbers) -> Option<Finding>;
+    let rules: [Rule<'_>; 12] = [
         &c1::judge,
         &c2::judge,
         &c3::judge,

@@ -56,9 +56,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         "Table 1 and the sensitivity rest on the searches committed below repro/reference/tune; a task whose search is not there \
          has no entry."
             .to_owned(),
-        "A search whose runs kept no curves (that of the baselines on the DNC, by earlier code) is scored and shown by its final \
-         losses."
-            .to_owned(),
     ];
     if arguments.preset != Preset::Paper {
         deviations.push(format!(

@@ -1,6 +1,6 @@
 //! Today's rate-free methods beside L4 and the tuned baselines, on the tasks of sections 3.1, 3.2, 3.4 and 3.5: beyond the paper.
 //!
-//! No claim of the paper is judged by it. What is concluded, [`standing`] concludes from the numbers alone.
+//! No claim of the paper is judged by it. What is concluded, `standing.rs` concludes from the numbers alone.
 
 mod methods;
 mod standing;

@@ -61,7 +61,7 @@ def report(step, batches):
     times = sorted(times[warm_up:])
     print(json.dumps({
         "engine": ENGINE, "workload": WORKLOAD, "threads": THREADS, "step_ms": times[len(times) // 2],
-        "min_ms": times[0], "max_ms": times[-1], "steps": COUNTED, "loss": loss,
+        "min_ms": times[0], "max_ms": times[-1], "steps": COUNTED, "loss": loss if np.isfinite(loss) else None,
         "peak_memory_bytes": peak_memory(), "import_memory_bytes": AFTER_IMPORTS,
     }))
 

@@ -15,6 +15,14 @@ use crate::results::{Axes, Axis, Figure};
 /// times the gradient.
 const HEAVY_BALL: f64 = 10.0;
 
+const TEST_ACCURACY: Panel = Panel {
+    title: "Test accuracy",
+    metric: "test_accuracy",
+    y: "test accuracy [%]",
+    log: false,
+    ..LOSS
+};
+
 /// The section.
 pub static SECTION: Section = Section {
     number: "3.3",
@@ -53,15 +61,15 @@ pub static SECTION: Section = Section {
             Show::Figure {
                 id: "figure5",
                 title: "Training of ResNet-32 on CIFAR-10: (a) mean loss over tenths of an epoch, with the L2 penalty; (b) test \
-                        accuracy after each epoch",
+                        accuracy after each epoch, by batch normalisation's running statistics; (c) the same by statistics that \
+                        20 training batches give with the weights as they are",
                 panels: &[
                     LOSS,
+                    TEST_ACCURACY,
                     Panel {
-                        title: "Test accuracy",
-                        metric: "test_accuracy",
-                        y: "test accuracy [%]",
-                        log: false,
-                        ..LOSS
+                        title: "Test accuracy, statistics estimated anew",
+                        metric: "reestimated_test_accuracy",
+                        ..TEST_ACCURACY
                     },
                 ],
             },

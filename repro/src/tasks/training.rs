@@ -6,7 +6,7 @@
 //! | `stage_loss` | every stage | mean training loss of its minibatches |
 //! | `largest_batch_loss`, `zero_loss_batches` | every stage | greatest loss; minibatches whose loss is exactly 0 |
 //! | `zero_rate_steps` | every stage | steps with an effective learning rate of exactly 0 |
-//! | `test_accuracy` and others | every stage | what the task [evaluates](Problem::evaluate) |
+//! | `test_accuracy`, `reestimated_test_accuracy` and others | every stage | what the task [evaluates](Problem::evaluate) |
 //!
 //! Training losses are those of the steps themselves, each at the weights that its step found, with the dropout and the
 //! penalty that the step had. A method that is to be [evaluated](Optimizer::evaluation_point) elsewhere than where its gradient

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The paper's sections, by the numbers that directories have, and what is beyond them.
-const TITLES: [(&str, &str); 8] = [
+const TITLES: [(&str, &str); 9] = [
     ("3", "Experiments"),
     ("3.1", "Badly conditioned regression"),
     ("3.2", "MNIST digit recognition"),
@@ -21,6 +21,10 @@ const TITLES: [(&str, &str); 8] = [
     ("3.5", "Fashion MNIST"),
     ("3.6", "Sweeping over batch sizes"),
     ("rate free", "Beyond the paper: today's rate-free methods"),
+    (
+        "train step",
+        "Beyond the paper: the time of a training step",
+    ),
 ];
 
 /// A file to be written: its path below the directory of what it shows, and what it says.

@@ -42,6 +42,7 @@ def peak_memory():
 
 
 AFTER_IMPORTS = peak_memory()
+VERSION = (jax if ENGINE == "jax" else torch).__version__
 RNG = np.random.default_rng(0)
 ALPHA, GAMMA, GAMMA_0, TAU, EPSILON = 0.15, 0.9, 0.75, 1000.0, 1e-12
 
@@ -60,7 +61,7 @@ def report(step, batches):
         times.append(1e3 * (time.perf_counter() - start))
     times = sorted(times[warm_up:])
     print(json.dumps({
-        "engine": ENGINE, "workload": WORKLOAD, "threads": THREADS, "step_ms": times[len(times) // 2],
+        "engine": ENGINE, "version": VERSION, "workload": WORKLOAD, "threads": THREADS, "step_ms": times[len(times) // 2],
         "min_ms": times[0], "max_ms": times[-1], "steps": COUNTED, "loss": loss if np.isfinite(loss) else None,
         "peak_memory_bytes": peak_memory(), "import_memory_bytes": AFTER_IMPORTS,
     }))

@@ -3,17 +3,20 @@
 //! Each figure is from a process of its own, and the processes alternate: this program, then every peer, and over again,
 //! so that a drift of the machine's speed favours nobody. The peers are `peers/steps.py`.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use autodiff::kernels::{Kernel, Lanes};
-use serde_json::{Value, json};
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
 
-use crate::engine::provenance;
+use crate::engine::provenance::{self, DataSet, Provenance};
+use crate::methods::{Kind, Method};
+use crate::report::Report;
+use crate::results::{Column, Header, Protocol, Table};
 use crate::stats;
 use crate::timing::{Timed, WORKLOADS};
 
@@ -29,13 +32,15 @@ const PEERS: [(&str, &str); 3] = [
 ];
 /// This project among the engines.
 const OURS: &str = "autodiff";
+/// What is large enough to be shared out among threads.
+const SHARED_OUT: [Timed; 2] = [Timed::Convnet, Timed::Resnet32];
 
 /// What to compare.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     /// Python with the peers in it.
     pub python: &'a Path,
-    /// Threads of every engine.
+    /// Threads of every engine, on the workloads that are large enough, beside one thread on all.
     pub threads: u16,
     /// Processes of each engine and workload.
     pub rounds: u32,
@@ -50,15 +55,24 @@ struct Measured {
     memory: Vec<f64>,
 }
 
+/// A workload on so many threads, by all engines.
+#[derive(Clone, Debug)]
+struct Row {
+    workload: Timed,
+    threads: u16,
+    /// In the order of the engines.
+    measured: Vec<Measured>,
+}
+
 /// All figures.
 #[derive(Debug)]
 pub struct Comparison {
-    threads: u16,
     rounds: u32,
     /// Multiply-adds on registers alone, in GFLOP/s on one thread, before each round.
     peaks: Vec<f64>,
-    /// By engine, ours first: its name, and its figures by workload.
-    engines: Vec<(&'static str, Vec<Measured>)>,
+    /// By the names of [`PEERS`], ours first; the version of each peer.
+    engines: Vec<(&'static str, Option<String>)>,
+    rows: Vec<Row>,
     /// Sentences on the peers that are not there.
     left_out: Vec<String>,
 }
@@ -68,38 +82,49 @@ pub struct Comparison {
 /// # Errors
 /// If a program fails for another reason than that a framework is not installed.
 pub fn compare(settings: Settings<'_>) -> Result<Comparison> {
-    let unmeasured = || WORKLOADS.map(|_| Measured::default()).to_vec();
-    let mut comparison = Comparison {
-        threads: settings.threads,
-        rounds: settings.rounds,
-        peaks: Vec::new(),
-        engines: vec![(OURS, unmeasured())],
-        left_out: Vec::new(),
-    };
+    let mut engines = vec![(OURS, None)];
+    let mut left_out = Vec::new();
     for (engine, name) in PEERS {
         match installed(settings.python, engine)? {
-            true => comparison.engines.push((engine, unmeasured())),
-            false => comparison.left_out.push(format!(
+            true => engines.push((engine, None)),
+            false => left_out.push(format!(
                 "{name} is left out: {} cannot import it.",
                 settings.python.display()
             )),
         }
     }
+    let row = |workload, threads| Row {
+        workload,
+        threads,
+        measured: vec![Measured::default(); engines.len()],
+    };
+    let mut rows: Vec<Row> = WORKLOADS.map(|workload| row(workload, 1)).into();
+    if settings.threads > 1 {
+        rows.extend(SHARED_OUT.map(|workload| row(workload, settings.threads)));
+    }
+    let mut peaks = Vec::new();
     for _ in 0..settings.rounds {
-        comparison.peaks.push(peak());
-        for (which, workload) in WORKLOADS.into_iter().enumerate() {
-            for (engine, measured) in &mut comparison.engines {
+        peaks.push(peak());
+        for row in &mut rows {
+            for ((engine, version), measured) in engines.iter_mut().zip(&mut row.measured) {
                 let line = match *engine {
-                    OURS => ours(workload, settings.threads)?,
-                    _ => peer(settings.python, engine, workload, settings.threads)?,
+                    OURS => ours(row.workload, row.threads)?,
+                    _ => peer(settings.python, engine, row.workload, row.threads)?,
                 };
-                measured[which]
+                measured
                     .add(&line)
                     .with_context(|| format!("what {engine} printed: {line}"))?;
+                *version = line["version"].as_str().map(str::to_owned);
             }
         }
     }
-    Ok(comparison)
+    Ok(Comparison {
+        rounds: settings.rounds,
+        peaks,
+        engines,
+        rows,
+        left_out,
+    })
 }
 
 impl Measured {
@@ -115,89 +140,116 @@ impl Measured {
     }
 }
 
+impl Row {
+    /// How many times our time the fastest peer takes.
+    fn ratio(&self) -> Option<f64> {
+        let median = |measured: &Measured| stats::median(&measured.step_ms);
+        let ours = median(&self.measured[0])?;
+        let peers = self.measured[1..].iter().filter_map(median);
+        peers.reduce(f64::min).map(|best| best / ours)
+    }
+}
+
 impl Comparison {
-    /// The figures as a table in Markdown, with what it is a table of.
-    #[must_use]
-    pub fn markdown(&self) -> String {
-        let mut text = String::from("| workload |");
-        for (engine, _) in &self.engines {
-            let _ = write!(text, " {} |", name_of(engine));
-        }
-        text += " best peer : ours | memory, MiB: ours |";
-        for (engine, _) in &self.engines[1..] {
-            let _ = write!(text, " {} |", name_of(engine));
-        }
-        text += "\n|---|";
-        text += &"---|".repeat(2 * self.engines.len() + 1);
-        for (which, workload) in WORKLOADS.iter().enumerate() {
-            let _ = write!(text, "\n| {} |", workload.name());
-            for (_, measured) in &self.engines {
-                let _ = write!(text, " {} |", interval(&measured[which].step_ms));
-            }
-            let ratio = self
-                .ratio(which)
-                .map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
-            let _ = write!(text, " {ratio} |");
-            for (_, measured) in &self.engines {
-                let mebibytes =
-                    stats::median(&measured[which].memory).map(|bytes| bytes / f64::from(1 << 20));
-                let _ = write!(
-                    text,
-                    " {} |",
-                    mebibytes.map_or_else(|| "–".to_owned(), |m| format!("{m:.0}"))
-                );
-            }
-        }
-        let _ = write!(
-            text,
-            "\n\nMilliseconds a training step with L4Adam, {} thread{}: the median over the rounds of a process's median, and \
-             [least, most] of {} alternating rounds. Memory is the process's peak, less what importing took. Multiply-adds on \
-             registers alone, on one thread in the same run: {} GFLOP/s.\n",
-            self.threads,
-            if self.threads == 1 { "" } else { "s" },
-            self.rounds,
-            interval(&self.peaks),
-        );
-        for sentence in &self.left_out {
-            let _ = writeln!(text, "{sentence}");
-        }
-        text
+    /// Writes the tables `train_step` (times) and `memory` into a directory, and shows them.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or standard output.
+    pub fn report(&self, out: &Path, started: SystemTime) -> Result<()> {
+        let data = DataSet::generated("stand-ins of the tasks' sizes");
+        let simd = autodiff::kernels::simd_level();
+        let shared = Header {
+            id: String::new(),
+            title: String::new(),
+            section: "train_step".to_owned(),
+            protocol: Protocol {
+                preset: "compare".to_owned(),
+                hyperparameters: self.hyperparameters()?,
+                ..Protocol::default()
+            },
+            deviations: self.left_out.clone(),
+            provenance: Provenance {
+                wall_seconds: started.elapsed().unwrap_or_default().as_secs_f64(),
+                ..provenance::of_this_program(simd, started, data)
+            },
+            paper: None,
+        };
+        std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+        let mut report = Report::new(out.to_owned(), shared);
+        report.table(&self.times(&report))?;
+        report.table(&self.memory(&report))?;
+        report.finish()
     }
 
-    /// The figures, for a page to be made of.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        let rows = |(engine, measured): &(&str, Vec<Measured>)| -> Vec<Value> {
-            let row = |(workload, measured): (&Timed, &Measured)| {
-                json!({
-                    "engine": engine,
-                    "workload": workload.name(),
-                    "step_ms": measured.step_ms,
-                    "memory_bytes": measured.memory,
-                })
-            };
-            WORKLOADS.iter().zip(measured).map(row).collect()
-        };
-        json!({
-            "threads": self.threads,
-            "rounds": self.rounds,
-            "peak_gflops": self.peaks,
-            "simd": autodiff::kernels::simd_level(),
-            "cpu": provenance::this_cpu(),
-            "git_commit": provenance::GIT_COMMIT,
-            "rows": self.engines.iter().flat_map(rows).collect::<Vec<_>>(),
-            "left_out": self.left_out,
+    /// Of L4Adam, with which all step; of each peer its version.
+    fn hyperparameters(&self) -> Result<IndexMap<String, Map<String, Value>>> {
+        let alpha = Method::default_alpha(Kind::L4Adam).context("L4Adam has an α")?;
+        let settings = Method::new(Kind::L4Adam, alpha).settings()?;
+        let mut all = IndexMap::from([(name_of(OURS).to_owned(), settings)]);
+        for (engine, version) in &self.engines[1..] {
+            let version = Map::from_iter([("version".to_owned(), json!(version))]);
+            all.insert(name_of(engine).to_owned(), version);
+        }
+        Ok(all)
+    }
+
+    fn times(&self, report: &Report) -> Table {
+        let title = format!(
+            "A training step with L4Adam (forward, backward, update) in milliseconds: the median of the medians of {} processes that \
+             alternate, and [least, most]; multiply-adds on registers alone reach {} GFLOP/s on one thread",
+            self.rounds,
+            interval(&self.peaks)
+        );
+        let mut table = self.table(report.header("train_step", &title), |measured| {
+            interval(&measured.step_ms)
+        });
+        table.columns.push(Column::new("ratio", "Best peer : ours"));
+        for (row, entries) in self.rows.iter().zip(&mut table.rows) {
+            if let Some(ratio) = row.ratio() {
+                entries.insert("ratio".to_owned(), format!("{ratio:.2}").as_str().into());
+            }
+        }
+        table
+    }
+
+    fn memory(&self, report: &Report) -> Table {
+        let title = "Peak memory of the process of such steps in MiB, less what importing took: the median over the processes";
+        self.table(report.header("memory", title), |measured| {
+            let bytes = stats::median(&measured.memory);
+            bytes.map_or_else(unknown, |bytes| {
+                format!("{:.0}", bytes / f64::from(1 << 20))
+            })
         })
     }
 
-    /// How many times our time the fastest peer takes.
-    fn ratio(&self, which: usize) -> Option<f64> {
-        let median =
-            |(_, measured): &(&str, Vec<Measured>)| stats::median(&measured[which].step_ms);
-        let ours = median(&self.engines[0])?;
-        let peers = self.engines[1..].iter().filter_map(median);
-        peers.reduce(f64::min).map(|best| best / ours)
+    /// A row a workload, a column an engine.
+    fn table(&self, header: Header, entry: impl Fn(&Measured) -> String) -> Table {
+        let mut columns = vec![
+            Column::new("workload", "Workload"),
+            Column::new("threads", "Threads"),
+        ];
+        let of_engines = self.engines.iter();
+        columns.extend(of_engines.map(|(engine, _)| Column::new(engine, name_of(engine))));
+        let rows = self.rows.iter().map(|row| {
+            let mut entries = IndexMap::from([
+                ("workload".to_owned(), row.workload.name().as_str().into()),
+                ("threads".to_owned(), u64::from(row.threads).into()),
+            ]);
+            for ((engine, _), measured) in self.engines.iter().zip(&row.measured) {
+                entries.insert((*engine).to_owned(), entry(measured).as_str().into());
+            }
+            entries
+        });
+        Table {
+            header,
+            columns,
+            rows: rows.collect(),
+        }
     }
+}
+
+fn unknown() -> String {
+    "–".to_owned()
 }
 
 fn name_of(engine: &str) -> &str {
@@ -216,7 +268,7 @@ fn interval(values: &[f64]) -> String {
         (Some(median), Some((least, most))) => {
             format!("{} [{}, {}]", digits(median), digits(least), digits(most))
         }
-        _ => "–".to_owned(),
+        _ => unknown(),
     }
 }
 
@@ -353,50 +405,56 @@ fn peak() -> f64 {
 mod tests {
     use super::*;
 
-    fn measured(step_ms: &[f64]) -> Measured {
-        Measured {
+    fn comparison() -> Comparison {
+        let measured = |step_ms: &[f64]| Measured {
             step_ms: step_ms.to_vec(),
             memory: vec![f64::from(3 << 20)],
-        }
-    }
-
-    fn comparison() -> Comparison {
-        let all = |step_ms: &[f64]| WORKLOADS.map(|_| measured(step_ms)).to_vec();
-        Comparison {
+        };
+        let row = |workload| Row {
+            workload,
             threads: 1,
+            measured: [[2.0, 1.5, 4.0], [5.0, 7.0, 6.0], [9.0; 3]]
+                .map(|step_ms| measured(&step_ms))
+                .into(),
+        };
+        Comparison {
             rounds: 3,
             peaks: vec![250.0, 240.0, 245.0],
             engines: vec![
-                (OURS, all(&[2.0, 1.5, 4.0])),
-                ("torch", all(&[5.0, 7.0, 6.0])),
-                ("jax", all(&[9.0; 3])),
+                (OURS, None),
+                ("torch", Some("2.0".to_owned())),
+                ("jax", Some("0.4".to_owned())),
             ],
+            rows: WORKLOADS.map(row).into(),
             left_out: vec!["torch.compile is left out: python3 cannot import it.".to_owned()],
         }
     }
 
     #[test]
-    fn the_table_has_medians_and_intervals() {
-        let table = comparison().markdown();
-        let row = "| mlp | 2.00 [1.50, 4.00] | 6.00 [5.00, 7.00] | 9.00 [9.00, 9.00] | 3.00 | 3 | 3 | 3 |";
-        assert!(table.contains(row), "{table}");
+    fn the_tables_have_medians_and_intervals() {
+        let out = tempfile::tempdir().unwrap();
+        comparison().report(out.path(), SystemTime::now()).unwrap();
+        let read = |name: &str| std::fs::read_to_string(out.path().join(name)).unwrap();
+        let times = read("train_step.md");
+        let row = "| mlp | 1 | 2.00 [1.50, 4.00] | 6.00 [5.00, 7.00] | 9.00 [9.00, 9.00] | 3.00 |";
+        assert!(times.replace('\\', "").contains(row), "{times}");
         assert!(
-            table.contains("| workload | ours | PyTorch | JAX |"),
-            "{table}"
+            times.contains("| Workload | Threads | ours | PyTorch | JAX |"),
+            "{times}"
         );
-        assert!(table.contains("245 [240, 250] GFLOP/s"), "{table}");
+        assert!(read("memory.md").contains("| mlp | 1 | 3 | 3 | 3 |"));
+        let json: Value = serde_json::from_str(&read("train_step.json")).unwrap();
+        assert_eq!(json["deviations"], json!(comparison().left_out));
+        assert_eq!(
+            json["protocol"]["hyperparameters"]["JAX"]["version"],
+            json!("0.4")
+        );
         assert!(
-            table.ends_with("torch.compile is left out: python3 cannot import it.\n"),
-            "{table}"
+            json["title"]
+                .as_str()
+                .unwrap()
+                .contains("245 [240, 250] GFLOP/s")
         );
-    }
-
-    #[test]
-    fn the_json_has_every_figure() {
-        let json = comparison().json();
-        assert_eq!(json["rows"].as_array().unwrap().len(), 3 * WORKLOADS.len());
-        assert_eq!(json["rows"][0]["step_ms"], json!([2.0, 1.5, 4.0]));
-        assert_eq!(json["peak_gflops"][1], json!(240.0));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! A search is made at the section's own length, on seeds that the section does not use. Its numbers are kept as a section's
 //! are, so that it goes on where it stopped; sections read the best settings from what is committed of them, below
-//! `repro/reference/tune`, and from nowhere else.
+//! `repro/reference/tune`, and from nowhere else. Where the whole grid is out of reach at that length, it is searched at a
+//! reduced one, and the best few settings once more at the section's own (`--values`), which then decides.
 
+use std::cmp::Reverse;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -69,9 +71,9 @@ pub fn mean_score(arm: &ArmNumbers, task: &str) -> f64 {
     }
 }
 
-/// What a search, finished or not, has found on a task.
+/// What a search, finished or not, has found on a task, by the length of its runs, the longest first.
 #[derive(Clone, Debug, Default)]
-pub struct Searched(Option<Numbers>);
+pub struct Searched(Vec<Numbers>);
 
 impl Searched {
     /// The committed search of a section below `root`, which may have none.
@@ -80,40 +82,43 @@ impl Searched {
     /// If its file is damaged.
     pub fn open(root: &Path, section: &str) -> Result<Self, NumbersError> {
         let parts = reference::read(&root.join("tune").join(folder(section)))?;
-        Ok(Self(parts.and_then(|parts| parts.into_iter().next())))
+        Ok(Self::of(parts.unwrap_or_default()))
     }
 
-    /// Its numbers, if there is a search.
-    #[must_use]
-    pub fn numbers(&self) -> Option<&Numbers> {
-        self.0.as_ref()
+    fn of(mut parts: Vec<Numbers>) -> Self {
+        parts.sort_by_key(|numbers| Reverse(numbers.length));
+        Self(parts)
     }
 
-    /// What was tried of a method, in increasing order of its setting: the setting, its numbers, its mean score.
+    /// What was tried of a method at the length at which most settings were, in increasing order of its setting: the setting,
+    /// its numbers, its mean score.
     #[must_use]
     pub fn tried(&self, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
-        let numbers = self.0.iter();
-        let mut tried: Vec<_> = numbers
-            .flat_map(|numbers| {
-                let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
-                arms.filter_map(|arm| {
-                    let setting = arm.setting(kind.knob()?.name())?;
-                    Some((setting, arm, mean_score(arm, &numbers.task)))
-                })
-            })
-            .collect();
-        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
-        tried
+        let grids = self.0.iter().map(|numbers| tried(numbers, kind));
+        grids.rev().max_by_key(Vec::len).unwrap_or_default()
     }
 
-    /// The best setting of a method; `None` if none was tried, or all diverged.
+    /// The best setting of a method at the greatest length at which any was tried; `None` if all diverged there.
     #[must_use]
     pub fn best(&self, kind: Kind) -> Option<f64> {
-        let tried = self.tried(kind).into_iter();
-        let finite = tried.filter(|(_, _, score)| score.is_finite());
+        let mut grids = self.0.iter().map(|numbers| tried(numbers, kind));
+        let grid = grids.find(|grid| !grid.is_empty())?.into_iter();
+        let finite = grid.filter(|(_, _, score)| score.is_finite());
         let best = finite.min_by(|a, b| a.2.total_cmp(&b.2))?;
         Some(best.0)
     }
+}
+
+fn tried(numbers: &Numbers, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
+    let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
+    let mut tried: Vec<_> = arms
+        .filter_map(|arm| {
+            let setting = arm.setting(kind.knob()?.name())?;
+            Some((setting, arm, mean_score(arm, &numbers.task)))
+        })
+        .collect();
+    tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+    tried
 }
 
 fn folder(section: &str) -> String {
@@ -131,6 +136,10 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',')]
     pub methods: Vec<String>,
 
+    /// Settings to try, separated by commas, in place of a grid that is extended until the best is inside
+    #[arg(long, value_delimiter = ',', value_parser = positive)]
+    pub values: Vec<f64>,
+
     /// Size of the runs
     #[arg(long, value_enum, default_value_t = Preset::Paper)]
     pub preset: Preset,
@@ -146,6 +155,14 @@ pub struct Arguments {
     /// Where the data are.
     #[command(flatten)]
     pub data: DataOptions,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let value = text
+        .parse()
+        .ok()
+        .filter(|value: &f64| value.is_normal() && *value > 0.0);
+    value.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 /// Searches as the command line says, and writes `numbers.json.gz`; prints the scores.
@@ -171,6 +188,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plain = arm("", Kind::Sgd);
     let workload = part.workload(&plain, size, size.length, data.as_ref(), threads)?;
     let runner = Runner::open(options)?;
+    let (earlier, other_lengths) = earlier(section.number, size, &searches)?;
     let mut numbers = Numbers {
         section: section.number.to_owned(),
         task: part.task.name().to_owned(),
@@ -182,12 +200,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         other_data: data
             .as_ref()
             .and_then(|data| arguments.data.other_data(data)),
-        arms: earlier(section.number, size, &searches)?,
+        arms: earlier,
     };
     let grids: Vec<Grid> = searches
         .into_iter()
         .map(|search| Grid {
             search,
+            values: &arguments.values,
             workload,
             restarts: arguments.restarts,
             task: part.task.name(),
@@ -207,7 +226,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         text += &render(grid.search, &found, grid.task);
         numbers.arms.extend(found);
         if runner.end().is_ok() {
-            reference::write(runner.out(), vec![numbers.clone()])?;
+            let parts = std::iter::once(&numbers).chain(&other_lengths);
+            reference::write(runner.out(), parts.cloned().collect())?;
         }
     }
     runner.end()?;
@@ -253,18 +273,27 @@ fn selected(part: &Part, section: &Section, names: &[String]) -> Result<Vec<Sear
     names.iter().map(find).collect()
 }
 
-/// What is committed of other methods' searches at the same size: a search of one leaves the others as they are.
-fn earlier(number: &str, size: Size, searches: &[Search]) -> Result<Vec<ArmNumbers>> {
-    let searched = Searched::open(&reference_root(), number)?;
-    let same_size = searched.0.filter(|numbers| numbers.length == size.length);
-    let arms = same_size.map(|numbers| numbers.arms).unwrap_or_default();
+/// What is committed of other methods' searches at the same size, and of all searches at others: a search of one method leaves the
+/// rest as it is.
+fn earlier(
+    number: &str,
+    size: Size,
+    searches: &[Search],
+) -> Result<(Vec<ArmNumbers>, Vec<Numbers>)> {
+    let Searched(parts) = Searched::open(&reference_root(), number)?;
+    let (same, others): (Vec<_>, Vec<_>) = parts
+        .into_iter()
+        .partition(|numbers| numbers.length == size.length);
     let other = |arm: &ArmNumbers| searches.iter().all(|search| search.kind.name() != arm.name);
-    Ok(arms.into_iter().filter(other).collect())
+    let arms = same.into_iter().flat_map(|numbers| numbers.arms);
+    Ok((arms.filter(other).collect(), others))
 }
 
 /// The settings of one method on one task.
 struct Grid<'d> {
     search: Search,
+    /// If any, they are the grid.
+    values: &'d [f64],
     workload: Workload<'d>,
     restarts: u64,
     task: &'static str,
@@ -274,6 +303,7 @@ impl<'d> Grid<'d> {
     /// The settings that are tried in any case.
     fn first(&self) -> Result<Vec<f64>> {
         match self.search.from {
+            _ if !self.values.is_empty() => Ok(self.values.to_vec()),
             None => Ok(ALPHAS.to_vec()),
             Some(from) => {
                 ensure!(from > 0.0, "a search for a rate begins above 0");
@@ -285,7 +315,7 @@ impl<'d> Grid<'d> {
     /// Tries the grid, and extends a grid of rates until the best is inside; `None` where a part of the runs is computed, and
     /// others are missing.
     fn search(&self, runner: &Runner) -> Result<Option<Vec<ArmNumbers>>> {
-        let Some(from) = self.search.from else {
+        let Some(from) = self.search.from.filter(|_| self.values.is_empty()) else {
             return self.tried(runner, &self.first()?);
         };
         let (mut low, mut high) = (*POWERS.start(), *POWERS.end());
@@ -444,8 +474,7 @@ mod tests {
             path.display()
         );
         run(&parse(&words)).unwrap();
-        let numbers = reference::read(path).unwrap().unwrap();
-        let found = Searched(numbers.into_iter().next());
+        let found = Searched::of(reference::read(path).unwrap().unwrap());
         let tried = found.tried(Kind::Momentum);
         let best = found.best(Kind::Momentum).unwrap();
         assert!(tried.len() >= 5 && tried[0].0 < best && best < tried[tried.len() - 1].0);
@@ -453,6 +482,39 @@ mod tests {
         let before = runs();
         run(&parse(&words)).unwrap();
         assert_eq!(runs(), before);
+    }
+
+    #[test]
+    fn the_widest_grid_is_shown_and_the_longest_runs_decide() {
+        let grid = |length, losses: &[(f64, f64)]| {
+            let arm = |&(rate, loss): &(f64, f64)| ArmNumbers {
+                name: Kind::Adam.name().to_owned(),
+                role: arm("", Kind::Adam).searched().role(),
+                settings: Map::from_iter([("rate".to_owned(), json!(rate))]),
+                steps_per_unit: 1,
+                runs: vec![RunNumbers {
+                    summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
+                    ..RunNumbers::default()
+                }],
+            };
+            Numbers {
+                length,
+                arms: losses.iter().map(arm).collect(),
+                ..Numbers::default()
+            }
+        };
+        let reduced = grid(15, &[(1.0, 0.3), (2.0, 0.1), (4.0, 0.2)]);
+        let best = |parts| Searched::of(parts).best(Kind::Adam);
+        assert_eq!(best(vec![reduced.clone()]), Some(2.0));
+        let whole = grid(40, &[(2.0, 0.09), (4.0, 0.08)]);
+        assert_eq!(best(vec![reduced.clone(), whole.clone()]), Some(4.0));
+        let searched = Searched::of(vec![reduced, whole]);
+        let settings: Vec<f64> = searched
+            .tried(Kind::Adam)
+            .iter()
+            .map(|tried| tried.0)
+            .collect();
+        assert_eq!(settings, [1.0, 2.0, 4.0]);
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub struct Header {
     /// What it shows, as a sentence without its full stop.
     #[schemars(length(min = 1))]
     pub title: String,
-    /// The section of the paper, as `"3.1"`; `"rate_free"` for what is beyond it.
-    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)*|rate_free)$"))]
+    /// The section of the paper, as `"3.1"`; `"rate_free"` or `"train_step"` for what is beyond it.
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)*|rate_free|train_step)$"))]
     pub section: String,
     /// What was run.
     pub protocol: Protocol,

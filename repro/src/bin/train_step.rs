@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Parser;
 use repro::cli;
@@ -25,7 +26,8 @@ struct Arguments {
     #[arg(long, value_parser = kind, required_unless_present = "compare")]
     optimizer: Option<Kind>,
 
-    /// Threads to split one step among; regression, mlp and dnc are too small for more than one
+    /// Threads to split one step among; regression, mlp and dnc are too small for more than one, and a comparison times them,
+    /// and the others too, on one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
 
@@ -50,9 +52,14 @@ struct Arguments {
     )]
     python: PathBuf,
 
-    /// Print the figures of a comparison as JSON
-    #[arg(long, requires = "compare")]
-    json: bool,
+    /// Where the tables of a comparison go
+    #[arg(
+        long,
+        requires = "compare",
+        value_name = "DIR",
+        default_value = "repro/out/train_step"
+    )]
+    out: PathBuf,
 
     #[command(flatten)]
     data: DataOptions,
@@ -71,15 +78,13 @@ fn main() -> ExitCode {
         let arguments = Arguments::try_parse()?;
         let threads = arguments.threads;
         let (Some(workload), Some(optimizer)) = (arguments.workload, arguments.optimizer) else {
+            let started = SystemTime::now();
             let comparison = compare(Settings {
                 python: &arguments.python,
                 threads,
                 rounds: arguments.rounds,
             })?;
-            return Ok(cli::print(&match arguments.json {
-                true => format!("{}\n", comparison.json()),
-                false => comparison.markdown(),
-            })?);
+            return comparison.report(&arguments.out, started);
         };
         let data = workload.data(&arguments.data)?;
         let task = workload.workload(data.as_ref(), threads.into());

@@ -20,6 +20,9 @@ use crate::judge::numbers::{Numbers, RunNumbers};
 /// The file of a section, or of a part of one.
 pub const NUMBERS: &str = "numbers.json.gz";
 
+/// Bytes that such a file may unpack to: a hundred times the largest that a section writes.
+const LARGEST: u64 = 1 << 28;
+
 /// Why numbers cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum NumbersError {
@@ -68,6 +71,19 @@ fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
+/// What some bytes unpack to, unless it is more than `limit` bytes.
+fn unpack(compressed: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = GzDecoder::new(compressed).take(limit);
+    rest.read_to_end(&mut bytes)?;
+    match rest.into_inner().read(&mut [0])? {
+        0 => Ok(bytes),
+        _ => Err(io::Error::other(format!(
+            "it unpacks to more than {limit} bytes"
+        ))),
+    }
+}
+
 /// The numbers in a section's directory; `None` if there are none.
 ///
 /// # Errors
@@ -81,10 +97,7 @@ pub fn read(directory: &Path) -> Result<Option<Vec<Numbers>>, NumbersError> {
         file: file.clone(),
         reason,
     };
-    let mut text = Vec::new();
-    GzDecoder::new(&compressed[..])
-        .read_to_end(&mut text)
-        .map_err(|error| damaged(error.to_string()))?;
+    let text = unpack(&compressed, LARGEST).map_err(|error| damaged(error.to_string()))?;
     let sealed: Sealed =
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     let sha256 = json::digest(&sealed.parts).map_err(|error| damaged(error.to_string()))?;
@@ -275,6 +288,14 @@ mod tests {
         assert!(reference(false).find(&spec("bbbbbbbbbbbb")).is_none());
         let other = reference(true).find(&spec("bbbbbbbbbbbb")).unwrap();
         assert_eq!(other.spec.code, "aaaaaaaaaaaa", "it says whose it is");
+    }
+
+    #[test]
+    fn no_more_is_unpacked_than_fits() {
+        let compressed = compress(&[7; 1000]).unwrap();
+        assert_eq!(unpack(&compressed, 1000).unwrap(), [7; 1000]);
+        let error = unpack(&compressed, 999).unwrap_err().to_string();
+        assert!(error.contains("more than 999 bytes"), "{error}");
     }
 
     #[test]

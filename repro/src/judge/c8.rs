@@ -45,6 +45,7 @@ pub fn judge(numbers: &Numbers, mnist: Option<&Numbers>) -> Option<Finding> {
     tracks(&mut case);
     beats(&mut case);
     wins(&mut case);
+    remark_moves(&mut case);
     Some(case.finding("all four"))
 }
 
@@ -252,6 +253,37 @@ fn mean_accuracy(numbers: &Numbers, arm: &ArmNumbers, epoch: u64) -> Option<f64>
     mean(&accuracies)
 }
 
+/// How far the accuracy moves from epoch to epoch, by batch normalisation's running statistics and by ones that are estimated anew:
+/// what of it is the averages' lag, and not the weights'.
+fn remark_moves(case: &mut Case<'_>) {
+    let numbers = case.numbers;
+    let greatest = |arm, metric| {
+        let runs = courses(numbers, arm);
+        let moves = runs.iter().filter_map(|run| greatest_move(run, metric));
+        moves.reduce(f64::max)
+    };
+    let moves = plain_arms(numbers).filter_map(|arm| {
+        let running = greatest(arm, "test_accuracy")?;
+        let estimated = greatest(arm, "reestimated_test_accuracy")?;
+        Some(format!("{} {running:.1} and {estimated:.1}", arm.name))
+    });
+    let moves: Vec<String> = moves.collect();
+    if !moves.is_empty() {
+        case.remark(format!(
+            "The greatest change of test accuracy from one epoch to the next after the first tenth of a run, in points, by running \
+             batch statistics and by ones estimated anew: {}",
+            moves.join(", ")
+        ));
+    }
+}
+
+fn greatest_move(run: &Course<'_>, metric: &str) -> Option<f64> {
+    let values: Vec<f64> = run.logged(metric).map(|(_, value)| value).collect();
+    let settled = &values[values.len() / 10..];
+    let moves = settled.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    moves.reduce(f64::max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
@@ -438,5 +470,17 @@ mod tests {
             finding.evidence
         );
         assert_eq!(judge(&numbers("3.2", "MNIST", []), None), None);
+    }
+
+    #[test]
+    fn what_the_running_statistics_do_to_the_accuracy_is_said() {
+        let swings = |points: f64| move |epoch: u64| 80.0 + points * (epoch % 2) as f64;
+        let arm = Arm::l4_adam().runs([Run::default()
+            .logs("test_accuracy", 1.., (1..=20).map(swings(20.0)))
+            .logs("reestimated_test_accuracy", 1.., (1..=20).map(swings(1.5)))]);
+        let mut here = numbers("3.3", "CIFAR-10", [arm]);
+        (here.length, here.paper_length) = (20, 20);
+        let evidence = judge(&here, None).unwrap().evidence;
+        assert!(evidence.contains("L4Adam 20.0 and 1.5"), "{evidence}");
     }
 }

@@ -6,6 +6,7 @@
 //! so start from the same bits; what differs from there on is rounding, or a mistake. (`dnc_momentum.py` stands alone: what it
 //! found is quoted in the README.)
 
+mod authors;
 mod dnc;
 mod lcg;
 mod mnist_l4;

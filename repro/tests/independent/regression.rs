@@ -19,7 +19,7 @@ use crate::{assert_near, assert_weights};
 
 const SHAPE: TwoLayerShape = TwoLayerShape::PAPER;
 const SAMPLES: usize = 40;
-const STEPS: usize = 201;
+pub const STEPS: usize = 201;
 
 /// Some thousand roundings of float64: about as many as go into one loss, in whatever order it is summed.
 const TOLERANCE: f64 = 1e-12;
@@ -58,7 +58,7 @@ fn numbers() -> Numbers {
 }
 
 /// The problem and the first weights.
-fn problem() -> (Regression<f64>, Params<f64>) {
+pub fn problem() -> (Regression<f64>, Params<f64>) {
     let TwoLayerShape {
         inputs, outputs, ..
     } = SHAPE;
@@ -110,7 +110,7 @@ fn agrees(name: &str, mut optimizer: impl Optimizer<f64>) {
     assert_weights(name, params.values(), norm, first, TOLERANCE);
 }
 
-fn constant(rate: f64) -> Schedule<f64> {
+pub fn constant(rate: f64) -> Schedule<f64> {
     Schedule::constant(rate).unwrap()
 }
 

@@ -4,7 +4,8 @@
 //! # A causal mask
 //!
 //! Attention in which no position sees a later one adds −10⁹ to what it must not see.
-//! Weights are \[in, out\], so a layer is `x.affine(w, b)`, on any number of axes.
+//! Weights are \[in, out\], so a layer is `x.affine(w, b)`, on any number of axes. A helper is a
+//! generic `fn`, as here; a closure has to be told the type of its argument, `|x: Var<'_, f64>|`.
 //!
 //! ```
 //! use autodiff::{Error, Params, Var, record};

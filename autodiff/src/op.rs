@@ -161,6 +161,34 @@ impl<T: Real> Gradients<'_, T> {
         let written = &mut self.written[storage];
         Some(Gradient { values, written })
     }
+
+    /// The gradients of several operands at once, each zeroed if nothing was added to it
+    /// before, so that one loop can add to all of them.
+    ///
+    /// # Panics
+    /// If one of them has no gradient or is a parameter, or two are the same value.
+    pub fn zeroed<const K: usize>(&mut self, operands: [usize; K]) -> [&mut [T]; K] {
+        let storages = operands.map(|i| self.operands[i]);
+        for storage in storages {
+            let is_param = matches!(self.storages[storage], Storage::Param { .. });
+            let has_buffer = self.storages[storage].differentiable() && !is_param;
+            assert!(has_buffer, "an operand has no gradient of its own");
+        }
+        let buffers = self
+            .buffers
+            .get_disjoint_mut(storages.map(|s| self.places[s].buffer));
+        let mut storages = storages.into_iter();
+        buffers
+            .expect("the operands are different values")
+            .map(|buffer| {
+                let storage = storages.next().expect("one for each buffer");
+                let values = &mut buffer[..self.places[storage].len];
+                if !std::mem::replace(&mut self.written[storage], true) {
+                    values.fill(T::zero());
+                }
+                values
+            })
+    }
 }
 
 /// One gradient, to be added to.
@@ -209,5 +237,68 @@ impl<'a, T: Real> Gradient<'a, T> {
         let written = std::mem::replace(self.written, true);
         let term = if written { Term::Further } else { Term::First };
         (self.values, term)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Params, Var, gradcheck, record};
+
+    /// xᵢ yᵢ², with both gradients written in one loop.
+    struct Weighted;
+
+    impl Op<f64> for Weighted {
+        fn name(&self) -> &'static str {
+            "weighted"
+        }
+
+        fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
+            Ok(inputs[0])
+        }
+
+        fn forward(&mut self, x: &Inputs<f64>, y: &mut [f64]) {
+            for (i, y) in y.iter_mut().enumerate() {
+                *y = x[0][i] * x[1][i] * x[1][i];
+            }
+        }
+
+        fn backward(&mut self, x: &Inputs<f64>, _: &[f64], dy: &[f64], dx: &mut Gradients<f64>) {
+            let [du, dv] = dx.zeroed([0, 1]);
+            for (i, dy) in dy.iter().enumerate() {
+                du[i] += dy * x[1][i] * x[1][i];
+                dv[i] += 2.0 * dy * x[0][i] * x[1][i];
+            }
+        }
+    }
+
+    fn weighted<'g>(u: Var<'g, f64>, v: Var<'g, f64>) -> Var<'g, f64> {
+        u.graph().apply(Weighted, &[u, v])
+    }
+
+    #[test]
+    fn gradients_of_several_operands_at_once() {
+        let mut params = Params::new();
+        let [x, y] = [0.7, -0.4].map(|value| {
+            let name = format!("{value}");
+            params.add(name, [3], move || value).unwrap()
+        });
+        // Each operand has a second user, before it or after it.
+        let check = gradcheck(&params, |g| {
+            let (u, v) = (g.param(x).square(), g.param(y).square());
+            weighted(u, v) + weighted(v, u) * u
+        });
+        check.unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "an operand has no gradient of its own")]
+    fn an_operand_without_a_gradient_is_refused() {
+        let mut params = Params::new();
+        let x = params.add("x", [1], || 1.0).unwrap();
+        let recorded = record(|g| Ok([weighted(g.param(x).square(), g.constant([1], &[1.0]))]));
+        let (mut tape, _) = recorded.unwrap();
+        let mut grads = params.zeros_like();
+        let _ = tape.forward(&params).unwrap().backward(&mut grads);
     }
 }

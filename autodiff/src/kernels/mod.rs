@@ -42,6 +42,7 @@
 //! nested, and why, is drawn at the top of `src/kernels/conv/mod.rs`
 //! and of `src/kernels/conv/winograd/mod.rs`.
 
+mod batch;
 pub(crate) mod channels;
 mod conv;
 mod elementwise;
@@ -53,6 +54,9 @@ mod reduce;
 pub(crate) mod simd;
 pub(crate) mod strided;
 
+#[doc(hidden)]
+pub use batch::BatchProduct;
+pub use batch::{Batch, add_batch_product};
 pub use conv::{Axis, Conv, Convolution, Wanted};
 pub(crate) use conv::{CHUNKS, Epilogue, Normalised, NormalisedGradient, Unpooled};
 #[doc(hidden)]
@@ -70,7 +74,9 @@ pub use map::{
 #[doc(hidden)]
 pub use real::Job;
 pub use real::Real;
-pub use reduce::{add_rows, squared_distance, squared_norm, sum};
+#[doc(hidden)]
+pub use reduce::RowSums;
+pub use reduce::{add_row_sums, add_rows, squared_distance, squared_norm, sum};
 #[doc(hidden)]
 pub use simd::transcendental::Format;
 pub use simd::{Kernel, Lanes, dispatch, run};

@@ -1,8 +1,10 @@
 //! The element types.
 
+use super::batch::BatchProduct;
 use super::conv::{Correlation, Transform, WeightGradient};
 use super::gemm::Gemm;
 use super::map::Map;
+use super::reduce::RowSums;
 use super::simd::transcendental::Format;
 use super::simd::{self, Kernel, Lanes};
 use crate::memory::{Buffer, zeros};
@@ -95,6 +97,8 @@ pub trait Real:
 pub enum Job<'a, T> {
     Gemm(Gemm<'a, T>),
     Map(Map<'a, T>),
+    RowSums(RowSums<'a, T>),
+    BatchProduct(BatchProduct<'a, T>),
     Correlation(Correlation<'a, T>),
     WeightGradient(WeightGradient<'a, T>),
     Transform(Transform<'a, T>),
@@ -140,6 +144,8 @@ macro_rules! real {
                 match job {
                     Job::Gemm(product) => simd::run(product),
                     Job::Map(map) => simd::run(map),
+                    Job::RowSums(sums) => simd::run(sums),
+                    Job::BatchProduct(product) => simd::run(product),
                     Job::Correlation(correlation) => simd::run(correlation),
                     Job::WeightGradient(gradient) => simd::run(gradient),
                     Job::Transform(transform) => simd::run(transform),

@@ -1,6 +1,7 @@
 //! Sums.
 
-use super::simd::dispatched;
+use super::Job;
+use super::simd::{Kernel, Lanes, MOST_LANES, dispatched, own_name};
 use crate::kernels::Real;
 
 /// Partial sums kept side by side; four registers of the widest vectors. The same
@@ -60,6 +61,61 @@ pub fn add_rows<T: Real>(rows: &[T], sums: &mut [T]) {
     );
 }
 
+/// sums += Σ of each row, of which there is one for each of `sums`.
+///
+/// # Panics
+/// If the last row is not whole.
+pub fn add_row_sums<T: Real>(rows: &[T], sums: &mut [T]) {
+    let count = sums.len().max(1);
+    assert!(rows.len().is_multiple_of(count), "add_row_sums: whole rows");
+    if !rows.is_empty() {
+        T::run(Job::RowSums(RowSums { rows, sums }));
+    }
+}
+
+/// The sums of rows, of as many at once as a register has lanes.
+pub struct RowSums<'a, T> {
+    rows: &'a [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for RowSums<'_, T> {
+    type Output = ();
+    own_name! {}
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        let len = self.rows.len() / self.sums.len();
+        let groups = self.rows.chunks(len * L::WIDTH);
+        for (sums, rows) in self.sums.chunks_mut(L::WIDTH).zip(groups) {
+            // Of each row a register of partial sums; then of two registers, interleaved, one.
+            let mut partial = [lanes.splat(T::zero()); MOST_LANES];
+            for (partial, row) in partial.iter_mut().zip(rows.chunks_exact(len)) {
+                for some in row.chunks(L::WIDTH) {
+                    let mask = lanes.first(some.len());
+                    // SAFETY: the mask has no more lanes than there are elements.
+                    let some = unsafe { lanes.load_masked(mask, some.as_ptr()) };
+                    *partial = lanes.add(*partial, some);
+                }
+            }
+            let mut half = L::WIDTH / 2;
+            while half > 0 {
+                for i in 0..half {
+                    let [a, b] = lanes.interleave(partial[i], partial[i + half]);
+                    partial[i] = lanes.add(a, b);
+                }
+                half /= 2;
+            }
+            let (mask, p) = (lanes.first(sums.len()), sums.as_mut_ptr());
+            // SAFETY: the mask has no more lanes than there are sums.
+            unsafe {
+                let sum = lanes.add(lanes.load_masked(mask, p), partial[0]);
+                lanes.store_masked(mask, p, sum);
+            }
+        }
+    }
+}
+
 /// Σ (aᵢ − bᵢ)².
 ///
 /// # Panics
@@ -103,6 +159,7 @@ pub fn squared_norm<T: Real>(a: &[T]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::simd::testing::on_every_level;
 
     #[test]
     fn sums_of_every_length() {
@@ -117,5 +174,34 @@ mod tests {
             );
             assert_eq!(squared_norm(&a), n * (n + 1.0) * (2.0 * n + 1.0) / 6.0);
         }
+    }
+
+    fn row_sums<T: Real>() {
+        on_every_level(|name, level| {
+            for (count, len) in [(1, 1), (3, 16), (16, 5), (17, 16), (37, 33)] {
+                let rows: Vec<T> = (0..count * len).map(|i| T::nearest(i as f64)).collect();
+                let mut sums = vec![T::one(); count];
+                level.run(RowSums {
+                    rows: &rows,
+                    sums: &mut sums,
+                });
+                for (sum, row) in sums.iter().zip(rows.chunks_exact(len)) {
+                    let expected = row.iter().fold(T::one(), |sum, &x| sum + x);
+                    assert_eq!(*sum, expected, "{name}, {count} of {len}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn sums_of_rows_on_every_instruction_set() {
+        row_sums::<f32>();
+        row_sums::<f64>();
+    }
+
+    #[test]
+    #[should_panic(expected = "add_row_sums: whole rows")]
+    fn a_row_that_is_not_whole_is_refused() {
+        add_row_sums(&[0.0; 5], &mut [0.0; 2]);
     }
 }

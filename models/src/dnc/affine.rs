@@ -1,57 +1,61 @@
-//! What controller, interface and output share: linear maps of rows, one for each sequence,
-//! and the limit on what comes of them.
+//! What controller, interface and output share: linear maps of a block of sequences, and the
+//! limit on what comes of them.
 
-use autodiff::kernels::{Matrix, Term, dispatch, gemm};
+use super::pack::{LANES, Packs};
+use autodiff::kernels::{Matrix, Term, add_row_sums, gemm};
 use autodiff::{Gradients, Real};
 
-/// y = x · kernel + bias.
-pub(super) fn affine<T: Real>(x: &[T], kernel: &[T], bias: &[T], y: &mut [T]) {
-    let outputs = bias.len();
-    for row in y.chunks_exact_mut(outputs) {
-        row.copy_from_slice(bias);
+/// y = bias.
+pub(super) fn set_bias<T: Real>(bias: &[T], y: &mut Packs<T>) {
+    for (y, &bias) in y.iter_mut().zip(bias) {
+        *y = [bias; LANES];
     }
-    let (rows, inputs) = (y.len() / outputs, kernel.len() / outputs);
-    let (x, kernel) = (Matrix::plain(x), Matrix::plain(kernel));
-    gemm(rows, inputs, outputs, x, kernel, y, Term::Further);
 }
 
-/// dkernel += xᵀ · dy and dbias += Σ rows of dy, for the operands `kernel` and the next.
-pub(super) fn weight_gradients<T: Real>(
-    x: &[T],
-    dy: &[T],
-    outputs: usize,
+/// y += x · kernel, where x is what these rows of a kernel are the weights of.
+pub(super) fn add_affine<T: Real>(x: &Packs<T>, kernel: &[T], y: &mut Packs<T>) {
+    let (inputs, outputs, y) = (x.len(), y.len(), y.as_flattened_mut());
+    let (kernel, x) = (Matrix::transposed(kernel), Matrix::plain(x.as_flattened()));
+    gemm(outputs, inputs, LANES, kernel, x, y, Term::Further);
+}
+
+/// dx += dy · kernelᵀ.
+pub(super) fn add_input_gradient<T: Real>(dy: &Packs<T>, kernel: &[T], dx: &mut Packs<T>) {
+    let (inputs, outputs, dx) = (dx.len(), dy.len(), dx.as_flattened_mut());
+    let (kernel, dy) = (Matrix::plain(kernel), Matrix::plain(dy.as_flattened()));
+    gemm(inputs, outputs, LANES, kernel, dy, dx, Term::Further);
+}
+
+/// dkernel += xᵀ · dy.
+pub(super) fn add_kernel_gradient<T: Real>(x: &Packs<T>, dy: &Packs<T>, d_kernel: &mut [T]) {
+    let (inputs, outputs) = (x.len(), dy.len());
+    let (x, dy) = (x.as_flattened(), dy.as_flattened());
+    let (x, dy) = (Matrix::plain(x), Matrix::transposed(dy));
+    gemm(inputs, LANES, outputs, x, dy, d_kernel, Term::Further);
+}
+
+/// dbias += Σ dy over the sequences.
+pub(super) fn add_bias_gradient<T: Real>(dy: &Packs<T>, d_bias: &mut [T]) {
+    add_row_sums(dy.as_flattened(), d_bias);
+}
+
+/// The gradients of a kernel and a bias, operands `kernel` and the next, from the x and the dy
+/// of each block.
+pub(super) fn add_weight_gradients<'a, T: Real>(
+    blocks: impl Iterator<Item = (&'a Packs<T>, &'a Packs<T>)> + Clone,
     dx: &mut Gradients<T>,
     kernel: usize,
 ) {
-    let rows = dy.len() / outputs;
     if let Some(d) = dx.of(kernel) {
-        let (x_matrix, dy) = (Matrix::transposed(x), Matrix::plain(dy));
-        d.add_product([x.len() / rows, rows, outputs], x_matrix, dy);
+        let d = d.zeroed();
+        blocks
+            .clone()
+            .for_each(|(x, dy)| add_kernel_gradient(x, dy, d));
     }
     if let Some(d) = dx.of(kernel + 1) {
         let d = d.zeroed();
-        dispatch(
-            #[inline(always)]
-            || {
-                for dy in dy.chunks_exact(outputs) {
-                    d.iter_mut().zip(dy).for_each(|(d, &dy)| *d += dy);
-                }
-            },
-        );
+        blocks.for_each(|(_, dy)| add_bias_gradient(dy, d));
     }
-}
-
-/// Adds to d, row by row, the columns of `rows` from `first` on.
-pub(super) fn add_columns<T: Real>(d: &mut [T], rows: &[T], row: usize, first: usize) {
-    let columns = d.len() * row / rows.len();
-    dispatch(
-        #[inline(always)]
-        || {
-            for (d, row) in d.chunks_exact_mut(columns).zip(rows.chunks_exact(row)) {
-                d.iter_mut().zip(&row[first..]).for_each(|(d, &x)| *d += x);
-            }
-        },
-    );
 }
 
 /// x, or the nearer of ±`limit`; a NaN stays one.

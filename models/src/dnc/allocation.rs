@@ -3,8 +3,8 @@
 use super::content::EPSILON;
 use super::layout::{Interface, Sizes, expect};
 use super::pack::{
-    LANES, Pack, Packs, add, add_to_segment, at, at_mut, operands, packs, packs_mut,
-    product_of_rests, zeros,
+    Kept, Pack, Packs, at, at_mut, each, gradients, operands, packs, packs_mut, product_of_rests,
+    zeros,
 };
 use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
@@ -27,23 +27,16 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 /// df_r += −⟨dψ ∘ Π_{s≠r} (1 − f_s r_s), r_r⟩
 /// dr_r += −f_r dψ ∘ Π_{s≠r} (1 − f_s r_s)
 /// ```
-pub(super) struct Usage<T> {
+pub(super) struct Usage {
     sizes: Sizes,
     interface: Interface,
-    d_usage: Vec<[T; LANES]>,
-    d_gates: Vec<[T; LANES]>,
-    d_reads: Vec<[T; LANES]>,
 }
 
-impl<T: Real> Usage<T> {
+impl Usage {
     pub fn new(sizes: Sizes) -> Self {
-        let (blocks, n, reads) = (sizes.blocks(), sizes.n, sizes.reads);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_usage: zeros(blocks * n),
-            d_gates: zeros(blocks * reads),
-            d_reads: zeros(blocks * reads * n),
         }
     }
 }
@@ -74,7 +67,7 @@ fn retention<T: Real>(
     product_of_rests(factors, left_out)
 }
 
-impl<T: Real> Op<T> for Usage<T> {
+impl<T: Real> Op<T> for Usage {
     fn name(&self) -> &'static str {
         "usage"
     }
@@ -116,6 +109,7 @@ impl<T: Real> Op<T> for Usage<T> {
         let ([u, w, xi, r], dy) = (operands(x), packs(dy));
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, writes, reads) = (sizes.n, sizes.writes, sizes.reads);
+        let [d_usage, d_xi, d_reads] = gradients(dx, [0, 2, 3]);
         dispatch(
             #[inline(always)]
             || {
@@ -123,31 +117,24 @@ impl<T: Real> Op<T> for Usage<T> {
                     let (u, w, dy) = (at(u, block, n), at(w, block, writes * n), at(dy, block, n));
                     let gates = interface.free_gates.of(at(xi, block, interface.len));
                     let r = at(r, block, reads * n);
-                    let d_usage = at_mut(&mut self.d_usage, block, n);
-                    let d_gates = at_mut(&mut self.d_gates, block, reads);
-                    let d_reads = at_mut(&mut self.d_reads, block, reads * n);
-                    d_gates.fill(Pack::zero().0);
-                    for i in 0..n {
+                    let d_usage = at_mut(d_usage, block, n);
+                    let d_xi = at_mut(d_xi, block, interface.len);
+                    let d_gates = interface.free_gates.of_mut(d_xi);
+                    let d_reads = at_mut(d_reads, block, reads * n);
+                    for i in each(n) {
                         let (u, v, dy) = (Pack(u[i]), written(w, i, n), Pack(dy[i]));
                         let psi = retention(gates, r, (i, n), None);
-                        d_usage[i] = (dy * psi * (Pack::one() - v)).0;
+                        d_usage[i] += dy * psi * (Pack::one() - v);
                         let d_psi = dy * (u + (Pack::one() - u) * v);
                         for head in 0..reads {
                             let d = -d_psi * retention(gates, r, (i, n), Some(head));
-                            let d_gate = Pack(d_gates[head]) + d * Pack(r[head * n + i]);
-                            d_gates[head] = d_gate.0;
-                            d_reads[head * n + i] = (d * Pack(gates[head])).0;
+                            d_gates[head] += d * Pack(r[head * n + i]);
+                            d_reads[head * n + i] += d * Pack(gates[head]);
                         }
                     }
                 }
             },
         );
-        add(dx.of(0), &self.d_usage);
-        let Interface {
-            len, free_gates, ..
-        } = interface;
-        add_to_segment(dx.of(2), len, free_gates, &self.d_gates);
-        add(dx.of(3), &self.d_reads);
     }
 }
 
@@ -185,16 +172,15 @@ pub(super) struct Allocation<T> {
     interface: Interface,
     /// What forward leaves for backward: u as each write head finds it, u′, 1 − u′ and P:
     /// [blocks, heads, N].
-    usages: Vec<[T; LANES]>,
-    stretched: Vec<[T; LANES]>,
-    free: Vec<[T; LANES]>,
-    products: Vec<[T; LANES]>,
-    d_usage: Vec<[T; LANES]>,
-    d_allocation_gates: Vec<[T; LANES]>,
-    d_write_gates: Vec<[T; LANES]>,
+    usages: Kept<T>,
+    stretched: Kept<T>,
+    free: Kept<T>,
+    products: Kept<T>,
+    /// Of one block: du as the heads found it.
+    d_found: Kept<T>,
     /// Of one head: da, and aᵢdaᵢ.
-    d_a: Vec<[T; LANES]>,
-    terms: Vec<[T; LANES]>,
+    d_a: Kept<T>,
+    terms: Kept<T>,
 }
 
 impl<T: Real> Allocation<T> {
@@ -207,9 +193,7 @@ impl<T: Real> Allocation<T> {
             stretched: zeros(blocks * writes * n),
             free: zeros(blocks * writes * n),
             products: zeros(blocks * writes * n),
-            d_usage: zeros(blocks * n),
-            d_allocation_gates: zeros(blocks * writes),
-            d_write_gates: zeros(blocks * writes),
+            d_found: zeros(n),
             d_a: zeros(n),
             terms: zeros(n),
         }
@@ -243,15 +227,15 @@ impl<T: Real> Op<T> for Allocation<T> {
                     let (found, left) = self.usages[head * n..].split_at_mut(n);
                     let stretched = at_mut(&mut self.stretched, head, n);
                     let free = at_mut(&mut self.free, head, n);
-                    for i in 0..n {
+                    for i in each(n) {
                         let u = epsilon + (Pack::one() - epsilon) * Pack(found[i]);
                         stretched[i] = u.0;
                         free[i] = (Pack::one() - u).0;
                     }
                     let a = at_mut(y, head, n);
-                    for i in 0..n {
+                    for i in each(n) {
                         let mut product = Pack::one();
-                        for j in (0..n).filter(|&j| j != i) {
+                        for j in each(n).filter(|&j| j != i) {
                             let keys = (Pack(free[j]), Pack(free[i]));
                             product *= Pack(stretched[j]).where_greater(keys, j < i, Pack::one());
                         }
@@ -261,7 +245,7 @@ impl<T: Real> Op<T> for Allocation<T> {
                     if h + 1 < writes {
                         let gate = Pack(interface.allocation_gates.of(xi)[h])
                             * Pack(interface.write_gates.of(xi)[h]);
-                        for i in 0..n {
+                        for i in each(n) {
                             let u = Pack(found[i]);
                             left[i] = (u + (Pack::one() - u) * gate * Pack(a[i])).0;
                         }
@@ -276,6 +260,7 @@ impl<T: Real> Op<T> for Allocation<T> {
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, writes) = (sizes.n, sizes.writes);
         let slope = Pack::splat(T::one() - T::nearest(EPSILON));
+        let [d_usage, d_xi] = gradients(dx, [0, 1]);
         dispatch(
             #[inline(always)]
             || {
@@ -287,51 +272,46 @@ impl<T: Real> Op<T> for Allocation<T> {
                     let gate = allocation_gate * write_gate;
                     let (a, da) = (at(y, head, n), at(dy, head, n));
                     let usage = at(&self.usages, head, n);
-                    let d_usage = at_mut(&mut self.d_usage, block, n);
+                    let d_found = &mut self.d_found;
                     if h + 1 == writes {
                         // What the last head leaves is nobody's.
-                        d_usage.fill(Pack::zero().0);
+                        d_found.fill(Pack::zero().0);
                     }
                     let mut d_gate = Pack::zero();
-                    for i in 0..n {
-                        let (a, du) = (Pack(a[i]), Pack(d_usage[i]));
+                    for i in each(n) {
+                        let (a, du) = (Pack(a[i]), Pack(d_found[i]));
                         let of_left = du * (Pack::one() - Pack(usage[i]));
                         let d_a = Pack(da[i]) + of_left * gate;
                         d_gate += of_left * a;
-                        d_usage[i] = (du * (Pack::one() - gate * a)).0;
+                        d_found[i] = (du * (Pack::one() - gate * a)).0;
                         self.d_a[i] = d_a.0;
                         self.terms[i] = (a * d_a).0;
                     }
-                    self.d_allocation_gates[head] = (d_gate * write_gate).0;
-                    self.d_write_gates[head] = (d_gate * allocation_gate).0;
+                    let d_xi = at_mut(d_xi, block, interface.len);
+                    interface.allocation_gates.of_mut(d_xi)[h] += d_gate * write_gate;
+                    interface.write_gates.of_mut(d_xi)[h] += d_gate * allocation_gate;
 
                     let free = at(&self.free, head, n);
                     let stretched = at(&self.stretched, head, n);
                     let products = at(&self.products, head, n);
-                    for j in 0..n {
+                    for j in each(n) {
                         let mut sum = Pack::zero();
-                        for i in (0..n).filter(|&i| i != j) {
+                        for i in each(n).filter(|&i| i != j) {
                             let keys = (Pack(free[j]), Pack(free[i]));
                             sum += Pack(self.terms[i]).where_greater(keys, j < i, Pack::zero());
                         }
                         let of_a = Pack(products[j]) * Pack(self.d_a[j]);
-                        let d = slope * (sum / Pack(stretched[j]) - of_a);
-                        d_usage[j] = (Pack(d_usage[j]) + d).0;
+                        d_found[j] += slope * (sum / Pack(stretched[j]) - of_a);
+                    }
+                    if h == 0 {
+                        let d_usage = at_mut(d_usage, block, n);
+                        for i in each(n) {
+                            d_usage[i] += Pack(d_found[i]);
+                        }
                     }
                 }
             },
         );
-        add(dx.of(0), &self.d_usage);
-        if writes > 1 {
-            let Interface {
-                len,
-                allocation_gates,
-                write_gates,
-                ..
-            } = interface;
-            add_to_segment(dx.of(1), len, allocation_gates, &self.d_allocation_gates);
-            add_to_segment(dx.of(1), len, write_gates, &self.d_write_gates);
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::output::Outputs;
 use super::read::{Read, ReadWeights};
 use super::write::{Memory, WriteWeights};
 use super::{Affine, Dnc};
-use autodiff::{Real, Shape, Var};
+use autodiff::{Real, Var};
 
 /// What one step leaves to the next.
 #[derive(Clone, Copy)]
@@ -38,10 +38,9 @@ pub(super) struct Cell<'g, T> {
     sizes: Sizes,
     hidden: usize,
     clip: T,
-    /// Kernel, bias, kernelᵀ.
-    lstm: [Var<'g, T>; 3],
-    interface: [Var<'g, T>; 3],
     /// Kernel, bias.
+    lstm: [Var<'g, T>; 2],
+    interface: [Var<'g, T>; 2],
     output: [Var<'g, T>; 2],
 }
 
@@ -55,10 +54,7 @@ impl<'g, T: Real> Cell<'g, T> {
             // No step can be recorded on it: the first fails with its shape.
             _ => (1, 1),
         };
-        let weights = |affine: Affine| {
-            let kernel = graph.param(affine.kernel);
-            [kernel, graph.param(affine.bias), kernel.transpose()]
-        };
+        let weights = |affine: Affine| [affine.kernel, affine.bias].map(|p| graph.param(p));
         Self {
             observations,
             steps,
@@ -67,16 +63,16 @@ impl<'g, T: Real> Cell<'g, T> {
             clip: T::nearest(dnc.config.clip),
             lstm: weights(dnc.lstm),
             interface: weights(dnc.interface),
-            output: [dnc.output.kernel, dnc.output.bias].map(|p| graph.param(p)),
+            output: weights(dnc.output),
         }
     }
 
-    /// The state before the first step: zeros.
+    /// The state before the first step: zeros, with gradients like those of any later state.
     pub fn start(&self) -> State<'g, T> {
         let (graph, sizes) = (self.observations.graph(), self.sizes);
-        let zeros = |shape: Shape| graph.constant(shape, &vec![T::zero(); shape.elements()]);
+        let zeros = |shape| graph.input_with_gradient(shape);
         State {
-            controller: zeros([2, sizes.batch, self.hidden].into()),
+            controller: zeros(sizes.controller(self.hidden)),
             memory: zeros(sizes.memory()),
             usage: zeros(sizes.usage()),
             write_weights: zeros(sizes.write_weights()),
@@ -90,7 +86,7 @@ impl<'g, T: Real> Cell<'g, T> {
     #[track_caller]
     pub fn step(&self, step: usize, before: State<'g, T>) -> State<'g, T> {
         let (graph, sizes) = (self.observations.graph(), self.sizes);
-        let [kernel, bias, transposed] = self.lstm;
+        let [kernel, bias] = self.lstm;
         let controller = graph.apply(
             Lstm::new(sizes, step, self.clip),
             &[
@@ -99,14 +95,10 @@ impl<'g, T: Real> Cell<'g, T> {
                 before.controller,
                 kernel,
                 bias,
-                transposed,
             ],
         );
-        let [kernel, bias, transposed] = self.interface;
-        let xi = graph.apply(
-            Emission::new(sizes),
-            &[controller, kernel, bias, transposed],
-        );
+        let [kernel, bias] = self.interface;
+        let xi = graph.apply(Emission::new(sizes), &[controller, kernel, bias]);
 
         let usage = graph.apply(
             Usage::new(sizes),
@@ -149,7 +141,7 @@ mod tests {
     use super::super::testing::numbers;
     use super::*;
     use crate::DncConfig;
-    use autodiff::{Graph, Params, Slot, gradcheck, record};
+    use autodiff::{Graph, Params, Shape, Slot, gradcheck, record};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 

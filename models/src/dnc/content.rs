@@ -20,8 +20,8 @@
 
 use super::layout::{Interface, Segment, Sizes, expect};
 use super::pack::{
-    LANES, Pack, add, add_to_segment, at, at_mut, dot, dot_column, operands, packs, packs_mut,
-    zeros,
+    Kept, LANES, Pack, Packs, add_product, at, at_mut, dot, each, gradients, matrix, operands,
+    packs, packs_mut, zeros,
 };
 use autodiff::kernels::{dispatch, exp_in_place};
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
@@ -38,16 +38,13 @@ pub(super) struct Content<T> {
     strengths: Segment,
     /// What forward leaves for backward: cos and 1/q, [blocks, heads, N]; |Mᵢ|, [blocks, N];
     /// |k|, [blocks, heads].
-    cosines: Vec<[T; LANES]>,
-    scales: Vec<[T; LANES]>,
-    slot_norms: Vec<[T; LANES]>,
-    key_norms: Vec<[T; LANES]>,
-    d_keys: Vec<[T; LANES]>,
-    d_strengths: Vec<[T; LANES]>,
-    d_memory: Vec<[T; LANES]>,
+    cosines: Kept<T>,
+    scales: Kept<T>,
+    slot_norms: Kept<T>,
+    key_norms: Kept<T>,
     /// Of one block: dd, [heads, N], and Σ dq|k| over the heads, [N].
-    d_dots: Vec<[T; LANES]>,
-    d_norms: Vec<[T; LANES]>,
+    d_dots: Kept<T>,
+    d_norms: Kept<T>,
 }
 
 impl<T: Real> Content<T> {
@@ -72,7 +69,7 @@ impl<T: Real> Content<T> {
     }
 
     fn new(sizes: Sizes, heads: usize, keys: Segment, strengths: Segment) -> Self {
-        let (blocks, n, w) = (sizes.blocks(), sizes.n, sizes.w);
+        let (blocks, n) = (sizes.blocks(), sizes.n);
         Self {
             sizes,
             interface: Interface::new(sizes),
@@ -83,9 +80,6 @@ impl<T: Real> Content<T> {
             scales: zeros(blocks * heads * n),
             slot_norms: zeros(blocks * n),
             key_norms: zeros(blocks * heads),
-            d_keys: zeros(blocks * heads * w),
-            d_strengths: zeros(blocks * heads),
-            d_memory: zeros(blocks * n * w),
             d_dots: zeros(heads * n),
             d_norms: zeros(n),
         }
@@ -104,14 +98,19 @@ impl<T: Real> Op<T> for Content<T> {
     }
 
     fn forward(&mut self, x: &Inputs<T>, c: &mut [T]) {
-        let [xi, memory] = operands(x);
+        let ([xi, memory], c) = (operands(x), packs_mut(c));
         let (sizes, interface, heads) = (self.sizes, self.interface, self.heads);
         let (n, w) = (sizes.n, sizes.w);
         let epsilon = Pack::splat(T::nearest(EPSILON));
+        c.fill(Pack::zero().0);
+        for (block, dots) in c.chunks_exact_mut(heads * n).enumerate() {
+            let keys = matrix(self.keys.of(at(xi, block, interface.len)), w);
+            let memory = matrix(at(memory, block, n * w), w);
+            add_product([heads, w, n], keys, memory.transposed(), dots);
+        }
         dispatch(
             #[inline(always)]
             || {
-                let c = packs_mut(c);
                 for block in 0..sizes.blocks() {
                     let xi = at(xi, block, interface.len);
                     let memory = at(memory, block, n * w);
@@ -126,29 +125,35 @@ impl<T: Real> Op<T> for Content<T> {
                         self.key_norms[head] = key_norm.0;
                         let strength = Pack(self.strengths.of(xi)[h]);
                         let mut largest = Pack::splat(T::neg_infinity());
-                        for (i, slot) in memory.chunks_exact(w).enumerate() {
+                        for i in each(n) {
                             let scale = (key_norm * Pack(slot_norms[i]) + epsilon).recip();
-                            let cosine = dot(key, slot) * scale;
+                            let cosine = Pack(c[i]) * scale;
                             self.scales[head * n + i] = scale.0;
                             self.cosines[head * n + i] = cosine.0;
                             let logit = strength * cosine;
                             largest = logit.max(largest);
                             c[i] = logit.0;
                         }
-                        c.iter_mut().for_each(|c| *c = (Pack(*c) - largest).0);
+                        for i in each(n) {
+                            c[i] = (Pack(c[i]) - largest).0;
+                        }
                     }
                 }
             },
         );
-        exp_in_place(c);
+        exp_in_place(c.as_flattened_mut());
         dispatch(
             #[inline(always)]
             || {
-                for c in packs_mut(c).chunks_exact_mut(n) {
+                for c in c.chunks_exact_mut(n) {
                     let mut total = Pack::zero();
-                    c.iter().for_each(|&c| total += Pack(c));
+                    for i in each(n) {
+                        total += Pack(c[i]);
+                    }
                     let scale = total.recip();
-                    c.iter_mut().for_each(|c| *c = (Pack(*c) * scale).0);
+                    for i in each(n) {
+                        c[i] = (Pack(c[i]) * scale).0;
+                    }
                 }
             },
         );
@@ -158,66 +163,70 @@ impl<T: Real> Op<T> for Content<T> {
         let ([xi, memory], c, dc) = (operands(x), packs(c), packs(dc));
         let (sizes, interface, heads) = (self.sizes, self.interface, self.heads);
         let (n, w) = (sizes.n, sizes.w);
-        dispatch(
-            #[inline(always)]
-            || {
-                let (d_dots, d_norms) = (&mut self.d_dots, &mut self.d_norms);
-                for block in 0..sizes.blocks() {
-                    let xi = at(xi, block, interface.len);
-                    let memory = at(memory, block, n * w);
-                    let keys = self.keys.of(xi);
-                    let slot_norms = at(&self.slot_norms, block, n);
+        let [d_xi, d_memory] = gradients(dx, [0, 1]);
+        for block in 0..sizes.blocks() {
+            let xi = at(xi, block, interface.len);
+            let memory = at(memory, block, n * w);
+            let keys = self.keys.of(xi);
+            let d_xi = at_mut(d_xi, block, interface.len);
+            let d_memory = at_mut(d_memory, block, n * w);
+            let slot_norms = at(&self.slot_norms, block, n);
+            let (d_dots, d_norms) = (&mut self.d_dots, &mut self.d_norms);
+            dispatch(
+                #[inline(always)]
+                || {
                     d_norms.fill(Pack::zero().0);
                     for h in 0..heads {
                         let head = block * heads + h;
                         let (c, dc) = (at(c, head, n), at(dc, head, n));
+                        let (cosines, scales) =
+                            (at(&self.cosines, head, n), at(&self.scales, head, n));
                         let strength = Pack(self.strengths.of(xi)[h]);
                         let key_norm = Pack(self.key_norms[head]);
                         let d_dots = at_mut(d_dots, h, n);
                         let inner = dot(c, dc);
                         let (mut d_strength, mut d_key_norm) = (Pack::zero(), Pack::zero());
-                        for i in 0..n {
-                            let cosine = Pack(self.cosines[head * n + i]);
+                        for i in each(n) {
+                            let cosine = Pack(cosines[i]);
                             let da = Pack(c[i]) * (Pack(dc[i]) - inner);
-                            let dd = da * strength * Pack(self.scales[head * n + i]);
+                            let dd = da * strength * Pack(scales[i]);
                             let dq = -dd * cosine;
                             d_strength += da * cosine;
                             d_key_norm += dq * Pack(slot_norms[i]);
-                            d_norms[i] = (Pack(d_norms[i]) + dq * key_norm).0;
+                            d_norms[i] += dq * key_norm;
                             d_dots[i] = dd.0;
                         }
-                        self.d_strengths[head] = d_strength.0;
-                        let scale = d_key_norm / key_norm;
-                        let (key, d_key) = (at(keys, h, w), at_mut(&mut self.d_keys, head, w));
-                        for j in 0..w {
-                            d_key[j] = (dot_column(d_dots, memory, j, w) + scale * Pack(key[j])).0;
-                        }
+                        self.strengths.of_mut(d_xi)[h] += d_strength;
+                        add_scaled(
+                            d_key_norm / key_norm,
+                            at(keys, h, w),
+                            at_mut(self.keys.of_mut(d_xi), h, w),
+                        );
                     }
-                    let d_memory = at_mut(&mut self.d_memory, block, n * w);
-                    for i in 0..n {
+                    for i in each(n) {
                         let scale = Pack(d_norms[i]) / Pack(slot_norms[i]);
-                        let (slot, d_slot) = (at(memory, i, w), at_mut(d_memory, i, w));
-                        for j in 0..w {
-                            let mut d = scale * Pack(slot[j]);
-                            for h in 0..heads {
-                                d += Pack(d_dots[h * n + i]) * Pack(keys[h * w + j]);
-                            }
-                            d_slot[j] = d.0;
-                        }
+                        add_scaled(scale, at(memory, i, w), at_mut(d_memory, i, w));
                     }
-                }
-            },
-        );
-        let row = interface.len;
-        add_to_segment(dx.of(0), row, self.keys, &self.d_keys);
-        add_to_segment(dx.of(0), row, self.strengths, &self.d_strengths);
-        add(dx.of(1), &self.d_memory);
+                },
+            );
+            let (keys, memory, d_dots) = (matrix(keys, w), matrix(memory, w), matrix(d_dots, n));
+            add_product([heads, n, w], d_dots, memory, self.keys.of_mut(d_xi));
+            add_product([n, heads, w], d_dots.transposed(), keys, d_memory);
+        }
+    }
+}
+
+/// y += a x.
+#[inline(always)]
+fn add_scaled<T: Real>(a: Pack<T>, x: &Packs<T>, y: &mut Packs<T>) {
+    for i in each(x.len()) {
+        y[i] += a * Pack(x[i]);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{SIZES, assert_close, assert_gradients, constant, evaluate};
+    use super::super::testing::{SIZES, assert_close, assert_gradients, evaluate};
     use super::*;
     use autodiff::Var;
 
@@ -266,7 +275,7 @@ mod tests {
     fn gradient_at_a_memory_of_zeros() {
         assert_gradients(&[(SIZES.interface(), 0.2, 2.0)], |v| {
             let g = v[0].graph();
-            let memory = constant(g, SIZES.memory(), &[0.0; 30]);
+            let memory = g.input_with_gradient(SIZES.memory());
             g.apply(Content::of_reads(SIZES), &[v[0], memory])
         });
     }

@@ -1,15 +1,12 @@
 //! The interface vector, by which the controller acts on the memory.
 
-use super::affine::{affine, weight_gradients};
+use super::affine::{add_affine, add_input_gradient, add_weight_gradients, set_bias};
 use super::layout::{Interface, Sizes, expect};
-use super::pack::{LANES, Pack, Packs, at, dot, pack_rows, packs, packs_mut, unpack_rows, zeros};
-use autodiff::kernels::{
-    Matrix, Term, dispatch, exp_in_place, gemm, sigmoid, sigmoid_in_place, softplus_in_place,
-};
+use super::pack::{Kept, Pack, Packs, at, at_mut, dot, each, gradients, packs, packs_mut, zeros};
+use autodiff::kernels::{dispatch, exp_in_place, sigmoid, sigmoid_in_place, softplus_in_place};
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
-/// The interface vector ξ; operands: the controller's state, kernel, bias, kernelᵀ as in
-/// [`Lstm`].
+/// The interface vector ξ; operands: the controller's state, kernel, bias.
 ///
 /// ```text
 /// ξ̂ = h · kernel + bias
@@ -27,12 +24,9 @@ pub(super) struct Emission<T> {
     sizes: Sizes,
     interface: Interface,
     hidden: usize,
-    /// ξ̂ and its gradient, a row for each sequence.
-    rows: Vec<T>,
-    d_rows: Vec<T>,
     /// σ(ξ̂) of the strengths.
-    slopes: Vec<[T; LANES]>,
-    d_xi: Vec<[T; LANES]>,
+    slopes: Kept<T>,
+    d_xi: Kept<T>,
 }
 
 impl<T: Real> Emission<T> {
@@ -42,8 +36,6 @@ impl<T: Real> Emission<T> {
             sizes,
             interface,
             hidden: 0,
-            rows: vec![T::zero(); sizes.batch * interface.len],
-            d_rows: vec![T::zero(); sizes.batch * interface.len],
             slopes: zeros(sizes.blocks() * interface.strengths().len),
             d_xi: zeros(sizes.blocks() * interface.len),
         }
@@ -56,25 +48,28 @@ impl<T: Real> Op<T> for Emission<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let (batch, len) = (self.sizes.batch, self.interface.len);
-        self.hidden = *inputs[0].last().ok_or("expected the controller's state")?;
+        let &[_, _, hidden, _] = &*inputs[0] else {
+            return Err("expected the controller's state".to_owned());
+        };
+        self.hidden = hidden;
+        let len = self.interface.len;
         let shapes = [
-            [2, batch, self.hidden].into(),
-            [self.hidden, len].into(),
+            self.sizes.controller(hidden),
+            [hidden, len].into(),
             [len].into(),
-            [len, self.hidden].into(),
         ];
         expect(inputs, &shapes)?;
         Ok(self.sizes.interface())
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (Sizes { batch, writes, .. }, interface) = (self.sizes, self.interface);
-        affine(&x[0][..batch * self.hidden], &x[1], &x[2], &mut self.rows);
-        let y = packs_mut(y);
-        pack_rows(y, interface.len, &self.rows, (interface.len, 0));
+        let (Sizes { writes, .. }, interface) = (self.sizes, self.interface);
+        let states = packs(&x[0]).chunks_exact(2 * self.hidden);
         let slopes = self.slopes.chunks_exact_mut(interface.strengths().len);
-        for (xi, slopes) in y.chunks_exact_mut(interface.len).zip(slopes) {
+        let blocks = packs_mut(y).chunks_exact_mut(interface.len);
+        for ((xi, state), slopes) in blocks.zip(states).zip(slopes) {
+            set_bias(&x[2], xi);
+            add_affine(&state[..self.hidden], &x[1], xi);
             sigmoid_in_place(interface.gates().of_mut(xi).as_flattened_mut());
             let strengths = interface.strengths().of_mut(xi).as_flattened_mut();
             sigmoid(strengths, slopes.as_flattened_mut());
@@ -89,7 +84,7 @@ impl<T: Real> Op<T> for Emission<T> {
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let (Sizes { batch, writes, .. }, interface) = (self.sizes, self.interface);
+        let (Sizes { writes, .. }, interface) = (self.sizes, self.interface);
         let (y, dy) = (packs(y), packs(dy));
         let strengths = interface.strengths();
         dispatch(
@@ -99,51 +94,36 @@ impl<T: Real> Op<T> for Emission<T> {
                 let blocks = self.d_xi.chunks_exact_mut(interface.len);
                 for (block, (d, xi)) in blocks.zip(y.chunks_exact(interface.len)).enumerate() {
                     let gates = interface.gates().of(xi);
-                    for (d, &y) in interface.gates().of_mut(d).iter_mut().zip(gates) {
-                        *d = (Pack(*d) * Pack(y) * (Pack::one() - Pack(y))).0;
+                    let d_gates = interface.gates().of_mut(d);
+                    for i in each(gates.len()) {
+                        let y = Pack(gates[i]);
+                        d_gates[i] = (Pack(d_gates[i]) * y * (Pack::one() - y)).0;
                     }
                     let slopes = at(&self.slopes, block, strengths.len);
-                    for (d, &slope) in strengths.of_mut(d).iter_mut().zip(slopes) {
-                        *d = (Pack(*d) * Pack(slope)).0;
+                    let d_strengths = strengths.of_mut(d);
+                    for i in each(slopes.len()) {
+                        d_strengths[i] = (Pack(d_strengths[i]) * Pack(slopes[i])).0;
                     }
                     let modes = interface.read_modes.of(xi).chunks_exact(2 * writes + 1);
                     let d_modes = interface.read_modes.of_mut(d);
                     for (d, y) in d_modes.chunks_exact_mut(2 * writes + 1).zip(modes) {
                         let inner = dot(d, y);
-                        for (d, &y) in d.iter_mut().zip(y) {
-                            *d = (Pack(y) * (Pack(*d) - inner)).0;
+                        for i in each(d.len()) {
+                            d[i] = (Pack(y[i]) * (Pack(d[i]) - inner)).0;
                         }
                     }
                 }
             },
         );
-        unpack_rows(
-            &self.d_xi,
-            interface.len,
-            &mut self.d_rows,
-            (interface.len, 0),
-        );
-        if let Some(d) = dx.of(0) {
-            // Of h and c, which lie one after the other, only h has a part in ξ.
-            let (d_rows, transposed) = (Matrix::plain(&self.d_rows), Matrix::plain(&x[3]));
-            let state = &mut d.zeroed()[..batch * self.hidden];
-            gemm(
-                batch,
-                interface.len,
-                self.hidden,
-                d_rows,
-                transposed,
-                state,
-                Term::Further,
-            );
+        let [d_states] = gradients(dx, [0]);
+        for (block, d_xi) in self.d_xi.chunks_exact(interface.len).enumerate() {
+            let d_state = at_mut(d_states, block, 2 * self.hidden);
+            add_input_gradient(d_xi, &x[1], &mut d_state[..self.hidden]);
         }
-        weight_gradients(
-            &x[0][..batch * self.hidden],
-            &self.d_rows,
-            interface.len,
-            dx,
-            1,
-        );
+        let states = packs(&x[0]).chunks_exact(2 * self.hidden);
+        let controllers = states.map(|state| &state[..self.hidden]);
+        let blocks = controllers.zip(self.d_xi.chunks_exact(interface.len));
+        add_weight_gradients(blocks, dx, 1);
     }
 }
 
@@ -173,7 +153,7 @@ mod tests {
     fn emission_operands() -> [(Shape, f64, f64); 3] {
         let len = Interface::new(SIZES).len;
         [
-            ([2, SIZES.batch, HIDDEN].into(), -1.0, 1.0),
+            (SIZES.controller(HIDDEN), -1.0, 1.0),
             ([HIDDEN, len].into(), -2.0, 2.0),
             ([len].into(), -1.0, 1.0),
         ]
@@ -188,11 +168,10 @@ mod tests {
             modes[4] = 0.0;
         }
         let (mut tape, [xi]) = record(|g| {
-            let state = g.constant([2, SIZES.batch, HIDDEN], &[0.0; 2 * 17 * HIDDEN]);
+            let state = g.input(SIZES.controller(HIDDEN));
             let kernel = g.constant([HIDDEN, bias.len()], &vec![0.0; HIDDEN * bias.len()]);
             let bias = g.constant([bias.len()], &bias);
-            let operands = [state, kernel, bias, kernel.transpose()];
-            Ok([g.apply(Emission::new(SIZES), &operands)])
+            Ok([g.apply(Emission::new(SIZES), &[state, kernel, bias])])
         })
         .unwrap();
         let none = Params::new();
@@ -223,8 +202,7 @@ mod tests {
     #[test]
     fn gradients_of_the_interface_vector() {
         assert_gradients(&emission_operands(), |v| {
-            let operands = [v[0], v[1], v[2], v[1].transpose()];
-            v[0].graph().apply(Emission::new(SIZES), &operands)
+            v[0].graph().apply(Emission::new(SIZES), v)
         });
     }
 }

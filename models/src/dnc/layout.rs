@@ -36,6 +36,11 @@ impl Sizes {
         self.batch.div_ceil(LANES)
     }
 
+    /// Of the controller's state: the h and the c of an LSTM with so many units.
+    pub fn controller(self, hidden: usize) -> Shape {
+        Shape::from([self.blocks(), 2, hidden, LANES])
+    }
+
     /// Of the memory, M.
     pub fn memory(self) -> Shape {
         Shape::from([self.blocks(), self.n, self.w, LANES])

@@ -1,7 +1,7 @@
 //! Temporal linkage: in which order the slots were written to.
 
 use super::layout::{Sizes, expect};
-use super::pack::{LANES, Pack, add, at, at_mut, operands, packs, packs_mut, zeros};
+use super::pack::{Pack, at, at_mut, each, gradients, operands, packs, packs_mut};
 use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
@@ -23,24 +23,17 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 /// dw_k += Σⱼ Gₖⱼ (pⱼ − Lₖⱼ) − Σᵢ Gᵢₖ Lᵢₖ + dp′ₖ − ⟨dp′, p⟩
 /// dpⱼ  += Σᵢ wᵢ Gᵢⱼ + (1 − Σᵢ wᵢ) dp′ⱼ
 /// ```
-pub(super) struct Linkage<T> {
+pub(super) struct Linkage {
     sizes: Sizes,
-    d_linkage: Vec<[T; LANES]>,
-    d_weights: Vec<[T; LANES]>,
 }
 
-impl<T: Real> Linkage<T> {
+impl Linkage {
     pub fn new(sizes: Sizes) -> Self {
-        let (heads, n) = (sizes.blocks() * sizes.writes, sizes.n);
-        Self {
-            sizes,
-            d_linkage: zeros(heads * (n + 1) * n),
-            d_weights: zeros(heads * n),
-        }
+        Self { sizes }
     }
 }
 
-impl<T: Real> Op<T> for Linkage<T> {
+impl<T: Real> Op<T> for Linkage {
     fn name(&self) -> &'static str {
         "temporal linkage"
     }
@@ -61,17 +54,17 @@ impl<T: Real> Op<T> for Linkage<T> {
                     let w = at(w, head, n);
                     let (y, next_p) = at_mut(y, head, (n + 1) * n).split_at_mut(n * n);
                     let mut rest = Pack::one();
-                    for i in 0..n {
+                    for i in each(n) {
                         let w_i = Pack(w[i]);
                         let (link, y) = (at(link, i, n), at_mut(y, i, n));
-                        for j in 0..n {
+                        for j in each(n) {
                             let kept = Pack::one() - w_i - Pack(w[j]);
                             y[j] = (kept * Pack(link[j]) + w_i * Pack(p[j])).0;
                         }
                         y[i] = Pack::zero().0;
                         rest -= w_i;
                     }
-                    for j in 0..n {
+                    for j in each(n) {
                         next_p[j] = (rest * Pack(p[j]) + Pack(w[j])).0;
                     }
                 }
@@ -82,6 +75,7 @@ impl<T: Real> Op<T> for Linkage<T> {
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let ([linkage, w], dy) = (operands(x), packs(dy));
         let (heads, n) = (self.sizes.blocks() * self.sizes.writes, self.sizes.n);
+        let [d_linkage, d_weights] = gradients(dx, [0, 1]);
         dispatch(
             #[inline(always)]
             || {
@@ -89,42 +83,40 @@ impl<T: Real> Op<T> for Linkage<T> {
                     let (link, p) = at(linkage, head, (n + 1) * n).split_at(n * n);
                     let w = at(w, head, n);
                     let (g, dp) = at(dy, head, (n + 1) * n).split_at(n * n);
-                    let d_linkage = at_mut(&mut self.d_linkage, head, (n + 1) * n);
+                    let d_linkage = at_mut(d_linkage, head, (n + 1) * n);
                     let (d_link, d_p) = d_linkage.split_at_mut(n * n);
-                    let d_w = at_mut(&mut self.d_weights, head, n);
+                    let d_w = at_mut(d_weights, head, n);
 
                     let (mut rest, mut of_rest) = (Pack::one(), Pack::zero());
-                    for j in 0..n {
+                    for j in each(n) {
                         rest -= Pack(w[j]);
                         of_rest += Pack(dp[j]) * Pack(p[j]);
                     }
-                    for j in 0..n {
-                        d_p[j] = (rest * Pack(dp[j])).0;
-                        d_w[j] = (Pack(dp[j]) - of_rest).0;
+                    for j in each(n) {
+                        d_p[j] += rest * Pack(dp[j]);
+                        d_w[j] += Pack(dp[j]) - of_rest;
                     }
-                    for i in 0..n {
+                    for i in each(n) {
                         let (w_i, mut d_w_i) = (Pack(w[i]), Pack::zero());
                         let (link, g, d_link) = (at(link, i, n), at(g, i, n), at_mut(d_link, i, n));
-                        for j in (0..n).filter(|&j| j != i) {
+                        for j in each(n).filter(|&j| j != i) {
                             let (g, link) = (Pack(g[j]), Pack(link[j]));
-                            d_link[j] = ((Pack::one() - w_i - Pack(w[j])) * g).0;
-                            d_p[j] = (Pack(d_p[j]) + w_i * g).0;
-                            d_w[j] = (Pack(d_w[j]) - g * link).0;
+                            d_link[j] += (Pack::one() - w_i - Pack(w[j])) * g;
+                            d_p[j] += w_i * g;
+                            d_w[j] += -(g * link);
                             d_w_i += g * (Pack(p[j]) - link);
                         }
-                        d_link[i] = Pack::zero().0;
-                        d_w[i] = (Pack(d_w[i]) + d_w_i).0;
+                        d_w[i] += d_w_i;
                     }
                 }
             },
         );
-        add(dx.of(0), &self.d_linkage);
-        add(dx.of(1), &self.d_weights);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pack::LANES;
     use super::super::testing::{
         SIZES, assert_close, assert_gradients, constant, evaluate, numbers, run,
     };

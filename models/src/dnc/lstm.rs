@@ -1,14 +1,17 @@
 //! The controller.
 
-use super::affine::{add_columns, affine, clipped, unless_clipped, weight_gradients};
+use super::affine::{
+    add_affine, add_input_gradient, add_weight_gradients, clipped, set_bias, unless_clipped,
+};
 use super::layout::{Sizes, expect};
-use super::pack::{add_rows, at, at_mut, packs, packs_mut, unpack_rows};
-use autodiff::kernels::{Matrix, Term, dispatch, gemm, sigmoid_in_place, tanh, tanh_in_place};
+use super::pack::{
+    Kept, LANES, Pack, add_rows, at, at_mut, each, gradients, pack_rows, packs, packs_mut, zeros,
+};
+use autodiff::kernels::{dispatch, sigmoid_in_place, tanh, tanh_in_place};
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The LSTM controller at step t; operands: the observations of all steps, the words
-/// read at t − 1, the state at t − 1, kernel, bias, kernelᵀ. The last is the kernel again:
-/// transposed once, it serves the backward passes of all steps, and has no gradient.
+/// read at t − 1, the state at t − 1, kernel, bias.
 ///
 /// ```text
 /// [i, g, f, o] = [x, r, h] · kernel + bias
@@ -16,8 +19,8 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 /// h′ = σ(o) tanh c′
 /// ```
 ///
-/// The result is the state: the rows of h′, then the rows of c′, all clipped. The gates
-/// are in the order of DeepMind's Sonnet, whose forget gate starts open: f + 1.
+/// The result is the state, h′ and then c′, both clipped. The gates are in the order of
+/// DeepMind's Sonnet, whose forget gate starts open: f + 1.
 ///
 /// Backward, where dh′ and dc′ are zero if they were clipped; i, g, f, o now stand for
 /// the gates after their σ or tanh, and τ for tanh c′:
@@ -32,20 +35,18 @@ pub(super) struct Lstm<T> {
     sizes: Sizes,
     step: usize,
     clip: T,
-    batch: usize,
     hidden: usize,
     /// Columns of x, r and h, whose weights are the rows of the kernel, one part below
     /// the other.
     widths: [usize; 3],
-    /// [x, r, h], side by side, and the gradient of that.
-    rows: Vec<T>,
-    d_rows: Vec<T>,
-    /// [i, g, f, o] and their gradients: [batch, 4 hidden].
-    gates: Vec<T>,
-    d_gates: Vec<T>,
-    /// tanh c′, and the gradient of c: [batch, hidden].
-    squashed: Vec<T>,
-    d_cell: Vec<T>,
+    /// [x, r, h]: [blocks, widths].
+    input: Kept<T>,
+    /// [i, g, f, o] and their gradients: [blocks, 4 hidden].
+    gates: Kept<T>,
+    d_gates: Kept<T>,
+    /// tanh c′: [blocks, hidden].
+    squashed: Kept<T>,
+    d_observations: Kept<T>,
 }
 
 impl<T: Real> Lstm<T> {
@@ -54,15 +55,13 @@ impl<T: Real> Lstm<T> {
             sizes,
             step,
             clip,
-            batch: sizes.batch,
             hidden: 0,
             widths: [0; 3],
-            rows: Vec::new(),
-            d_rows: Vec::new(),
-            gates: Vec::new(),
-            d_gates: Vec::new(),
-            squashed: Vec::new(),
-            d_cell: Vec::new(),
+            input: zeros(0),
+            gates: zeros(0),
+            d_gates: zeros(0),
+            squashed: zeros(0),
+            d_observations: zeros(0),
         }
     }
 }
@@ -74,135 +73,149 @@ impl<T: Real> Op<T> for Lstm<T> {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let [observations, _, state, ..] = inputs else {
-            return Err("expected six operands".to_owned());
+            return Err("expected five operands".to_owned());
         };
-        let (&[steps, _, channels], &[_, _, hidden]) = (&**observations, &**state) else {
-            return Err("expected [steps, batch, channels] and a state [2, batch, hidden]".into());
+        let (&[steps, _, channels], &[_, _, hidden, _]) = (&**observations, &**state) else {
+            return Err("expected [steps, batch, channels] and a state".into());
         };
         if self.step >= steps {
             return Err(format!("expected an observation of step {}", self.step));
         }
-        let (batch, read) = (self.batch, self.sizes.reads * self.sizes.w);
+        let (blocks, read) = (self.sizes.blocks(), self.sizes.reads * self.sizes.w);
         self.widths = [channels, read, hidden];
-        let rows = channels + read + hidden;
-        let columns = 4 * hidden;
+        let (rows, columns) = (channels + read + hidden, 4 * hidden);
         let expected = [
-            [steps, batch, channels].into(),
+            [steps, self.sizes.batch, channels].into(),
             self.sizes.words(),
-            [2, batch, hidden].into(),
+            self.sizes.controller(hidden),
             [rows, columns].into(),
             [columns].into(),
-            [columns, rows].into(),
         ];
         expect(inputs, &expected)?;
         self.hidden = hidden;
-        self.rows = vec![T::zero(); batch * rows];
-        self.d_rows = vec![T::zero(); batch * rows];
-        self.gates = vec![T::zero(); batch * 4 * hidden];
-        self.d_gates = vec![T::zero(); batch * 4 * hidden];
-        self.squashed = vec![T::zero(); batch * hidden];
-        self.d_cell = vec![T::zero(); batch * hidden];
+        self.input = zeros(blocks * rows);
+        self.gates = zeros(blocks * columns);
+        self.d_gates = zeros(blocks * columns);
+        self.squashed = zeros(blocks * hidden);
+        self.d_observations = zeros(blocks * channels);
         Ok(*state)
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (batch, hidden, clip) = (self.batch, self.hidden, self.clip);
+        let (Sizes { batch, .. }, hidden, clip) = (self.sizes, self.hidden, self.clip);
         let [channels, read, _] = self.widths;
         let width = channels + read + hidden;
-        for (b, row) in self.rows.chunks_exact_mut(width).enumerate() {
-            let observation = at(&x[0], self.step * batch + b, channels);
-            row[..channels].copy_from_slice(observation);
-            row[channels + read..].copy_from_slice(at(&x[2], b, hidden));
-        }
-        unpack_rows(packs(&x[1]), read, &mut self.rows, (width, channels));
-        affine(&self.rows, &x[3], &x[4], &mut self.gates);
-        for row in self.gates.chunks_exact_mut(4 * hidden) {
-            let [i, g, f, o] = quarters_mut(row);
-            sigmoid_in_place(i);
-            tanh_in_place(g);
-            f.iter_mut().for_each(|f| *f += T::one());
-            sigmoid_in_place(f);
-            sigmoid_in_place(o);
-        }
-        let (h, c) = y.split_at_mut(batch * hidden);
-        let (gates, previous) = (&self.gates, &x[2][batch * hidden..]);
-        dispatch(
-            #[inline(always)]
-            || {
-                for b in 0..batch {
-                    let [i, g, f, _] = quarters(at(gates, b, 4 * hidden));
-                    let (previous, c) = (at(previous, b, hidden), at_mut(c, b, hidden));
-                    for k in 0..hidden {
-                        c[k] = f[k] * previous[k] + i[k] * g[k];
+        let observations = at(&x[0], self.step, batch * channels);
+        pack_rows(&mut self.input, width, observations, channels);
+        let (words, states) = (packs(&x[1]), packs(&x[2]));
+        for (block, y) in packs_mut(y).chunks_exact_mut(2 * hidden).enumerate() {
+            let (state, previous) = at(states, block, 2 * hidden).split_at(hidden);
+            let input = at_mut(&mut self.input, block, width);
+            input[channels..][..read].copy_from_slice(at(words, block, read));
+            input[channels + read..].copy_from_slice(state);
+
+            let gates = at_mut(&mut self.gates, block, 4 * hidden);
+            set_bias(&x[4], gates);
+            add_affine(input, &x[3], gates);
+            let [i, g, f, o] = quarters_mut(gates);
+            f.iter_mut().for_each(|f| *f += Pack::one());
+            for gate in [i, f, o] {
+                sigmoid_in_place(gate.as_flattened_mut());
+            }
+            tanh_in_place(g.as_flattened_mut());
+
+            let [i, g, f, o] = quarters(gates);
+            let (h, c) = y.split_at_mut(hidden);
+            let squashed = at_mut(&mut self.squashed, block, hidden);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for k in each(hidden) {
+                        c[k] = (Pack(f[k]) * Pack(previous[k]) + Pack(i[k]) * Pack(g[k])).0;
                     }
-                }
-            },
-        );
-        tanh(c, &mut self.squashed);
-        let squashed = &self.squashed;
-        dispatch(
-            #[inline(always)]
-            || {
-                for b in 0..batch {
-                    let [_, _, _, o] = quarters(at(gates, b, 4 * hidden));
-                    let squashed = at(squashed, b, hidden);
-                    let (h, c) = (at_mut(h, b, hidden), at_mut(c, b, hidden));
-                    for k in 0..hidden {
-                        h[k] = clipped(o[k] * squashed[k], clip);
-                        c[k] = clipped(c[k], clip);
+                },
+            );
+            tanh(c.as_flattened(), squashed.as_flattened_mut());
+            dispatch(
+                #[inline(always)]
+                || {
+                    for k in each(hidden) {
+                        h[k] = limited(Pack(o[k]) * Pack(squashed[k]), clip).0;
+                        c[k] = limited(Pack(c[k]), clip).0;
                     }
-                }
-            },
-        );
+                },
+            );
+        }
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let (batch, hidden, clip) = (self.batch, self.hidden, self.clip);
-        let (gates, all_squashed) = (&self.gates, &self.squashed);
-        let (d_gates, d_cells) = (&mut self.d_gates, &mut self.d_cell);
-        dispatch(
-            #[inline(always)]
-            || {
-                for b in 0..batch {
-                    let [i, g, f, o] = quarters(at(gates, b, 4 * hidden));
-                    let [di, dg, df, d_o] = quarters_mut(at_mut(d_gates, b, 4 * hidden));
-                    let previous = at(&x[2], batch + b, hidden);
-                    let squashed = at(all_squashed, b, hidden);
-                    let (h, c) = (at(y, b, hidden), at(y, batch + b, hidden));
-                    let (dh, dc) = (at(dy, b, hidden), at(dy, batch + b, hidden));
-                    let d_cell = at_mut(d_cells, b, hidden);
-                    for k in 0..hidden {
-                        let dh = unless_clipped(dh[k], h[k], clip);
-                        let t = squashed[k];
-                        let dc = unless_clipped(dc[k], c[k], clip) + dh * o[k] * (T::one() - t * t);
-                        di[k] = dc * g[k] * i[k] * (T::one() - i[k]);
-                        dg[k] = dc * i[k] * (T::one() - g[k] * g[k]);
-                        df[k] = dc * previous[k] * f[k] * (T::one() - f[k]);
-                        d_o[k] = dh * t * o[k] * (T::one() - o[k]);
-                        d_cell[k] = dc * f[k];
-                    }
-                }
-            },
-        );
+        let (hidden, clip) = (self.hidden, self.clip);
+        let (states, y, dy) = (packs(&x[2]), packs(y), packs(dy));
         let [channels, read, _] = self.widths;
-        let (rows, d_rows) = (channels + read + hidden, &mut self.d_rows);
-        let (dz, transposed) = (Matrix::plain(&self.d_gates), Matrix::plain(&x[5]));
-        gemm(batch, 4 * hidden, rows, dz, transposed, d_rows, Term::First);
+        let (of_x, rest) = x[3].split_at(channels * 4 * hidden);
+        let (of_r, of_h) = rest.split_at(read * 4 * hidden);
+        let [d_words, d_states] = gradients(dx, [1, 2]);
+        for (block, d_state) in d_states.chunks_exact_mut(2 * hidden).enumerate() {
+            let (_, previous) = at(states, block, 2 * hidden).split_at(hidden);
+            let (h, c) = at(y, block, 2 * hidden).split_at(hidden);
+            let (dh, dc) = at(dy, block, 2 * hidden).split_at(hidden);
+            let (d_h, d_c) = d_state.split_at_mut(hidden);
+            let squashed = at(&self.squashed, block, hidden);
+            let [i, g, f, o] = quarters(at(&self.gates, block, 4 * hidden));
+            let d_gates = at_mut(&mut self.d_gates, block, 4 * hidden);
+            let [di, dg, df, d_o] = quarters_mut(d_gates);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for k in each(hidden) {
+                        let [i, g, f, o] = [i[k], g[k], f[k], o[k]].map(Pack);
+                        let (tau, one) = (Pack(squashed[k]), Pack::one());
+                        let dh = unless_limited(Pack(dh[k]), Pack(h[k]), clip);
+                        let dc = unless_limited(Pack(dc[k]), Pack(c[k]), clip);
+                        let dc = dc + dh * o * (one - tau * tau);
+                        di[k] = (dc * g * i * (one - i)).0;
+                        dg[k] = (dc * i * (one - g * g)).0;
+                        df[k] = (dc * Pack(previous[k]) * f * (one - f)).0;
+                        d_o[k] = (dh * tau * o * (one - o)).0;
+                        d_c[k] += dc * f;
+                    }
+                },
+            );
+            add_input_gradient(d_gates, of_r, at_mut(d_words, block, read));
+            add_input_gradient(d_gates, of_h, d_h);
+        }
         if let Some(d) = dx.of(0) {
-            let d = at_mut(d.zeroed(), self.step, batch * channels);
-            add_columns(d, d_rows, rows, 0);
+            let d_observations = at_mut(d.zeroed(), self.step, self.sizes.batch * channels);
+            self.d_observations.fill([T::zero(); LANES]);
+            let blocks = self.d_observations.chunks_exact_mut(channels);
+            for (d, d_gates) in blocks.zip(self.d_gates.chunks_exact(4 * hidden)) {
+                add_input_gradient(d_gates, of_x, d);
+            }
+            add_rows(&self.d_observations, d_observations, channels);
         }
-        if let Some(d) = dx.of(1) {
-            add_rows(packs_mut(d.zeroed()), read, d_rows, (rows, channels));
-        }
-        if let Some(d) = dx.of(2) {
-            let (state, cell) = d.zeroed().split_at_mut(batch * hidden);
-            add_columns(state, d_rows, rows, channels + read);
-            let pairs = cell.iter_mut().zip(&self.d_cell);
-            pairs.for_each(|(d, &x)| *d += x);
-        }
-        weight_gradients(&self.rows, &self.d_gates, 4 * hidden, dx, 3);
+        let width = channels + read + hidden;
+        let input = self.input.chunks_exact(width);
+        add_weight_gradients(input.zip(self.d_gates.chunks_exact(4 * hidden)), dx, 3);
     }
+}
+
+/// [`clipped`], of each sequence.
+#[inline(always)]
+fn limited<T: Real>(x: Pack<T>, limit: T) -> Pack<T> {
+    x.map(
+        #[inline(always)]
+        |x| clipped(x, limit),
+    )
+}
+
+/// [`unless_clipped`], of each sequence.
+#[inline(always)]
+fn unless_limited<T: Real>(dy: Pack<T>, y: Pack<T>, limit: T) -> Pack<T> {
+    dy.zip(
+        y,
+        #[inline(always)]
+        |dy, y| unless_clipped(dy, y, limit),
+    )
 }
 
 #[inline(always)]
@@ -234,37 +247,36 @@ mod tests {
         [
             ([2, batch, 2].into(), -1.0, 1.0),
             (SIZES.words(), -1.0, 1.0),
-            ([2, batch, HIDDEN].into(), -1.0, 1.0),
+            (SIZES.controller(HIDDEN), -1.0, 1.0),
             ([rows, 4 * HIDDEN].into(), -1.0, 1.0),
             ([4 * HIDDEN].into(), -1.0, 1.0),
         ]
     }
 
     fn lstm<'g>(v: &[Var<'g, f64>], clip: f64) -> Var<'g, f64> {
-        let operands = [v[0], v[1], v[2], v[3], v[4], v[3].transpose()];
-        v[0].graph().apply(Lstm::new(SIZES, 1, clip), &operands)
+        v[0].graph().apply(Lstm::new(SIZES, 1, clip), v)
     }
 
-    /// The equations, in operations of autodiff.
+    /// The equations, in operations of autodiff, on rows: h and c of each sequence.
     fn composed_lstm<'g>(v: &[Var<'g, f64>]) -> Var<'g, f64> {
         let g = v[0].graph();
         let Sizes {
             batch, reads, w, ..
         } = SIZES;
         let x = v[0].slice(0, 1..2).reshape([batch, 2]);
-        let [h, c] = [0, 1].map(|k| v[2].slice(0, k..k + 1).reshape([batch, HIDDEN]));
+        let state = rows(v[2], 2 * HIDDEN);
+        let [h, c] = [0, 1].map(|k| state.slice(1, k * HIDDEN..(k + 1) * HIDDEN));
         let row = g.concat(1, &[x, rows(v[1], reads * w), h]);
         let gates = row.affine(v[3], v[4]);
         let gate = |k| gates.slice(1, k * HIDDEN..(k + 1) * HIDDEN);
         let c = (gate(2) + 1.0).sigmoid() * c + gate(0).sigmoid() * gate(1).tanh();
-        g.concat(0, &[gate(3).sigmoid() * c.tanh(), c])
-            .reshape([2, batch, HIDDEN])
+        g.concat(1, &[gate(3).sigmoid() * c.tanh(), c])
     }
 
     #[test]
     fn lstm_agrees_with_the_composed_operations() {
         let operands = lstm_operands();
-        let fused = evaluate(&operands, |v| lstm(v, 20.0));
+        let fused = evaluate(&operands, |v| rows(lstm(v, 20.0), 2 * HIDDEN));
         assert_close(&fused, &evaluate(&operands, composed_lstm), 1e-14);
     }
 

@@ -1,9 +1,11 @@
 //! The output.
 
-use super::affine::{add_columns, affine, clipped, unless_clipped, weight_gradients};
+use super::affine::{
+    add_affine, add_bias_gradient, add_input_gradient, add_kernel_gradient, clipped, set_bias,
+    unless_clipped,
+};
 use super::layout::{Sizes, expect};
-use super::pack::{add_rows, at, packs, packs_mut, unpack_rows};
-use autodiff::kernels::{Matrix, Term, gemm};
+use super::pack::{Kept, Packs, add_rows, at, at_mut, gradients, pack_rows, packs, zeros};
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The outputs of all steps, [steps, batch, outputs]; operands: the controller's states,
@@ -13,7 +15,7 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 /// y = [h, r] · kernel + bias, clipped
 /// ```
 ///
-/// Nothing in the cell waits for them, so they are one product for the whole sequence.
+/// Nothing in the cell waits for them, so they are one operation for the whole sequence.
 /// Backward, where dy is zero if it was clipped:
 ///
 /// ```text
@@ -23,14 +25,12 @@ pub(super) struct Outputs<T> {
     sizes: Sizes,
     clip: T,
     steps: usize,
-    batch: usize,
-    /// Columns of h, of r and of y.
+    /// Numbers of h and of y.
     hidden: usize,
-    read: usize,
     outputs: usize,
-    /// [h, r], side by side, and their gradient: [steps · batch, hidden + read].
-    rows: Vec<T>,
-    d_rows: Vec<T>,
+    /// Of one step: y or its gradient, [blocks, outputs].
+    packs: Kept<T>,
+    /// Of one step: dy where y was not clipped, [batch, outputs].
     d_outputs: Vec<T>,
 }
 
@@ -40,14 +40,18 @@ impl<T: Real> Outputs<T> {
             sizes,
             clip,
             steps: 0,
-            batch: sizes.batch,
             hidden: 0,
-            read: sizes.reads * sizes.w,
             outputs: 0,
-            rows: Vec::new(),
-            d_rows: Vec::new(),
+            packs: zeros(0),
             d_outputs: Vec::new(),
         }
+    }
+
+    /// h and r of a block at step t.
+    fn operands<'a>(&self, x: &'a Inputs<T>, t: usize, block: usize) -> [&'a Packs<T>; 2] {
+        let (states, words) = (packs(&x[t]), packs(&x[self.steps + t]));
+        let h = &at(states, block, 2 * self.hidden)[..self.hidden];
+        [h, at(words, block, self.sizes.reads * self.sizes.w)]
     }
 }
 
@@ -61,66 +65,70 @@ impl<T: Real> Op<T> for Outputs<T> {
         let [state, .., bias] = inputs else {
             return Err("expected states, words, kernel and bias".to_owned());
         };
-        let (&[_, _, hidden], &[outputs]) = (&**state, &**bias) else {
-            return Err("expected states [2, batch, hidden] and a bias [outputs]".to_owned());
+        let (&[_, _, hidden, _], &[outputs]) = (&**state, &**bias) else {
+            return Err("expected the controller's states and a bias [outputs]".to_owned());
         };
-        let (batch, read) = (self.batch, self.read);
-        let mut expected = vec![[2, batch, hidden].into(); steps];
+        let (batch, read) = (self.sizes.batch, self.sizes.reads * self.sizes.w);
+        let mut expected = vec![self.sizes.controller(hidden); steps];
         expected.resize(2 * steps, self.sizes.words());
         expected.push([hidden + read, outputs].into());
         expected.push([outputs].into());
         expect(inputs, &expected)?;
         (self.steps, self.hidden, self.outputs) = (steps, hidden, outputs);
-        self.rows = vec![T::zero(); steps * batch * (hidden + read)];
-        self.d_rows = self.rows.clone();
-        self.d_outputs = vec![T::zero(); steps * batch * outputs];
+        self.packs = zeros(self.sizes.blocks() * outputs);
+        self.d_outputs = vec![T::zero(); batch * outputs];
         Ok(Shape::from([steps, batch, outputs]))
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        let (steps, hidden, read) = (self.steps, self.hidden, self.read);
-        let rows = self.rows.chunks_exact_mut(self.batch * (hidden + read));
-        for (t, rows) in rows.enumerate() {
-            for (b, row) in rows.chunks_exact_mut(hidden + read).enumerate() {
-                row[..hidden].copy_from_slice(at(&x[t], b, hidden));
+        let (steps, outputs) = (self.steps, self.outputs);
+        let (of_h, of_r) = x[2 * steps].split_at(self.hidden * outputs);
+        y.fill(T::zero());
+        for (t, y) in y.chunks_exact_mut(self.sizes.batch * outputs).enumerate() {
+            for block in 0..self.sizes.blocks() {
+                let [h, r] = self.operands(x, t, block);
+                let y = at_mut(&mut self.packs, block, outputs);
+                set_bias(&x[2 * steps + 1], y);
+                add_affine(h, of_h, y);
+                add_affine(r, of_r, y);
             }
-            unpack_rows(packs(&x[steps + t]), read, rows, (hidden + read, hidden));
+            add_rows(&self.packs, y, outputs);
         }
-        affine(&self.rows, &x[2 * steps], &x[2 * steps + 1], y);
         y.iter_mut().for_each(|y| *y = clipped(*y, self.clip));
     }
 
     fn backward(&mut self, x: &Inputs<T>, y: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let (steps, hidden, read, outputs) = (self.steps, self.hidden, self.read, self.outputs);
-        for (d, (&dy, &y)) in self.d_outputs.iter_mut().zip(dy.iter().zip(y)) {
-            *d = unless_clipped(dy, y, self.clip);
-        }
-        let (d_outputs, kernel) = (
-            Matrix::plain(&self.d_outputs),
-            Matrix::transposed(&x[2 * steps]),
-        );
-        let rows = steps * self.batch;
-        gemm(
-            rows,
-            outputs,
-            hidden + read,
-            d_outputs,
-            kernel,
-            &mut self.d_rows,
-            Term::First,
-        );
-        let d_rows = self.d_rows.chunks_exact(self.batch * (hidden + read));
-        for (t, d_rows) in d_rows.enumerate() {
-            if let Some(d) = dx.of(t) {
-                let state = &mut d.zeroed()[..self.batch * hidden];
-                add_columns(state, d_rows, hidden + read, 0);
+        let (steps, hidden, outputs) = (self.steps, self.hidden, self.outputs);
+        let (blocks, read) = (self.sizes.blocks(), self.sizes.reads * self.sizes.w);
+        let (of_h, of_r) = x[2 * steps].split_at(hidden * outputs);
+        let rows = self.sizes.batch * outputs;
+        for (t, (dy, y)) in dy.chunks_exact(rows).zip(y.chunks_exact(rows)).enumerate() {
+            for (d, (&dy, &y)) in self.d_outputs.iter_mut().zip(dy.iter().zip(y)) {
+                *d = unless_clipped(dy, y, self.clip);
             }
-            if let Some(d) = dx.of(steps + t) {
-                let words = packs_mut(d.zeroed());
-                add_rows(words, read, d_rows, (hidden + read, hidden));
+            pack_rows(&mut self.packs, outputs, &self.d_outputs, outputs);
+            let [d_states, d_words] = gradients(dx, [t, steps + t]);
+            for (block, dy) in self.packs.chunks_exact(outputs).enumerate() {
+                let d_state = at_mut(d_states, block, 2 * hidden);
+                add_input_gradient(dy, of_h, &mut d_state[..hidden]);
+                add_input_gradient(dy, of_r, at_mut(d_words, block, read));
+            }
+            if let Some(d) = dx.of(2 * steps) {
+                let (d_of_h, d_of_r) = d.zeroed().split_at_mut(hidden * outputs);
+                for block in 0..blocks {
+                    let ([h, r], dy) =
+                        (self.operands(x, t, block), at(&self.packs, block, outputs));
+                    add_kernel_gradient(h, dy, d_of_h);
+                    add_kernel_gradient(r, dy, d_of_r);
+                }
+            }
+            if let Some(d) = dx.of(2 * steps + 1) {
+                let d = d.zeroed();
+                self.packs
+                    .chunks_exact(outputs)
+                    .for_each(|dy| add_bias_gradient(dy, d));
             }
         }
-        weight_gradients(&self.rows, &self.d_outputs, outputs, dx, 2 * steps);
     }
 }
 
@@ -131,10 +139,8 @@ mod tests {
 
     /// Two steps.
     fn output_operands() -> [(Shape, f64, f64); 6] {
-        let Sizes {
-            batch, reads, w, ..
-        } = SIZES;
-        let state = ([2, batch, HIDDEN].into(), -1.0, 1.0);
+        let Sizes { reads, w, .. } = SIZES;
+        let state = (SIZES.controller(HIDDEN), -1.0, 1.0);
         let words = (SIZES.words(), -1.0, 1.0);
         let kernel = ([HIDDEN + reads * w, 2].into(), -1.0, 1.0);
         [state, state, words, words, kernel, ([2].into(), -1.0, 1.0)]
@@ -148,7 +154,7 @@ mod tests {
         });
         let composed = evaluate(&operands, |v| {
             let step = |t: usize| {
-                let h = v[t].slice(0, 0..1).reshape([SIZES.batch, HIDDEN]);
+                let h = rows(v[t], 2 * HIDDEN).slice(1, 0..HIDDEN);
                 let row = v[0].graph().concat(1, &[h, rows(v[2 + t], 15)]);
                 row.affine(v[4], v[5])
             };

@@ -4,11 +4,13 @@
 //! first axis and the sequence within it the last: where an equation has a number, there
 //! lie the numbers of 16 sequences, a [`Pack`], one register of the widest vectors in f32.
 //! So the equations are written as for one sequence, whatever the sizes of the memory, and
-//! nothing is ever summed across a register. In a block that is not full the other lanes
-//! compute too, on zeros, and nobody reads what they find.
+//! nothing but the gradients of weights is summed across a register. In a block that is not
+//! full the other lanes compute too, on observations of zeros, and nobody reads what they find.
 
-use super::layout::Segment;
-use autodiff::{Gradient, Inputs, Real};
+use aligned_vec::{AVec, ConstAlign};
+use autodiff::kernels::{Batch, add_batch_product};
+use autodiff::{Gradients, Inputs, Real};
+use std::hint::black_box;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// Sequences in a block.
@@ -16,6 +18,9 @@ pub(super) const LANES: usize = 16;
 
 /// What a tensor is made of.
 pub(super) type Packs<T> = [[T; LANES]];
+
+/// What an operation keeps for itself: like a tensor, in whole cache lines.
+pub(super) type Kept<T> = AVec<[T; LANES], ConstAlign<64>>;
 
 /// One number of each of 16 sequences.
 #[derive(Clone, Copy, Debug)]
@@ -136,10 +141,26 @@ assigning_operators! {
     MulAssign mul_assign *;
 }
 
+impl<T: Real> AddAssign<Pack<T>> for [T; LANES] {
+    #[inline(always)]
+    fn add_assign(&mut self, other: Pack<T>) {
+        *self = (Pack(*self) + other).0;
+    }
+}
+
 /// The operands of an operation.
 #[inline(always)]
 pub(super) fn operands<'a, T: Real, const K: usize>(x: &'a Inputs<T>) -> [&'a Packs<T>; K] {
     std::array::from_fn(|i| packs(&x[i]))
+}
+
+/// The gradients of some operands, to be added to.
+#[inline(always)]
+pub(super) fn gradients<'a, T: Real, const K: usize>(
+    dx: &'a mut Gradients<T>,
+    operands: [usize; K],
+) -> [&'a mut Packs<T>; K] {
+    dx.zeroed(operands).map(packs_mut)
 }
 
 /// The packs that a tensor is made of.
@@ -154,9 +175,9 @@ pub(super) fn packs_mut<T>(x: &mut [T]) -> &mut Packs<T> {
     x.as_chunks_mut().0
 }
 
-/// A tensor of zeros.
-pub(super) fn zeros<T: Real>(packs: usize) -> Vec<[T; LANES]> {
-    vec![[T::zero(); LANES]; packs]
+/// Packs of zeros.
+pub(super) fn zeros<T: Real>(packs: usize) -> Kept<T> {
+    AVec::from_iter(64, std::iter::repeat_n([T::zero(); LANES], packs))
 }
 
 /// The k-th part of `x`, `len` long: a block of a tensor, a row of a block.
@@ -171,24 +192,39 @@ pub(super) fn at_mut<T>(x: &mut [T], k: usize, len: usize) -> &mut [T] {
     &mut x[k * len..][..len]
 }
 
+/// The numbers below n, for a loop over packs.
+///
+/// The compiler unrolls the sixteen lanes of such a loop, and would then make registers of
+/// sixteen passes of it, gathered and scattered lane by lane. What keeps the passes apart is
+/// no instruction.
+#[inline(always)]
+pub(super) fn each(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).inspect(
+        #[inline(always)]
+        |_| black_box(()),
+    )
+}
+
 /// Σ aᵢbᵢ.
 #[inline(always)]
 pub(super) fn dot<T: Real>(a: &Packs<T>, b: &Packs<T>) -> Pack<T> {
     let mut sum = Pack::zero();
-    for (&a, &b) in a.iter().zip(b) {
-        sum += Pack(a) * Pack(b);
+    for i in each(a.len()) {
+        sum += Pack(a[i]) * Pack(b[i]);
     }
     sum
 }
 
-/// Σᵢ aᵢ Bᵢⱼ for a matrix B of rows of length n.
+/// A matrix of each sequence, in rows of length n.
 #[inline(always)]
-pub(super) fn dot_column<T: Real>(a: &Packs<T>, b: &Packs<T>, j: usize, n: usize) -> Pack<T> {
-    let mut sum = Pack::zero();
-    for (&a, row) in a.iter().zip(b.chunks_exact(n)) {
-        sum += Pack(a) * Pack(row[j]);
-    }
-    sum
+pub(super) fn matrix<T>(x: &Packs<T>, n: usize) -> Batch<'_, T> {
+    Batch::rows(x.as_flattened(), n)
+}
+
+/// C += A·B for the matrices of each sequence, with A: m×k, B: k×n and C in rows of length n.
+pub(super) fn add_product<T: Real>(sizes: [usize; 3], a: Batch<T>, b: Batch<T>, c: &mut Packs<T>) {
+    let c = (c.as_flattened_mut(), sizes[2]);
+    add_batch_product(sizes, LANES, a, b, c);
 }
 
 /// Π (1 − aᵢbᵢ) over the i that are not `left_out`.
@@ -206,79 +242,31 @@ pub(super) fn product_of_rests<T: Real>(
     product
 }
 
-/// Adds to a gradient that somebody asks for.
-pub(super) fn add<T: Real>(gradient: Option<Gradient<T>>, terms: &Packs<T>) {
-    if let Some(gradient) = gradient {
-        gradient.add(terms.as_flattened().iter().copied());
-    }
-}
-
-/// Adds to one segment of each block, `len` packs long, of a gradient.
-pub(super) fn add_to_segment<T: Real>(
-    gradient: Option<Gradient<T>>,
-    len: usize,
-    segment: Segment,
-    terms: &Packs<T>,
-) {
-    let Some(gradient) = gradient else { return };
-    let blocks = packs_mut(gradient.zeroed()).chunks_exact_mut(len);
-    for (block, terms) in blocks.zip(terms.chunks_exact(segment.len)) {
-        for (sum, &term) in segment.of_mut(block).iter_mut().zip(terms) {
-            *sum = (Pack(*sum) + Pack(term)).0;
-        }
-    }
-}
-
-/// Lays columns `first`.. of rows, one for each sequence, out in packs, a block `len` long;
-/// lanes without a sequence are zero.
-pub(super) fn pack_rows<T: Real>(
-    packs: &mut Packs<T>,
-    len: usize,
-    rows: &[T],
-    (row, first): (usize, usize),
-) {
-    let blocks = packs.chunks_exact_mut(len).zip(rows.chunks(LANES * row));
+/// Lays rows of some numbers, one for each sequence, out in the first packs of blocks `len`
+/// long; lanes without a sequence are zero.
+pub(super) fn pack_rows<T: Real>(packs: &mut Packs<T>, len: usize, rows: &[T], numbers: usize) {
+    let blocks = packs
+        .chunks_exact_mut(len)
+        .zip(rows.chunks(LANES * numbers));
     for (block, rows) in blocks {
-        if rows.len() < LANES * row {
-            block.fill([T::zero(); LANES]);
+        if rows.len() < LANES * numbers {
+            block[..numbers].fill([T::zero(); LANES]);
         }
-        for (lane, row) in rows.chunks_exact(row).enumerate() {
-            for (pack, &x) in block.iter_mut().zip(&row[first..]) {
+        for (lane, row) in rows.chunks_exact(numbers).enumerate() {
+            for (pack, &x) in block.iter_mut().zip(row) {
                 pack[lane] = x;
             }
         }
     }
 }
 
-/// Adds columns `first`.. of rows to packs: [`pack_rows`], with a sum.
-pub(super) fn add_rows<T: Real>(
-    packs: &mut Packs<T>,
-    len: usize,
-    rows: &[T],
-    (row, first): (usize, usize),
-) {
-    let blocks = packs.chunks_exact_mut(len).zip(rows.chunks(LANES * row));
-    for (block, rows) in blocks {
-        for (lane, row) in rows.chunks_exact(row).enumerate() {
-            for (pack, &x) in block.iter_mut().zip(&row[first..]) {
-                pack[lane] += x;
-            }
-        }
-    }
-}
-
-/// The way back from [`pack_rows`].
-pub(super) fn unpack_rows<T: Real>(
-    packs: &Packs<T>,
-    len: usize,
-    rows: &mut [T],
-    (row, first): (usize, usize),
-) {
-    let blocks = packs.chunks_exact(len).zip(rows.chunks_mut(LANES * row));
-    for (block, rows) in blocks {
-        for (lane, row) in rows.chunks_exact_mut(row).enumerate() {
-            for (x, pack) in row[first..].iter_mut().zip(block) {
-                *x = pack[lane];
+/// Adds packs to rows of some numbers, one for each sequence.
+pub(super) fn add_rows<T: Real>(packs: &Packs<T>, rows: &mut [T], numbers: usize) {
+    let blocks = packs.chunks_exact(numbers);
+    for (block, rows) in blocks.zip(rows.chunks_mut(LANES * numbers)) {
+        for (lane, row) in rows.chunks_exact_mut(numbers).enumerate() {
+            for (x, pack) in row.iter_mut().zip(block) {
+                *x += pack[lane];
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::layout::{Interface, Sizes, expect};
 use super::pack::{
-    LANES, Pack, add, add_to_segment, at, at_mut, dot, dot_column, operands, packs, packs_mut,
+    Kept, Pack, add_product, at, at_mut, dot, each, gradients, matrix, operands, packs, packs_mut,
     zeros,
 };
 use autodiff::kernels::dispatch;
@@ -30,16 +30,12 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 pub(super) struct ReadWeights<T> {
     sizes: Sizes,
     interface: Interface,
-    /// b and f: [blocks, reads, writes, N].
-    backward: Vec<[T; LANES]>,
-    forward: Vec<[T; LANES]>,
-    d_modes: Vec<[T; LANES]>,
-    d_content: Vec<[T; LANES]>,
-    d_linkage: Vec<[T; LANES]>,
-    d_reads: Vec<[T; LANES]>,
-    /// Of one block: db and df, [reads, writes, N].
-    d_backward: Vec<[T; LANES]>,
-    d_forward: Vec<[T; LANES]>,
+    /// b and f: [blocks, writes, reads, N].
+    backward: Kept<T>,
+    forward: Kept<T>,
+    /// Of one block: db and df, [writes, reads, N].
+    d_backward: Kept<T>,
+    d_forward: Kept<T>,
 }
 
 impl<T: Real> ReadWeights<T> {
@@ -50,10 +46,6 @@ impl<T: Real> ReadWeights<T> {
             interface: Interface::new(sizes),
             backward: zeros(blocks * reads * writes * n),
             forward: zeros(blocks * reads * writes * n),
-            d_modes: zeros(blocks * reads * (2 * writes + 1)),
-            d_content: zeros(blocks * reads * n),
-            d_linkage: zeros(blocks * writes * (n + 1) * n),
-            d_reads: zeros(blocks * reads * n),
             d_backward: zeros(reads * writes * n),
             d_forward: zeros(reads * writes * n),
         }
@@ -81,6 +73,16 @@ impl<T: Real> Op<T> for ReadWeights<T> {
         let ([xi, content, linkage, before], y) = (operands(x), packs_mut(y));
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, reads, writes) = (sizes.n, sizes.reads, sizes.writes);
+        for head in 0..sizes.blocks() * writes {
+            let before = matrix(at(before, head / writes, reads * n), n);
+            let link = matrix(&at(linkage, head, (n + 1) * n)[..n * n], n);
+            let b = at_mut(&mut self.backward, head, reads * n);
+            let f = at_mut(&mut self.forward, head, reads * n);
+            b.fill(Pack::zero().0);
+            f.fill(Pack::zero().0);
+            add_product([reads, n, n], before, link, b);
+            add_product([reads, n, n], before, link.transposed(), f);
+        }
         dispatch(
             #[inline(always)]
             || {
@@ -88,21 +90,16 @@ impl<T: Real> Op<T> for ReadWeights<T> {
                     let (block, r) = (head / reads, head % reads);
                     let modes = interface.read_modes.of(at(xi, block, interface.len));
                     let modes = at(modes, r, 2 * writes + 1);
-                    let (content, before) = (at(content, head, n), at(before, head, n));
-                    let y = at_mut(y, head, n);
-                    for i in 0..n {
+                    let (content, y) = (at(content, head, n), at_mut(y, head, n));
+                    for i in each(n) {
                         y[i] = (Pack(modes[2 * writes]) * Pack(content[i])).0;
                     }
                     for h in 0..writes {
-                        let link = at(linkage, block * writes + h, (n + 1) * n);
-                        let backward = at_mut(&mut self.backward, head * writes + h, n);
-                        let forward = at_mut(&mut self.forward, head * writes + h, n);
-                        for i in 0..n {
-                            let b = dot_column(before, &link[..n * n], i, n);
-                            let f = dot(at(link, i, n), before);
-                            let sum = Pack(modes[h]) * b + Pack(modes[writes + h]) * f;
-                            y[i] = (Pack(y[i]) + sum).0;
-                            (backward[i], forward[i]) = (b.0, f.0);
+                        let head = (block * writes + h) * reads + r;
+                        let (b, f) = (at(&self.backward, head, n), at(&self.forward, head, n));
+                        for i in each(n) {
+                            y[i] +=
+                                Pack(modes[h]) * Pack(b[i]) + Pack(modes[writes + h]) * Pack(f[i]);
                         }
                     }
                 }
@@ -114,91 +111,69 @@ impl<T: Real> Op<T> for ReadWeights<T> {
         let ([xi, content, linkage, before], dy) = (operands(x), packs(dy));
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, reads, writes) = (sizes.n, sizes.reads, sizes.writes);
-        dispatch(
-            #[inline(always)]
-            || {
-                for block in 0..sizes.blocks() {
+        let [d_xi, d_content, d_linkage, d_reads] = gradients(dx, [0, 1, 2, 3]);
+        for block in 0..sizes.blocks() {
+            let d_xi = at_mut(d_xi, block, interface.len);
+            let d_reads = at_mut(d_reads, block, reads * n);
+            dispatch(
+                #[inline(always)]
+                || {
                     let modes = interface.read_modes.of(at(xi, block, interface.len));
+                    let d_modes = interface.read_modes.of_mut(d_xi);
                     for r in 0..reads {
                         let head = block * reads + r;
-                        let dy = at(dy, head, n);
+                        let (dy, content) = (at(dy, head, n), at(content, head, n));
                         let modes = at(modes, r, 2 * writes + 1);
-                        let d_modes = at_mut(&mut self.d_modes, head, 2 * writes + 1);
-                        let d_content = at_mut(&mut self.d_content, head, n);
-                        let d_reads = at_mut(&mut self.d_reads, head, n);
-                        d_modes[2 * writes] = dot(dy, at(content, head, n)).0;
-                        for i in 0..n {
-                            d_content[i] = (Pack(modes[2 * writes]) * Pack(dy[i])).0;
+                        let d_modes = at_mut(d_modes, r, 2 * writes + 1);
+                        let d_content = at_mut(d_content, head, n);
+                        d_modes[2 * writes] += dot(dy, content);
+                        for i in each(n) {
+                            d_content[i] += Pack(modes[2 * writes]) * Pack(dy[i]);
                         }
-                        d_reads.fill(Pack::zero().0);
                         for h in 0..writes {
-                            let link = at(linkage, block * writes + h, (n + 1) * n);
-                            d_modes[h] = dot(dy, at(&self.backward, head * writes + h, n)).0;
-                            d_modes[writes + h] =
-                                dot(dy, at(&self.forward, head * writes + h, n)).0;
-                            let db = at_mut(&mut self.d_backward, r * writes + h, n);
-                            let df = at_mut(&mut self.d_forward, r * writes + h, n);
-                            for i in 0..n {
+                            let head = (block * writes + h) * reads + r;
+                            d_modes[h] += dot(dy, at(&self.backward, head, n));
+                            d_modes[writes + h] += dot(dy, at(&self.forward, head, n));
+                            let db = at_mut(&mut self.d_backward, h * reads + r, n);
+                            let df = at_mut(&mut self.d_forward, h * reads + r, n);
+                            for i in each(n) {
                                 db[i] = (Pack(modes[h]) * Pack(dy[i])).0;
                                 df[i] = (Pack(modes[writes + h]) * Pack(dy[i])).0;
                             }
-                            for (i, d) in d_reads.iter_mut().enumerate() {
-                                let of_forward = dot_column(df, &link[..n * n], i, n);
-                                *d = (Pack(*d) + dot(at(link, i, n), db) + of_forward).0;
-                            }
                         }
                     }
-                    for h in 0..writes {
-                        let d_link = at_mut(&mut self.d_linkage, block * writes + h, (n + 1) * n);
-                        for (i, d_row) in d_link.chunks_exact_mut(n).take(n).enumerate() {
-                            for (j, d) in d_row.iter_mut().enumerate() {
-                                let mut sum = Pack::zero();
-                                for r in 0..reads {
-                                    let before = at(before, block * reads + r, n);
-                                    let db = at(&self.d_backward, r * writes + h, n);
-                                    let df = at(&self.d_forward, r * writes + h, n);
-                                    sum += Pack(before[i]) * Pack(db[j])
-                                        + Pack(df[i]) * Pack(before[j]);
-                                }
-                                *d = sum.0;
-                            }
-                        }
-                        d_link[n * n..].fill(Pack::zero().0);
-                    }
-                }
-            },
-        );
-        let Interface {
-            len, read_modes, ..
-        } = interface;
-        add_to_segment(dx.of(0), len, read_modes, &self.d_modes);
-        add(dx.of(1), &self.d_content);
-        add(dx.of(2), &self.d_linkage);
-        add(dx.of(3), &self.d_reads);
+                },
+            );
+            let before = matrix(at(before, block, reads * n), n);
+            for h in 0..writes {
+                let head = block * writes + h;
+                let link = matrix(&at(linkage, head, (n + 1) * n)[..n * n], n);
+                let d_link = &mut at_mut(d_linkage, head, (n + 1) * n)[..n * n];
+                let db = matrix(at(&self.d_backward, h, reads * n), n);
+                let df = matrix(at(&self.d_forward, h, reads * n), n);
+                add_product([reads, n, n], db, link.transposed(), d_reads);
+                add_product([reads, n, n], df, link, d_reads);
+                add_product([n, reads, n], before.transposed(), db, d_link);
+                add_product([n, reads, n], df.transposed(), before, d_link);
+            }
+        }
     }
 }
 
 /// The word that each read head reads, Σᵢ rᵢMᵢ; operands: r, M.
 ///
 /// Backward: drᵢ += ⟨dy, Mᵢ⟩, dMᵢ += rᵢ dy.
-pub(super) struct Read<T> {
+pub(super) struct Read {
     sizes: Sizes,
-    d_weights: Vec<[T; LANES]>,
-    d_memory: Vec<[T; LANES]>,
 }
 
-impl<T: Real> Read<T> {
+impl Read {
     pub fn new(sizes: Sizes) -> Self {
-        let (blocks, n, w, reads) = (sizes.blocks(), sizes.n, sizes.w, sizes.reads);
-        Self {
-            sizes,
-            d_weights: zeros(blocks * reads * n),
-            d_memory: zeros(blocks * n * w),
-        }
+        Self { sizes }
     }
 }
 
-impl<T: Real> Op<T> for Read<T> {
+impl<T: Real> Op<T> for Read {
     fn name(&self) -> &'static str {
         "read"
     }
@@ -211,57 +186,34 @@ impl<T: Real> Op<T> for Read<T> {
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let ([r, memory], y) = (operands(x), packs_mut(y));
         let Sizes { n, w, reads, .. } = self.sizes;
-        dispatch(
-            #[inline(always)]
-            || {
-                for (head, word) in y.chunks_exact_mut(w).enumerate() {
-                    let (r, memory) = (at(r, head, n), at(memory, head / reads, n * w));
-                    for (j, y) in word.iter_mut().enumerate() {
-                        *y = dot_column(r, memory, j, w).0;
-                    }
-                }
-            },
-        );
+        for (block, y) in y.chunks_exact_mut(reads * w).enumerate() {
+            let (r, memory) = (at(r, block, reads * n), at(memory, block, n * w));
+            y.fill(Pack::zero().0);
+            add_product([reads, n, w], matrix(r, n), matrix(memory, w), y);
+        }
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let ([r, memory], dy) = (operands(x), packs(dy));
         let (sizes, reads) = (self.sizes, self.sizes.reads);
         let Sizes { n, w, .. } = sizes;
-        dispatch(
-            #[inline(always)]
-            || {
-                for block in 0..sizes.blocks() {
-                    let (r, memory) = (at(r, block, reads * n), at(memory, block, n * w));
-                    let dy = at(dy, block, reads * w);
-                    let d_weights = at_mut(&mut self.d_weights, block, reads * n);
-                    for (head, d_weights) in d_weights.chunks_exact_mut(n).enumerate() {
-                        let dy = at(dy, head, w);
-                        for (d, slot) in d_weights.iter_mut().zip(memory.chunks_exact(w)) {
-                            *d = dot(dy, slot).0;
-                        }
-                    }
-                    let d_memory = at_mut(&mut self.d_memory, block, n * w);
-                    for (i, d_slot) in d_memory.chunks_exact_mut(w).enumerate() {
-                        for (j, d) in d_slot.iter_mut().enumerate() {
-                            let mut sum = Pack::zero();
-                            for head in 0..reads {
-                                sum += Pack(r[head * n + i]) * Pack(dy[head * w + j]);
-                            }
-                            *d = sum.0;
-                        }
-                    }
-                }
-            },
-        );
-        add(dx.of(0), &self.d_weights);
-        add(dx.of(1), &self.d_memory);
+        let [d_weights, d_memory] = gradients(dx, [0, 1]);
+        for block in 0..sizes.blocks() {
+            let r = matrix(at(r, block, reads * n), n);
+            let memory = matrix(at(memory, block, n * w), w);
+            let dy = matrix(at(dy, block, reads * w), w);
+            let d_weights = at_mut(d_weights, block, reads * n);
+            add_product([reads, w, n], dy, memory.transposed(), d_weights);
+            let d_memory = at_mut(d_memory, block, n * w);
+            add_product([n, reads, w], r.transposed(), dy, d_memory);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::layout::Segment;
+    use super::super::pack::LANES;
     use super::super::testing::{SIZES, assert_close, assert_gradients, constant, evaluate, run};
     use super::*;
     use autodiff::Var;

@@ -36,8 +36,9 @@ fn params(operands: &[(Shape, f64, f64)]) -> Params<f64> {
     params
 }
 
+/// The parameters as results, which have gradients of their own.
 fn vars<'g>(graph: &'g Graph<f64>, params: &Params<f64>) -> Vec<Var<'g, f64>> {
-    params.iter().map(|(_, p)| graph.param(p)).collect()
+    params.iter().map(|(_, p)| graph.param(p) * 1.0).collect()
 }
 
 /// Checks the gradient of `f` by every operand.

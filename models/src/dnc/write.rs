@@ -2,8 +2,8 @@
 
 use super::layout::{Interface, Sizes, expect};
 use super::pack::{
-    LANES, Pack, Packs, add, add_to_segment, at, at_mut, dot, operands, packs, packs_mut,
-    product_of_rests, zeros,
+    Kept, Pack, Packs, add_product, at, at_mut, dot, each, gradients, matrix, operands, packs,
+    packs_mut, product_of_rests, zeros,
 };
 use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
@@ -21,40 +21,32 @@ use autodiff::{Gradients, Inputs, Op, Real, Shape};
 /// dg^w += ⟨dw, g^a a + (1 − g^a) c⟩    da += g^w g^a dw
 /// dg^a += g^w ⟨dw, a − c⟩              dc += g^w (1 − g^a) dw
 /// ```
-pub(super) struct WriteWeights<T> {
+pub(super) struct WriteWeights {
     sizes: Sizes,
     interface: Interface,
-    d_allocation_gates: Vec<[T; LANES]>,
-    d_write_gates: Vec<[T; LANES]>,
-    d_allocation: Vec<[T; LANES]>,
-    d_content: Vec<[T; LANES]>,
 }
 
-impl<T: Real> WriteWeights<T> {
+impl WriteWeights {
     pub fn new(sizes: Sizes) -> Self {
-        let (heads, n) = (sizes.blocks() * sizes.writes, sizes.n);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_allocation_gates: zeros(heads),
-            d_write_gates: zeros(heads),
-            d_allocation: zeros(heads * n),
-            d_content: zeros(heads * n),
         }
     }
 
     /// g^a and g^w of a head, counted through all blocks.
     #[inline(always)]
-    fn gates(sizes: Sizes, interface: Interface, xi: &Packs<T>, head: usize) -> [Pack<T>; 2] {
-        let xi = at(xi, head / sizes.writes, interface.len);
+    fn gates<T: Real>(&self, xi: &Packs<T>, head: usize) -> [Pack<T>; 2] {
+        let (interface, writes) = (self.interface, self.sizes.writes);
+        let xi = at(xi, head / writes, interface.len);
         [interface.allocation_gates, interface.write_gates].map(
             #[inline(always)]
-            |gates| Pack(gates.of(xi)[head % sizes.writes]),
+            |gates| Pack(gates.of(xi)[head % writes]),
         )
     }
 }
 
-impl<T: Real> Op<T> for WriteWeights<T> {
+impl<T: Real> Op<T> for WriteWeights {
     fn name(&self) -> &'static str {
         "write weighting"
     }
@@ -67,14 +59,14 @@ impl<T: Real> Op<T> for WriteWeights<T> {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let ([xi, a, c], y) = (operands(x), packs_mut(y));
-        let (sizes, interface, n) = (self.sizes, self.interface, self.sizes.n);
+        let n = self.sizes.n;
         dispatch(
             #[inline(always)]
             || {
                 for (head, y) in y.chunks_exact_mut(n).enumerate() {
-                    let [g_a, g_w] = Self::gates(sizes, interface, xi, head);
+                    let [g_a, g_w] = self.gates(xi, head);
                     let (a, c) = (at(a, head, n), at(c, head, n));
-                    for i in 0..n {
+                    for i in each(n) {
                         let chosen = g_a * Pack(a[i]) + (Pack::one() - g_a) * Pack(c[i]);
                         y[i] = (g_w * chosen).0;
                     }
@@ -85,35 +77,27 @@ impl<T: Real> Op<T> for WriteWeights<T> {
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
         let ([xi, a, c], dy) = (operands(x), packs(dy));
-        let (sizes, interface, n) = (self.sizes, self.interface, self.sizes.n);
+        let (interface, n, writes) = (self.interface, self.sizes.n, self.sizes.writes);
+        let [d_xi, d_allocation, d_content] = gradients(dx, [0, 1, 2]);
         dispatch(
             #[inline(always)]
             || {
                 for (head, dy) in dy.chunks_exact(n).enumerate() {
-                    let [g_a, g_w] = Self::gates(sizes, interface, xi, head);
+                    let [g_a, g_w] = self.gates(xi, head);
                     let (of_a, of_c) = (dot(dy, at(a, head, n)), dot(dy, at(c, head, n)));
                     let g_c = Pack::one() - g_a;
-                    self.d_write_gates[head] = (g_a * of_a + g_c * of_c).0;
-                    self.d_allocation_gates[head] = (g_w * (of_a - of_c)).0;
-                    let d_allocation = at_mut(&mut self.d_allocation, head, n);
-                    let d_content = at_mut(&mut self.d_content, head, n);
-                    for i in 0..n {
-                        d_allocation[i] = (g_w * g_a * Pack(dy[i])).0;
-                        d_content[i] = (g_w * g_c * Pack(dy[i])).0;
+                    let d_xi = at_mut(d_xi, head / writes, interface.len);
+                    interface.write_gates.of_mut(d_xi)[head % writes] += g_a * of_a + g_c * of_c;
+                    interface.allocation_gates.of_mut(d_xi)[head % writes] += g_w * (of_a - of_c);
+                    let d_allocation = at_mut(d_allocation, head, n);
+                    let d_content = at_mut(d_content, head, n);
+                    for i in each(n) {
+                        d_allocation[i] += g_w * g_a * Pack(dy[i]);
+                        d_content[i] += g_w * g_c * Pack(dy[i]);
                     }
                 }
             },
         );
-        let Interface {
-            len,
-            allocation_gates,
-            write_gates,
-            ..
-        } = interface;
-        add_to_segment(dx.of(0), len, allocation_gates, &self.d_allocation_gates);
-        add_to_segment(dx.of(0), len, write_gates, &self.d_write_gates);
-        add(dx.of(1), &self.d_allocation);
-        add(dx.of(2), &self.d_content);
     }
 }
 
@@ -135,22 +119,16 @@ impl<T: Real> Op<T> for WriteWeights<T> {
 pub(super) struct Memory<T> {
     sizes: Sizes,
     interface: Interface,
-    d_memory: Vec<[T; LANES]>,
-    d_weights: Vec<[T; LANES]>,
-    d_erase: Vec<[T; LANES]>,
-    d_write: Vec<[T; LANES]>,
+    /// Of one head: −dP, [N, W].
+    d_kept: Kept<T>,
 }
 
 impl<T: Real> Memory<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let (blocks, n, w, writes) = (sizes.blocks(), sizes.n, sizes.w, sizes.writes);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_memory: zeros(blocks * n * w),
-            d_weights: zeros(blocks * writes * n),
-            d_erase: zeros(blocks * writes * w),
-            d_write: zeros(blocks * writes * w),
+            d_kept: zeros(sizes.n * sizes.w),
         }
     }
 }
@@ -198,9 +176,9 @@ impl<T: Real> Op<T> for Memory<T> {
                     );
                     let memory = at(memory, block, n * w);
                     let y = at_mut(y, block, n * w);
-                    for i in 0..n {
+                    for i in each(n) {
                         let (slot, y) = (at(memory, i, w), at_mut(y, i, w));
-                        for j in 0..w {
+                        for j in each(w) {
                             let mut m = Pack(slot[j]) * kept((weights, i, n), (e, j, w), None);
                             for h in 0..writes {
                                 m += Pack(weights[h * n + i]) * Pack(v[h * w + j]);
@@ -217,58 +195,54 @@ impl<T: Real> Op<T> for Memory<T> {
         let ([memory, weights, xi], dy) = (operands(x), packs(dy));
         let (sizes, interface) = (self.sizes, self.interface);
         let (n, w, writes) = (sizes.n, sizes.w, sizes.writes);
-        self.d_erase.fill(Pack::zero().0);
-        self.d_write.fill(Pack::zero().0);
-        dispatch(
-            #[inline(always)]
-            || {
-                for block in 0..sizes.blocks() {
-                    let weights = at(weights, block, writes * n);
-                    let xi = at(xi, block, interface.len);
-                    let (e, v) = (
-                        interface.erase_vectors.of(xi),
-                        interface.write_vectors.of(xi),
-                    );
-                    let (memory, dy) = (at(memory, block, n * w), at(dy, block, n * w));
-                    let d_memory = at_mut(&mut self.d_memory, block, n * w);
-                    for i in 0..n {
-                        let (dy, d_slot) = (at(dy, i, w), at_mut(d_memory, i, w));
-                        for j in 0..w {
-                            let kept = kept((weights, i, n), (e, j, w), None);
-                            d_slot[j] = (Pack(dy[j]) * kept).0;
-                        }
-                    }
-                    for h in 0..writes {
-                        let head = block * writes + h;
-                        let d_erase = at_mut(&mut self.d_erase, head, w);
-                        let d_write = at_mut(&mut self.d_write, head, w);
-                        for i in 0..n {
+        let [d_memory, d_weights, d_xi] = gradients(dx, [0, 1, 2]);
+        for block in 0..sizes.blocks() {
+            let weights = at(weights, block, writes * n);
+            let xi = at(xi, block, interface.len);
+            let e = interface.erase_vectors.of(xi);
+            let v = interface.write_vectors.of(xi);
+            let (memory, dy) = (at(memory, block, n * w), at(dy, block, n * w));
+            let d_memory = at_mut(d_memory, block, n * w);
+            let d_weights = at_mut(d_weights, block, writes * n);
+            let d_xi = at_mut(d_xi, block, interface.len);
+            for h in 0..writes {
+                let d_kept = &mut self.d_kept;
+                dispatch(
+                    #[inline(always)]
+                    || {
+                        for i in each(n) {
                             let (slot, dy) = (at(memory, i, w), at(dy, i, w));
-                            let (weight, mut d_weight) = (Pack(weights[h * n + i]), Pack::zero());
-                            for j in 0..w {
-                                let (m, dy) = (Pack(slot[j]), Pack(dy[j]));
-                                let d_kept = dy * m * kept((weights, i, n), (e, j, w), Some(h));
-                                let (e, v) = (Pack(e[h * w + j]), Pack(v[h * w + j]));
-                                d_weight += dy * v - d_kept * e;
-                                d_erase[j] = (Pack(d_erase[j]) - weight * d_kept).0;
-                                d_write[j] = (Pack(d_write[j]) + weight * dy).0;
+                            let d_kept = at_mut(d_kept, i, w);
+                            for j in each(w) {
+                                let others = kept((weights, i, n), (e, j, w), Some(h));
+                                d_kept[j] = (-Pack(dy[j]) * Pack(slot[j]) * others).0;
                             }
-                            self.d_weights[head * n + i] = d_weight.0;
+                        }
+                    },
+                );
+                let weight = matrix(at(weights, h, n), n);
+                let d_kept = matrix(d_kept, w);
+                let d_erase = at_mut(interface.erase_vectors.of_mut(d_xi), h, w);
+                add_product([1, n, w], weight, d_kept, d_erase);
+                let e = matrix(at(e, h, w), w);
+                add_product([1, w, n], e, d_kept.transposed(), at_mut(d_weights, h, n));
+            }
+            dispatch(
+                #[inline(always)]
+                || {
+                    for i in each(n) {
+                        let (dy, d_slot) = (at(dy, i, w), at_mut(d_memory, i, w));
+                        for j in each(w) {
+                            d_slot[j] += Pack(dy[j]) * kept((weights, i, n), (e, j, w), None);
                         }
                     }
-                }
-            },
-        );
-        add(dx.of(0), &self.d_memory);
-        add(dx.of(1), &self.d_weights);
-        let Interface {
-            len,
-            erase_vectors,
-            write_vectors,
-            ..
-        } = interface;
-        add_to_segment(dx.of(2), len, erase_vectors, &self.d_erase);
-        add_to_segment(dx.of(2), len, write_vectors, &self.d_write);
+                },
+            );
+            let (weights, dy) = (matrix(weights, n), matrix(dy, w));
+            add_product([writes, w, n], matrix(v, w), dy.transposed(), d_weights);
+            let d_write = interface.write_vectors.of_mut(d_xi);
+            add_product([writes, n, w], weights, dy, d_write);
+        }
     }
 }
 
@@ -276,6 +250,7 @@ impl<T: Real> Op<T> for Memory<T> {
 mod tests {
     use super::super::content::Content;
     use super::super::layout::Segment;
+    use super::super::pack::LANES;
     use super::super::read::Read;
     use super::super::testing::{SIZES, assert_close, assert_gradients, constant, evaluate, run};
     use super::*;

@@ -19,7 +19,8 @@
 //! * **Loop 5 is inside loop 4**, so that packing streams along whole rows of B,
 //!   which the hardware prefetches.
 //! * **B is packed only when it is read again**, that is for at least
-//!   [`PACK_FROM`] strips of A, or when it is transposed. The regression task
+//!   [`PACK_FROM`] strips of A, or when it is transposed; and never when it is one register
+//!   across, when it is a packed panel as it lies. The regression task
 //!   (10×6 by 6×1000) reads B twice: packing would cost as much as the product.
 //! * **Long dot products have a kernel of their own.** Where A is plain, B is
 //!   transposed and C is small (weight gradients of the regression task: 10×1000
@@ -53,6 +54,10 @@ use tile::Tile;
 const KC: usize = 160;
 /// Registers across a tile.
 const NV: usize = 3;
+/// Rows of a tile that is one register across, if there are 32 registers. It takes 13 loads to
+/// 12 multiply-adds, of which two each could start in a cycle; the addresses of more rows than
+/// these would not stay in registers.
+const TALL: usize = 12;
 /// Size of a packed block of B: half of a 1 MiB L2.
 const NC_BYTES: usize = 512 << 10;
 /// Strips of A from which on packing a panel of B pays.
@@ -284,7 +289,11 @@ impl<'a, T: Real> Gemm<'a, T> {
     #[inline(always)]
     fn blocks<L: Lanes<T>, const MR: usize, const NR: usize>(mut self, lanes: L) {
         debug_assert_eq!(NR, NV * L::WIDTH);
-        if self.b.transposed || self.m.div_ceil(MR) >= PACK_FROM {
+        let read_often = self.m.div_ceil(MR) >= PACK_FROM;
+        if !self.b.transposed && read_often && self.n <= L::WIDTH {
+            return self.narrow::<L, MR>(lanes);
+        }
+        if self.b.transposed || read_often {
             return self.packed::<L, MR, NR, false>(lanes);
         }
         for j in (0..self.n).step_by(NR) {
@@ -296,6 +305,26 @@ impl<'a, T: Real> Gemm<'a, T> {
                 inner: 0..self.k,
             };
             self.strips::<L, MR>(lanes, &panel);
+        }
+    }
+
+    /// A B of one register across is a packed panel as it lies.
+    #[inline(always)]
+    fn narrow<L: Lanes<T>, const MR: usize>(mut self, lanes: L) {
+        for inner in blocks(self.k) {
+            let panel = Panel {
+                // Not sliced: with k = 0 there is no row to point into.
+                start: self.b.data.as_ptr().wrapping_add(inner.start * self.n),
+                stride: self.n,
+                columns: 0..self.n,
+                inner,
+            };
+            if L::REGISTERS >= 32 {
+                self.strips::<L, TALL>(lanes, &panel);
+            } else {
+                self.strips::<L, MR>(lanes, &panel);
+            }
+            self.term = Term::Further;
         }
     }
 
@@ -326,7 +355,8 @@ impl<'a, T: Real> Gemm<'a, T> {
             let kc = inner.len();
             for j in (0..n).step_by(nc) {
                 let columns = j..n.min(j + nc);
-                pack::<T, NR>(
+                pack::<T, L, NR>(
+                    lanes,
                     &mut scratch[..kc * nc],
                     &self.b,
                     (k, n),

@@ -2,6 +2,7 @@
 
 use super::{KC, Matrix};
 use crate::kernels::Real;
+use crate::kernels::simd::{Lanes, MOST_LANES, transposed};
 use std::ops::Range;
 
 /// The inner dimension in blocks of equal size, lest the last be a sliver; one of them, empty,
@@ -28,7 +29,8 @@ pub(super) struct Panel<T> {
 /// Packs a block of B, `inner` × `columns`, into panels of NR columns, row after row; the
 /// last panel is padded to NR columns, with whatever was there.
 #[inline(always)]
-pub(super) fn pack<T: Real, const NR: usize>(
+pub(super) fn pack<T: Real, L: Lanes<T>, const NR: usize>(
+    lanes: L,
     panels: &mut [T],
     b: &Matrix<T>,
     (k, n): (usize, usize),
@@ -37,11 +39,26 @@ pub(super) fn pack<T: Real, const NR: usize>(
 ) {
     let kc = inner.len();
     if b.transposed {
-        for (j, column) in columns.enumerate() {
-            let panel = &mut panels[j / NR * NR * kc..];
-            let column = &b.data[column * k..][inner.clone()];
-            for (row, &x) in panel.chunks_exact_mut(NR).zip(column) {
-                row[j % NR] = x;
+        for j in (0..columns.len()).step_by(L::WIDTH) {
+            let panel = &mut panels[j / NR * NR * kc..][..NR * kc];
+            let first = columns.start + j;
+            let last = L::WIDTH.min(columns.end - first) - 1;
+            for p in (0..kc).step_by(L::WIDTH) {
+                let mask = lanes.first(kc - p);
+                let start = b.data[first * k + inner.start + p..].as_ptr();
+                let square: [_; MOST_LANES] = std::array::from_fn(
+                    #[inline(always)]
+                    // SAFETY: element p of a column of the panel, the last once more for those
+                    // that are missing; the mask ends with the inner range.
+                    |i| unsafe { lanes.load_masked(mask, start.add(i.min(last) * k)) },
+                );
+                let square = transposed(lanes, square);
+                let rows = panel[p * NR..].chunks_exact_mut(NR).take(L::WIDTH);
+                for (row, register) in rows.zip(square) {
+                    let elements = &mut row[j % NR..][..L::WIDTH];
+                    // SAFETY: a register is as long as these elements.
+                    unsafe { lanes.store(elements.as_mut_ptr(), register) };
+                }
             }
         }
         return;

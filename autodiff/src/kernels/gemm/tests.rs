@@ -21,8 +21,8 @@ fn naive<T: Real>(m: usize, k: usize, n: usize, a: &Matrix<T>, b: &Matrix<T>, c:
     }
 }
 
-/// Sizes around every edge: tiles, registers, blocks of k, the dot kernel.
-const SIZES: [(usize, usize, usize); 20] = [
+/// Sizes around every edge: tiles, registers, blocks of k, a narrow B, the dot kernel.
+const SIZES: [(usize, usize, usize); 22] = [
     (1, 1, 1),
     (2, 3, 4),
     (5, 7, 3),
@@ -43,6 +43,8 @@ const SIZES: [(usize, usize, usize); 20] = [
     (24, 161, 48),
     (25, 320, 96),
     (26, 3, 1200),
+    (38, 170, 7),
+    (47, 5, 4),
 ];
 
 fn check<T: Real>() {

@@ -1,9 +1,10 @@
 //! The register tile: rank-1 updates of a few rows and registers of C.
 
-use super::NV;
+use super::{NV, TALL};
 use crate::kernels::Real;
 use crate::kernels::Term;
 use crate::kernels::simd::{Kernel, Lanes, own_name};
+use std::hint::black_box;
 
 /// One register tile of C and the strips of A and B that it is the product of.
 #[derive(Clone, Copy)]
@@ -27,20 +28,21 @@ impl<T: Real> Tile<T> {
     /// `a` is readable at `i·row_stride_a + p·column_stride_a` for i < `rows`,
     /// p < k; `b` at `p·row_stride_b + j` and `c` writable at
     /// `i·row_stride_c + j` for j < columns; 1 <= rows <= 8 and
-    /// 1 <= columns <= NV registers.
+    /// 1 <= columns <= NV registers, or rows <= TALL and columns one register.
     #[inline(always)]
     pub(super) unsafe fn product<L: Lanes<T>>(self, lanes: L, rows: usize) {
         macro_rules! pick {
-            ($($m:literal)*) => {
+            ($($m:literal)*; $($tall:literal)*) => {
                 match (rows, self.columns.div_ceil(L::WIDTH)) {
                     $(($m, 1) => lanes.call(Product::<T, $m, 1>(self)),
                       ($m, 2) => lanes.call(Product::<T, $m, 2>(self)),
                       ($m, _) => lanes.call(Product::<T, $m, NV>(self)),)*
-                    _ => unreachable!("a strip has 1 to 8 rows"),
+                    $(($tall, 1) => lanes.call(Product::<T, $tall, 1>(self)),)*
+                    _ => unreachable!("a strip has 1 to 8 rows, or 12 of one register"),
                 }
             };
         }
-        pick!(1 2 3 4 5 6 7 8)
+        pick!(1 2 3 4 5 6 7 8; 9 10 11 12)
     }
 
     /// Stores the registers of a tile, or adds them to what is there.
@@ -86,7 +88,11 @@ impl<T: Real, const M: usize, const V: usize> Kernel<T> for Product<T, M, V> {
         let tile = self.0;
         let tail = lanes.first(tile.columns - (V - 1) * L::WIDTH);
         let mut c = [[lanes.splat(T::zero()); V]; M];
-        let (mut a, mut b) = (tile.a, tile.b);
+        // A pointer for every four rows: known to be of one matrix, they would all be found from
+        // one by additions, one waiting for the other, that take longer than the products.
+        let mut a: [_; TALL / 4] =
+            std::array::from_fn(|i| black_box(tile.a.wrapping_add(4 * i * tile.row_stride_a)));
+        let mut b = tile.b;
         for _ in 0..tile.k {
             let mut row = [lanes.splat(T::zero()); V];
             for (v, register) in row.iter_mut().enumerate() {
@@ -102,12 +108,14 @@ impl<T: Real, const M: usize, const V: usize> Kernel<T> for Product<T, M, V> {
             }
             for (i, sums) in c.iter_mut().enumerate() {
                 // SAFETY: element (i, p) of a, i < M.
-                let x = lanes.splat(unsafe { *a.add(i * tile.row_stride_a) });
+                let x = lanes.splat(unsafe { *a[i / 4].add(i % 4 * tile.row_stride_a) });
                 for v in 0..V {
                     sums[v] = lanes.mul_add(x, row[v], sums[v]);
                 }
             }
-            a = a.wrapping_add(tile.column_stride_a);
+            for a in &mut a[..M.div_ceil(4)] {
+                *a = a.wrapping_add(tile.column_stride_a);
+            }
             b = b.wrapping_add(tile.row_stride_b);
         }
         // SAFETY: the caller's: M rows of c and the tile's columns.

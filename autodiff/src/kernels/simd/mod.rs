@@ -65,6 +65,8 @@ pub trait Lanes<T>: Copy + Send + Sync + sealed::Sealed {
         x: Self::Register,
         y: Self::Register,
     ) -> Self::Register;
+    /// The lanes of `a` and `b` in turn: those of their first halves, those of their second.
+    fn interleave(self, a: Self::Register, b: Self::Register) -> [Self::Register; 2];
     /// 2ⁿ for integers n of which 2ⁿ is a normal number.
     fn power_of_two(self, n: Self::Register) -> Self::Register;
     /// `x`·2ⁿ, rounded once, for 1/2 <= |x| < 2 and integers n down to where that is 0
@@ -126,6 +128,27 @@ pub fn run<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
         Arch::V3(lanes) => T::lanes_call(lanes, kernel),
         _ => kernel.run(Portable),
     }
+}
+
+/// Most lanes of a register.
+pub(super) const MOST_LANES: usize = 16;
+
+/// Transposes the square of the first `WIDTH` registers, by perfect shuffles: each rotates the
+/// bits of an element's place by one.
+#[inline(always)]
+pub(super) fn transposed<T, L: Lanes<T>>(
+    lanes: L,
+    mut rows: [L::Register; MOST_LANES],
+) -> [L::Register; MOST_LANES] {
+    let half = L::WIDTH / 2;
+    for _ in 0..L::WIDTH.ilog2() {
+        let before = rows;
+        for i in 0..half {
+            let [first, second] = lanes.interleave(before[i], before[i + half]);
+            (rows[2 * i], rows[2 * i + 1]) = (first, second);
+        }
+    }
+    rows
 }
 
 /// `x`·2ⁿ where only normal powers of two can be made: in two factors, the first of which

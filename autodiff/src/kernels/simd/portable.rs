@@ -45,6 +45,9 @@ impl<T: Real> Lanes<T> for Portable {
     fn select_less(self, a: T, b: T, x: T, y: T) -> T {
         if a < b { x } else { y }
     }
+    fn interleave(self, a: T, b: T) -> [T; 2] {
+        [a, b]
+    }
     fn power_of_two(self, n: T) -> T {
         T::power_of_two(n)
     }

@@ -45,6 +45,7 @@ macro_rules! lanes {
      [$load_masked:ident, $store_masked:ident],
      first: |$n:ident| $first:expr,
      nonzeros: |$y:ident| $nonzeros:expr,
+     interleave: |$one:ident, $other:ident| $interleave:expr,
      power_of_two: |$e:ident| $power_of_two:expr,
      scale: |$lanes:ident, $m:ident, $f:ident| $scale:expr) => {
         impl Lanes<$t> for $simd {
@@ -78,6 +79,13 @@ macro_rules! lanes {
                 y: Self::Register,
             ) -> Self::Register {
                 self.$select(self.$less(a, b), x, y)
+            }
+            #[inline(always)]
+            fn interleave(self, a: Self::Register, b: Self::Register) -> [Self::Register; 2] {
+                let ($one, $other): ($vector, $vector) = (cast(a), cast(b));
+                // SAFETY: `self` proves the instruction set.
+                let halves: [$vector; 2] = unsafe { $interleave };
+                halves.map(cast)
             }
             #[inline(always)]
             fn power_of_two(self, n: Self::Register) -> Self::Register {
@@ -161,12 +169,20 @@ unsafe fn load_pd_256(mask: __m256i, p: *const f64) -> __m256d {
 lanes!(V4, f32, on_avx512, __m512, __mmask16, [load_ps, _mm512_mask_storeu_ps],
     first: |n| ((1u32 << n) - 1) as __mmask16,
     nonzeros: |x| _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_ps()).into(),
+    interleave: |a, b| [
+        _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b),
+        _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b),
+    ],
     power_of_two: |n| _mm512_scalef_ps(_mm512_set1_ps(1.0), n),
     // SAFETY: `lanes` proves the instruction set.
     scale: |_lanes, x, n| cast(unsafe { _mm512_scalef_ps(cast(x), cast(n)) }));
 lanes!(V4, f64, on_avx512, __m512d, __mmask8, [load_pd, _mm512_mask_storeu_pd],
     first: |n| ((1u32 << n) - 1) as __mmask8,
     nonzeros: |x| _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(x, _mm512_setzero_pd()).into(),
+    interleave: |a, b| [
+        _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b),
+        _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b),
+    ],
     power_of_two: |n| _mm512_scalef_pd(_mm512_set1_pd(1.0), n),
     // SAFETY: `lanes` proves the instruction set.
     scale: |_lanes, x, n| cast(unsafe { _mm512_scalef_pd(cast(x), cast(n)) }));
@@ -174,6 +190,10 @@ lanes!(V3, f32, on_avx2, __m256, __m256i, [load_ps_256, _mm256_maskstore_ps],
 // SAFETY: 8 of the 16 entries from 8 - n on; `self` proves the instruction set.
 first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) },
 nonzeros: |x| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(x, _mm256_setzero_ps())) as u64,
+interleave: |a, b| {
+    let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+},
 power_of_two: |n| {
     let biased = _mm256_add_ps(n, _mm256_set1_ps(<f32 as Format>::ROUND + 127.0));
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(biased)))
@@ -184,6 +204,10 @@ lanes!(V3, f64, on_avx2, __m256d, __m256i, [load_pd_256, _mm256_maskstore_pd],
 // proves the instruction set.
 first: |n| unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - 2 * n).cast()) },
 nonzeros: |x| _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NEQ_UQ>(x, _mm256_setzero_pd())) as u64,
+interleave: |a, b| {
+    let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+    [_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high)]
+},
 power_of_two: |n| {
     let biased = _mm256_add_pd(n, _mm256_set1_pd(<f64 as Format>::ROUND + 1023.0));
     _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(biased)))

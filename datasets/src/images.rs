@@ -8,17 +8,6 @@ use std::path::PathBuf;
 use crate::catalog::Dataset;
 use crate::digest::Sha256;
 
-/// Every byte divided by 255: looked up, as a division takes longer.
-static SCALED: [f32; 256] = {
-    let mut scaled = [0.0; 256];
-    let mut value = 0;
-    while value < 256 {
-        scaled[value] = value as f32 / 255.0;
-        value += 1;
-    }
-    scaled
-};
-
 /// Rows, columns and channels of an image; in memory always in this order (NHWC), row-major.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageShape {
@@ -125,7 +114,7 @@ impl Split {
     pub fn scaled(&self, examples: &[u32], batch: &mut [f32]) {
         self.for_each_image(examples, batch, |_, image, out| {
             for (out, &value) in out.iter_mut().zip(image) {
-                *out = SCALED[usize::from(value)];
+                *out = f32::from(value) / 255.0;
             }
         });
     }

@@ -6,22 +6,21 @@
 //!
 //! ```text
 //! for p in 0..k by KC            loop 4: a block of the inner dimension
-//!   for j in 0..n by NC          loop 5: of B, KC × NC is packed: stays in L2
-//!     for j in NC by NR          loop 2: a panel of it, KC × NR: stays in L1
-//!       for i in 0..m by MR      loop 1: a strip of A, MR × KC, read in place
-//!         tile                   MR × NR of C in registers, KC rank-1 updates
+//!   for j in 0..n by NR          loop 2: of B, a panel, KC × NR: stays in L1
+//!     for i in 0..m by MR        loop 1: a strip of A, MR × KC, read in place
+//!       tile                     MR × NR of C in registers, KC rank-1 updates
 //! ```
 //!
 //! Five departures from the paper, each measured:
 //! * **A is not packed.** A rank-1 update broadcasts MR single elements of A; a
 //!   broadcast from memory costs a load port either way, and the MR rows (or,
 //!   transposed, one row) stay in L1 for the whole strip.
-//! * **Loop 5 is inside loop 4**, so that packing streams along whole rows of B,
-//!   which the hardware prefetches.
-//! * **B is packed only when it is read again**, that is for at least
-//!   [`PACK_FROM`] strips of A, or when it is transposed; and never when it is one register
-//!   across, when it is a packed panel as it lies. The regression task
-//!   (10×6 by 6×1000) reads B twice: packing would cost as much as the product.
+//! * **B is packed only where it has to be**: when it is transposed, when its rows go to the
+//!   same few sets of the cache ([`COMPETING`]), and for the wide panels of [`sparse`]. Elsewhere
+//!   a panel is read as it lies: a row of it straddles one cache line more than it fills, for
+//!   which the tile, with 11 loads to 24 multiply-adds, has load ports to spare.
+//! * **Loop 5, the columns that are packed at once, is inside loop 4**, so that packing streams
+//!   along whole rows of B, which the hardware prefetches. KC × NC of them stay in L2.
 //! * **Long dot products have a kernel of their own.** Where A is plain, B is
 //!   transposed and C is small (weight gradients of the regression task: 10×1000
 //!   by 1000×6) both operands are contiguous along k, and vectors run along k.
@@ -49,7 +48,7 @@ use pack::{Panel, blocks, pack};
 use std::ops::Range;
 use tile::Tile;
 
-/// Most rows of a block of B: a packed panel of KC × 3 registers, 30 KiB, is of the
+/// Most rows of a block of B: a panel of KC × 3 registers, 30 KiB, is of the
 /// size of L1, and the next one arrives while it is used.
 const KC: usize = 160;
 /// Registers across a tile.
@@ -60,7 +59,10 @@ const NV: usize = 3;
 const TALL: usize = 12;
 /// Size of a packed block of B: half of a 1 MiB L2.
 const NC_BYTES: usize = 512 << 10;
-/// Strips of A from which on packing a panel of B pays.
+/// Rows of B that are a multiple of so many bytes apart compete for an eighth of the sets of a
+/// 1 MiB L2 or fewer, where a panel finds no room to stay.
+const COMPETING: usize = 8 << 10;
+/// Strips of A from which on packing rows that compete pays.
 const PACK_FROM: usize = 3;
 /// Shortest inner dimension for the dot-product kernel.
 const DOT_FROM: usize = 64;
@@ -284,27 +286,30 @@ impl<'a, T: Real> Gemm<'a, T> {
         }
     }
 
-    /// Loops 4 to 1 of the module's drawing, B packed or, where it is read too seldom
-    /// for that to pay, in place.
+    /// Loops 4, 2 and 1 of the module's drawing, B in place or, where it has to be, packed.
     #[inline(always)]
     fn blocks<L: Lanes<T>, const MR: usize, const NR: usize>(mut self, lanes: L) {
         debug_assert_eq!(NR, NV * L::WIDTH);
-        let read_often = self.m.div_ceil(MR) >= PACK_FROM;
-        if !self.b.transposed && read_often && self.n <= L::WIDTH {
+        let compete = (self.n * size_of::<T>()).is_multiple_of(COMPETING);
+        let reread = self.m.div_ceil(MR) >= PACK_FROM;
+        if !self.b.transposed && reread && self.n <= L::WIDTH {
             return self.narrow::<L, MR>(lanes);
         }
-        if self.b.transposed || read_often {
+        if self.b.transposed || (compete && reread) {
             return self.packed::<L, MR, NR, false>(lanes);
         }
-        for j in (0..self.n).step_by(NR) {
-            let panel = Panel {
-                // Not sliced: with k = 0 there is no row to point into.
-                start: self.b.data.as_ptr().wrapping_add(j),
-                stride: self.n,
-                columns: j..self.n.min(j + NR),
-                inner: 0..self.k,
-            };
-            self.strips::<L, MR>(lanes, &panel);
+        for inner in blocks(self.k) {
+            for j in (0..self.n).step_by(NR) {
+                let panel = Panel {
+                    // Not sliced: with k = 0 there is no row to point into.
+                    start: self.b.data.as_ptr().wrapping_add(inner.start * self.n + j),
+                    stride: self.n,
+                    columns: j..self.n.min(j + NR),
+                    inner: inner.clone(),
+                };
+                self.strips::<L, MR>(lanes, &panel);
+            }
+            self.term = Term::Further;
         }
     }
 

@@ -21,8 +21,8 @@ fn naive<T: Real>(m: usize, k: usize, n: usize, a: &Matrix<T>, b: &Matrix<T>, c:
     }
 }
 
-/// Sizes around every edge: tiles, registers, blocks of k, a narrow B, the dot kernel.
-const SIZES: [(usize, usize, usize); 22] = [
+/// Sizes around every edge: tiles, registers, blocks of k, a narrow B, the dot kernel; rows of B that compete.
+const SIZES: [(usize, usize, usize); 23] = [
     (1, 1, 1),
     (2, 3, 4),
     (5, 7, 3),
@@ -45,6 +45,7 @@ const SIZES: [(usize, usize, usize); 22] = [
     (26, 3, 1200),
     (38, 170, 7),
     (47, 5, 4),
+    (26, 3, 2048),
 ];
 
 fn check<T: Real>() {

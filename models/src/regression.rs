@@ -1,7 +1,7 @@
 //! The two-layer linear network of section 3.1 and its least-squares problem.
 
 use crate::source::{Drawn, Source, Zeros};
-use autodiff::{Error, Param, Params, Real, Tape, Var, record};
+use autodiff::{Error, Graph, Param, Params, Real, Tape, Var, record};
 use rand::Rng;
 
 /// Sizes of a [`TwoLayerLinear`] network.
@@ -81,8 +81,12 @@ impl TwoLayerLinear {
     /// more samples than weights this order takes half the operations.
     #[track_caller]
     pub fn predict<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
-        let (w1, w2) = (x.graph().param(self.w1), x.graph().param(self.w2));
-        w1.matmul(w2).matmul(x)
+        self.matrix(x.graph()).matmul(x)
+    }
+
+    /// W1·W2.
+    fn matrix<'g, T: Real>(&self, g: &'g Graph<T>) -> Var<'g, T> {
+        g.param(self.w1).matmul(g.param(self.w2))
     }
 }
 
@@ -110,10 +114,10 @@ impl<T: Real> Regression<T> {
         y: &[T],
     ) -> Result<Self, Error> {
         let (tape, _) = record(|g| {
-            let prediction = network.predict(g.constant([shape.inputs, samples], x));
-            let target = g.constant([shape.outputs, samples], y);
-            let loss = prediction.squared_error(target) * T::nearest(1.0 / samples as f64);
-            Ok([loss])
+            let x = g.constant([shape.inputs, samples], x);
+            let y = g.constant([shape.outputs, samples], y);
+            let error = network.matrix(g).product_squared_error(x, y);
+            Ok([error * T::nearest(1.0 / samples as f64)])
         })?;
         Ok(Self {
             tape,

@@ -53,6 +53,7 @@ use std::fmt;
 /// | [`cross_entropy`](Var::cross_entropy) | −ln softmax(x)ᵢ, i the label of the row | dx = dy·(softmax(x) − eᵢ) |
 /// | [`softmax_cross_entropy`](Var::softmax_cross_entropy) | −1/n Σₙ Σᵢ tₙᵢ ln softmax(xₙ)ᵢ | dx = dy/n·(softmax(x)·Σᵢtᵢ − t), dt = −dy/n·ln softmax(x) |
 /// | [`sigmoid_cross_entropy`](Var::sigmoid_cross_entropy) | −tᵢ ln σ(xᵢ) − (1 − tᵢ) ln(1 − σ(xᵢ)), σ the sigmoid | dx = dy·(σ(x) − t), dt = −dy·x |
+/// | [`product_squared_error`](Var::product_squared_error) | Σ R², R = A·B − C | dA = 2dy·R·Bᵀ, dB = 2dy·Aᵀ·R, dC = −2dy·R |
 /// | [`squared_error`](Var::squared_error) | Σᵢ (aᵢ − bᵢ)² | da = 2dy·(a − b), db = −da |
 /// | [`reshape`](Var::reshape) | the same elements | dx = dy |
 /// | [`transpose`](Var::transpose), [`permute`](Var::permute) | axes in another order | dx = dy in the old order |

@@ -76,7 +76,7 @@ pub use real::Job;
 pub use real::Real;
 #[doc(hidden)]
 pub use reduce::RowSums;
-pub use reduce::{add_row_sums, add_rows, squared_distance, squared_norm, sum};
+pub use reduce::{add_row_sums, add_rows, squared_distance, squared_norm, subtract, sum};
 #[doc(hidden)]
 pub use simd::transcendental::Format;
 pub use simd::{Kernel, Lanes, dispatch, run};

@@ -23,6 +23,12 @@ fn sum_of<T: Real>(a: &[T], b: &[T], term: impl Fn(T, T) -> T) -> T {
     for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
         *lane += term(a, b);
     }
+    by_halves(lanes)
+}
+
+/// Σ lanesᵢ.
+#[inline(always)]
+fn by_halves<T: Real>(mut lanes: [T; LANES]) -> T {
     let mut width = LANES;
     while width > 1 {
         width /= 2;
@@ -135,6 +141,35 @@ pub fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
     )
 }
 
+/// a ← a − b, and then Σ aᵢ², in the order of [`squared_distance`].
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn subtract<T: Real>(a: &mut [T], b: &[T]) -> T {
+    assert_eq!(a.len(), b.len(), "subtract: lengths");
+    dispatched!(
+        #[inline(always)]
+        || {
+            let mut lanes = [T::zero(); LANES];
+            let (a_chunks, a_rest) = a.as_chunks_mut::<LANES>();
+            let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+            for (a, b) in a_chunks.iter_mut().zip(b_chunks) {
+                subtract_chunk(a, b, &mut lanes);
+            }
+            subtract_chunk(a_rest, b_rest, &mut lanes);
+            by_halves(lanes)
+        },
+    )
+}
+
+#[inline(always)]
+fn subtract_chunk<T: Real>(a: &mut [T], b: &[T], lanes: &mut [T; LANES]) {
+    for ((lane, a), &b) in lanes.iter_mut().zip(a).zip(b) {
+        *a -= b;
+        *lane += *a * *a;
+    }
+}
+
 /// Elements whose squares are summed as `T` before they are added to a sum in f64.
 const BLOCK: usize = 4096;
 
@@ -172,6 +207,9 @@ mod tests {
                 squared_distance(&a, &b),
                 (n - 1.0) * n * (2.0 * n - 1.0) / 6.0
             );
+            let mut differences = a.clone();
+            assert_eq!(subtract(&mut differences, &b), squared_distance(&a, &b));
+            assert!(differences.iter().zip(&a).all(|(d, a)| *d == a - 1.0));
             assert_eq!(squared_norm(&a), n * (n + 1.0) * (2.0 * n + 1.0) / 6.0);
         }
     }

@@ -20,6 +20,7 @@ mod layer_norm;
 mod log_softmax;
 mod matmul;
 mod max_pool;
+mod product_squared_error;
 mod reduce;
 mod residual_block;
 mod select;

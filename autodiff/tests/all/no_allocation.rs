@@ -55,6 +55,7 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.softmax_cross_entropy(x.softmax()),
         w.sigmoid_cross_entropy(x.sigmoid()),
         w.squared_error(x),
+        w.product_squared_error(x.transpose(), x.matmul(w.transpose())),
     ]
 }
 

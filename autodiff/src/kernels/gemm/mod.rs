@@ -18,7 +18,8 @@
 //! * **B is packed only where it has to be**: when it is transposed, when its rows go to the
 //!   same few sets of the cache ([`COMPETING`]), and for the wide panels of [`sparse`]. Elsewhere
 //!   a panel is read as it lies: a row of it straddles one cache line more than it fills, for
-//!   which the tile, with 11 loads to 24 multiply-adds, has load ports to spare.
+//!   which the tile, with 11 loads to 24 multiply-adds, has load ports to spare. A B that is one
+//!   register across is a packed panel as it lies, for taller tiles ([`TALL`]).
 //! * **Loop 5, the columns that are packed at once, is inside loop 4**, so that packing streams
 //!   along whole rows of B, which the hardware prefetches. KC × NC of them stay in L2.
 //! * **Long dot products have a kernel of their own.** Where A is plain, B is

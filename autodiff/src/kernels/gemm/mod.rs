@@ -63,7 +63,8 @@ const NC_BYTES: usize = 512 << 10;
 /// Rows of B that are a multiple of so many bytes apart compete for an eighth of the sets of a
 /// 1 MiB L2 or fewer, where a panel finds no room to stay.
 const COMPETING: usize = 8 << 10;
-/// Strips of A from which on packing rows that compete pays.
+/// Strips of A from which on a block of B is read often enough to be kept in cache: loop 4 takes
+/// it by KC rows, and packs it where its rows compete.
 const PACK_FROM: usize = 3;
 /// Shortest inner dimension for the dot-product kernel.
 const DOT_FROM: usize = 64;
@@ -299,7 +300,7 @@ impl<'a, T: Real> Gemm<'a, T> {
         if self.b.transposed || (compete && reread) {
             return self.packed::<L, MR, NR, false>(lanes);
         }
-        for inner in blocks(self.k) {
+        for inner in blocks(self.k, if reread { KC } else { usize::MAX }) {
             for j in (0..self.n).step_by(NR) {
                 let panel = Panel {
                     // Not sliced: with k = 0 there is no row to point into.
@@ -353,11 +354,11 @@ impl<'a, T: Real> Gemm<'a, T> {
     ) {
         let (k, n) = (self.k, self.n);
         let nc = (NC_BYTES / (KC * size_of::<T>()) / NR * NR).min(n.next_multiple_of(NR));
-        let block = blocks(k).map(|inner| inner.len()).max().unwrap_or(0);
+        let block = blocks(k, KC).map(|inner| inner.len()).max().unwrap_or(0);
         if scratch.len() < block * nc {
             scratch.resize(block * nc, T::zero());
         }
-        for inner in blocks(k) {
+        for inner in blocks(k, KC) {
             let kc = inner.len();
             for j in (0..n).step_by(nc) {
                 let columns = j..n.min(j + nc);

@@ -1,15 +1,15 @@
 //! Blocks of B, packed into panels.
 
-use super::{KC, Matrix};
+use super::Matrix;
 use crate::kernels::Real;
 use crate::kernels::simd::{Lanes, MOST_LANES, transposed};
 use std::ops::Range;
 
-/// The inner dimension in blocks of equal size, lest the last be a sliver; one of them, empty,
+/// The inner dimension in blocks of equal size, at most `most`, lest the last be a sliver; one of them, empty,
 /// if k = 0.
 #[inline(always)]
-pub(super) fn blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
-    let block = k.div_ceil(k.div_ceil(KC).max(1)).max(1);
+pub(super) fn blocks(k: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let block = k.div_ceil(k.div_ceil(most).max(1)).max(1);
     (0..k.max(1))
         .step_by(block)
         .map(move |p| p..k.min(p + block))

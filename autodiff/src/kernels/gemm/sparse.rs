@@ -13,15 +13,15 @@
 //! shows all the same: a weight that meets only zeros has no part in the loss, and a gradient dy
 //! that is not finite reaches the bias, which nothing multiplies.
 
-use super::{Gemm, KC, Matrix, Panel, Tile};
+use super::{Gemm, KC, Matrix, PACK_FROM, Panel, Tile};
 use crate::kernels::Real;
 use crate::kernels::simd::{Kernel, Lanes, own_name};
 use std::ops::Range;
 
 /// Rows of a strip of A.
 const ROWS: usize = 2;
-/// Fewest rows of A that pay for packing B.
-const ROWS_FROM: usize = 24;
+/// Fewest rows of A: from here on the dense product takes the inner dimension by blocks.
+const ROWS_FROM: usize = 8 * PACK_FROM;
 /// Fewest columns of B: counting zeros costs up to 1/n of the product.
 const COLUMNS_FROM: usize = 64;
 /// Rows of A whose zeros are found at once.

@@ -294,12 +294,10 @@ impl<'a, T: Real> Gemm<'a, T> {
         debug_assert_eq!(NR, NV * L::WIDTH);
         let compete = (self.n * size_of::<T>()).is_multiple_of(COMPETING);
         let reread = self.m.div_ceil(MR) >= PACK_FROM;
-        if !self.b.transposed && reread && self.n <= L::WIDTH {
-            return self.narrow::<L, MR>(lanes);
-        }
         if self.b.transposed || (compete && reread) {
             return self.packed::<L, MR, NR, false>(lanes);
         }
+        let narrow = reread && self.n <= L::WIDTH && L::REGISTERS >= 32;
         for inner in blocks(self.k, if reread { KC } else { usize::MAX }) {
             for j in (0..self.n).step_by(NR) {
                 let panel = Panel {
@@ -309,27 +307,10 @@ impl<'a, T: Real> Gemm<'a, T> {
                     columns: j..self.n.min(j + NR),
                     inner: inner.clone(),
                 };
-                self.strips::<L, MR>(lanes, &panel);
-            }
-            self.term = Term::Further;
-        }
-    }
-
-    /// A B of one register across is a packed panel as it lies.
-    #[inline(always)]
-    fn narrow<L: Lanes<T>, const MR: usize>(mut self, lanes: L) {
-        for inner in blocks(self.k) {
-            let panel = Panel {
-                // Not sliced: with k = 0 there is no row to point into.
-                start: self.b.data.as_ptr().wrapping_add(inner.start * self.n),
-                stride: self.n,
-                columns: 0..self.n,
-                inner,
-            };
-            if L::REGISTERS >= 32 {
-                self.strips::<L, TALL>(lanes, &panel);
-            } else {
-                self.strips::<L, MR>(lanes, &panel);
+                match narrow {
+                    true => self.strips::<L, TALL>(lanes, &panel),
+                    false => self.strips::<L, MR>(lanes, &panel),
+                }
             }
             self.term = Term::Further;
         }

@@ -195,8 +195,8 @@ impl Comparison {
 
     fn times(&self, report: &Report) -> Table {
         let title = format!(
-            "A training step with L4Adam (forward, backward, update) in milliseconds: the median of the medians of {} processes that \
-             alternate, and [least, most]; multiply-adds on registers alone reach {} GFLOP/s on one thread",
+            "A training step with L4Adam in milliseconds: median and [least, most] of {} processes that alternate; multiply-adds on \
+             registers reach {} GFLOP/s a thread",
             self.rounds,
             interval(&self.peaks)
         );

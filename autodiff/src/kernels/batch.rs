@@ -38,9 +38,15 @@ impl<'a, T> Batch<'a, T> {
         }
     }
 
+    /// Whether there are so many rows and columns of `count` matrices, at least one of each.
     fn holds(&self, rows: usize, columns: usize, count: usize) -> bool {
-        let last = (rows - 1) * self.row + (columns - 1) * self.column;
-        self.data.len() >= (last + 1) * count
+        let elements = || {
+            let [row, column] = [(rows, self.row), (columns, self.column)]
+                .map(|(extent, stride)| (extent - 1).checked_mul(stride));
+            let last = row?.checked_add(column?)?;
+            last.checked_add(1)?.checked_mul(count)
+        };
+        elements().is_some_and(|elements| elements <= self.data.len())
     }
 }
 
@@ -59,8 +65,8 @@ pub fn add_batch_product<T: Real>(
     if m == 0 || k == 0 || n == 0 {
         return;
     }
-    let c_fits = c.len() >= ((m - 1) * row + n) * count;
-    let fits = a.holds(m, k, count) && b.holds(k, n, count) && c_fits;
+    let fits =
+        a.holds(m, k, count) && b.holds(k, n, count) && Batch::rows(&*c, row).holds(m, n, count);
     assert!(
         fits && count.is_multiple_of(MOST_LANES),
         "add_batch_product: lengths"
@@ -221,6 +227,22 @@ mod tests {
     fn every_instruction_set_agrees_with_naive_loops() {
         check::<f32>();
         check::<f64>();
+    }
+
+    #[test]
+    fn a_stride_that_wraps_around_is_refused() {
+        let data = [0.0; 4 * MOST_LANES];
+        let plain = Batch::rows(&data, 1);
+        // Twice 2⁶³ is 0 in 64 bits.
+        let wraps = Batch::rows(&data, 1 << (usize::BITS - 1));
+        let refused = |a, b, row| {
+            let mut c = data;
+            let product = || add_batch_product([3, 1, 1], MOST_LANES, a, b, (&mut c, row));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(product)).is_err()
+        };
+        assert!(!refused(plain, plain, 1));
+        assert!(refused(wraps, plain, 1));
+        assert!(refused(plain, plain, wraps.row));
     }
 
     #[test]

@@ -29,7 +29,9 @@ fn block(block: &Block) -> String {
         } => {
             let path = link(path);
             // The caption below says the rest of the title too.
-            let subject = title.split_once(':').map_or(title.as_str(), |(subject, _)| subject);
+            let subject = title
+                .split_once(':')
+                .map_or(title.as_str(), |(subject, _)| subject);
             format!(
                 "[![{}]({path})]({path})\n\n{}",
                 escaped(subject),

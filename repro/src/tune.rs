@@ -90,6 +90,14 @@ impl Searched {
         Self(parts)
     }
 
+    /// The length of the longest runs, in words, where it is less than the section's own.
+    #[must_use]
+    pub fn reduced(&self) -> Option<String> {
+        let longest = self.0.first()?;
+        let (length, whole) = (longest.length, longest.paper_length);
+        (length < whole).then(|| format!("{length} of {whole} {}", longest.unit))
+    }
+
     /// What was tried of a method at the length at which most settings were, in increasing order of its setting: the setting,
     /// its numbers, its mean score.
     #[must_use]

@@ -133,10 +133,11 @@ impl<'a> Panel<'a> {
             drawn.draw_band(canvas, &plot, *look);
         }
         self.draw_frame(canvas, &plot);
+        // Below the lines: their words are long, and a point may lie on them.
+        plot::draw_verticals(canvas, &plot, &self.x, &with_look);
         for (drawn, look) in &with_look {
             drawn.draw_line(canvas, &plot, *look);
         }
-        plot::draw_verticals(canvas, &plot, &self.x, &with_look);
         for (drawn, look) in &with_look {
             drawn.draw_words(canvas, &plot, (&self.x, &self.y), *look);
         }

@@ -57,6 +57,8 @@ fn run(arguments: &Arguments) -> Result<()> {
          has no entry."
             .to_owned(),
     ];
+    let searches = table1::searches(&reference_root())?;
+    deviations.extend(searches.iter().filter_map(table1::TaskSearch::deviation));
     if arguments.preset != Preset::Paper {
         deviations.push(format!(
             "Running time: {} pairs of blocks of steps; `--preset paper` times {}.",
@@ -84,7 +86,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let mut report = Report::new(runner.out().to_owned(), shared);
     report.figure(&illustration::figure1(&report)?)?;
-    let searches = table1::searches(&reference_root())?;
     report.table(&table1::table1(&searches, &report)?)?;
     if let Some(figure) = table1::sensitivity(&searches, &report) {
         report.figure(&figure)?;

@@ -46,6 +46,15 @@ pub fn search_rule() -> Map<String, Value> {
 }
 
 impl TaskSearch {
+    /// That it was made with shorter runs than the section's, if so.
+    pub fn deviation(&self) -> Option<String> {
+        let task = self.task().name();
+        let length = self.searched.reduced()?;
+        Some(format!(
+            "The settings on {task} were searched with runs of {length}."
+        ))
+    }
+
     fn task(&self) -> Task {
         self.section.parts[0].task
     }

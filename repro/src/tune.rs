@@ -507,6 +507,8 @@ mod tests {
             };
             Numbers {
                 length,
+                paper_length: 40,
+                unit: "epochs".to_owned(),
                 arms: losses.iter().map(arm).collect(),
                 ..Numbers::default()
             }
@@ -516,7 +518,10 @@ mod tests {
         assert_eq!(best(vec![reduced.clone()]), Some(2.0));
         let whole = grid(40, &[(2.0, 0.09), (4.0, 0.08)]);
         assert_eq!(best(vec![reduced.clone(), whole.clone()]), Some(4.0));
+        let shorter = Searched::of(vec![reduced.clone()]).reduced();
+        assert_eq!(shorter.as_deref(), Some("15 of 40 epochs"));
         let searched = Searched::of(vec![reduced, whole]);
+        assert_eq!(searched.reduced(), None);
         let settings: Vec<f64> = searched
             .tried(Kind::Adam)
             .iter()

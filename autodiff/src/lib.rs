@@ -106,6 +106,7 @@ pub use op::{Gradient, Gradients, Inputs, Op};
 pub use ops::{
     BatchNorm, BatchNormConfig, BatchNormMode, Dropout, Padding, Preactivation, ResidualBlock,
 };
+pub use parallel::Threads;
 pub use params::{GradientVector, Param, Params};
 pub use shape::{MAX_RANK, Shape};
 pub use tape::{Drawing, Pass, Tape};

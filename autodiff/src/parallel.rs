@@ -3,8 +3,8 @@
 //! An operation that is worth several threads cuts its work into chunks and hands
 //! them to [`for_each`]. Within [`Tape::forward`](crate::Tape::forward) and
 //! [`Pass::backward`](crate::Pass::backward) of a tape that
-//! [has threads](crate::Tape::set_threads) they are shared out among these; anywhere
-//! else they run one after another.
+//! [has threads](crate::Tape::set_threads) they are shared out among [these](Threads);
+//! anywhere else they run one after another.
 //!
 //! Invariant: **the bits of a result do not depend on the number of threads.** What a
 //! chunk computes depends on its index only, the chunks' extents depend on shapes
@@ -15,6 +15,55 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::Error;
+
+/// Threads that tapes share the work of their operations out among. Clones are the same
+/// threads.
+#[derive(Clone, Debug, Default)]
+pub struct Threads {
+    /// `None`: the thread that calls, alone.
+    pool: Option<Arc<ThreadPool>>,
+}
+
+impl Threads {
+    /// So many threads; 0 and 1 are the thread that calls.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if the system does not start them.
+    pub fn new(threads: usize) -> Result<Self, Error> {
+        if threads <= 1 {
+            return Ok(Self::default());
+        }
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|why| Error::Threads(why.to_string()))?;
+        Ok(Self {
+            pool: Some(Arc::new(pool)),
+        })
+    }
+
+    /// Runs `work` on one of them. What it shares out by rayon, as the steps of `l4` with its
+    /// feature `rayon`, is shared among all of them.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
+    /// Runs `work`, in which [`for_each`] uses them. A pool that somebody else called from is
+    /// none of theirs: one thread is the thread that called, wherever that belongs.
+    pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let threads = self
+            .pool
+            .as_ref()
+            .map_or(1, |pool| pool.current_num_threads());
+        self.install(|| with_threads(threads, work))
+    }
+}
 
 /// What can be cut into chunks that different threads may work on.
 pub trait Chunks: Send + Sized {
@@ -145,9 +194,8 @@ pub fn threads() -> usize {
 }
 
 /// Runs `work`, in which [`for_each`] uses this many threads of the pool that this thread is
-/// of. A pool that somebody else called from is none of the tape's: a tape of one thread
-/// works on the thread that called it, wherever that belongs.
-pub(crate) fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+/// of.
+fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
     struct Restore(usize);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -203,9 +251,7 @@ mod tests {
         assert_eq!(alone.0, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4]);
         assert_eq!(alone.1, [3, 3, 3, 2]);
         for threads in [2, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let run = || with_threads(threads, trace);
-            assert_eq!(pool.build().unwrap().install(run), alone);
+            assert_eq!(Threads::new(threads).unwrap().run(trace), alone);
         }
     }
 
@@ -220,11 +266,6 @@ mod tests {
         for_each(3, chunks_of(&mut [0; 11], 3), |_, chunk| chunk.fill(1));
     }
 
-    fn pool_of_two() -> rayon::ThreadPool {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
-        pool.unwrap()
-    }
-
     #[test]
     fn work_is_shared_among_threads() {
         let both_are_here = std::sync::Barrier::new(2);
@@ -234,13 +275,13 @@ mod tests {
                 both_are_here.wait();
             });
         };
-        pool_of_two().install(|| with_threads(2, work));
+        Threads::new(2).unwrap().run(work);
         assert_eq!(threads(), 1);
     }
 
     #[test]
     fn the_pool_of_somebody_else_is_left_alone() {
-        pool_of_two().install(|| {
+        Threads::new(2).unwrap().install(|| {
             assert_eq!(threads(), 1);
             let here = std::thread::current().id();
             for_each(64, (), |_, ()| {

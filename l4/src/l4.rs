@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::parallel::{both, middle};
 use crate::simd::{BLOCK, LANES, descend, dispatch, sum_lanes};
 use crate::step_rule::check_loss;
 use crate::{
@@ -246,6 +247,32 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> Optimizer<T> for L4<G, D,
 
 /// Step 1 of the algorithm and g·v: leaves v in `grads`.
 fn first_pass<T: Real, G: GradientEstimate<T>, D: Direction<T>>(
+    estimate: &G,
+    direction: &D,
+    estimate_moments: &mut [G::Moments],
+    direction_moments: &mut [D::Moments],
+    grads: &mut [T],
+) -> f64 {
+    let Some(middle) = middle(grads.len()) else {
+        return first_pass_of_part(
+            estimate,
+            direction,
+            estimate_moments,
+            direction_moments,
+            grads,
+        );
+    };
+    let (gm, gm_rest) = estimate_moments.split_at_mut(middle);
+    let (vm, vm_rest) = direction_moments.split_at_mut(middle);
+    let (grads, grads_rest) = grads.split_at_mut(middle);
+    let (first, rest) = both(
+        || first_pass(estimate, direction, gm, vm, grads),
+        || first_pass(estimate, direction, gm_rest, vm_rest, grads_rest),
+    );
+    first + rest
+}
+
+fn first_pass_of_part<T: Real, G: GradientEstimate<T>, D: Direction<T>>(
     estimate: &G,
     direction: &D,
     estimate_moments: &mut [G::Moments],

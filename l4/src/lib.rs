@@ -244,6 +244,7 @@ mod levenberg_marquardt;
 mod momentum;
 mod nesterov;
 mod optimizer;
+mod parallel;
 pub mod rate_free;
 mod real;
 mod rmsprop;

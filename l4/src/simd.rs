@@ -10,6 +10,7 @@
 use core::array::from_fn;
 
 use crate::Real;
+use crate::parallel::{both, middle};
 
 /// Accumulators of a sum: element `i` goes to accumulator `i mod LANES`. Two or more registers at
 /// every SIMD level, so that additions overlap.
@@ -42,6 +43,15 @@ pub(crate) fn sum_lanes<T: Real>(mut lanes: [T; LANES]) -> T {
 
 /// `θ ← θ − η·v`.
 pub(crate) fn descend<T: Real>(eta: T, params: &mut [T], direction: &[T]) {
+    if let Some(middle) = middle(params.len()) {
+        let (params, params_rest) = params.split_at_mut(middle);
+        let (direction, direction_rest) = direction.split_at(middle);
+        both(
+            || descend(eta, params, direction),
+            || descend(eta, params_rest, direction_rest),
+        );
+        return;
+    }
     dispatch(
         #[inline(always)]
         || {
@@ -129,6 +139,11 @@ fn add_squares<T: Real>(lanes: &mut [f64; LANES], values: &[T]) {
 
 /// The first index whose value is NaN or beyond [`Real::LARGEST`] in magnitude.
 pub(crate) fn first_unusable<T: Real>(values: &[T]) -> Option<usize> {
+    if let Some(middle) = middle(values.len()) {
+        let (values, rest) = values.split_at(middle);
+        let (first, later) = both(|| first_unusable(values), || first_unusable(rest));
+        return first.or(later.map(|index| middle + index));
+    }
     let all_usable = dispatch(
         #[inline(always)]
         || values.chunks(BLOCK).all(all_usable),

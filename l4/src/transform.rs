@@ -23,7 +23,7 @@ impl<T: Real, const N: usize> Moments<T> for [T; N] {
 }
 
 /// What the two roles have in common: named memory, and constants that change from step to step.
-pub trait Transform<T: Real>: Send {
+pub trait Transform<T: Real>: Send + Sync {
     /// Memory per parameter.
     type Moments: Moments<T>;
 

@@ -1,7 +1,7 @@
 //! Softmax classifiers, ready to train and to test.
 
 use crate::layers::{Layers, State};
-use autodiff::{Error, Params, Real, Shape, Slot, Tape, Var, record};
+use autodiff::{Error, Params, Real, Shape, Slot, Tape, Threads, Var, record};
 
 /// A network with the mean softmax cross-entropy of its logits on top, recorded for
 /// one batch size.
@@ -133,11 +133,8 @@ impl<T: Real> Classifier<T> {
 
     /// Shares the work of large operations out among `threads`; the bits of the results
     /// stay the same.
-    ///
-    /// # Errors
-    /// [`Error::Threads`] if the system does not start them.
-    pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
-        self.tape.set_threads(threads)
+    pub fn set_threads(&mut self, threads: &Threads) {
+        self.tape.set_threads(threads);
     }
 
     /// Samples in a batch.

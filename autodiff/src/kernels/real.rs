@@ -7,9 +7,9 @@ use super::map::Map;
 use super::reduce::RowSums;
 use super::simd::transcendental::Format;
 use super::simd::{self, Kernel, Lanes};
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty};
 use num_traits::{Float, NumAssign};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
@@ -135,9 +135,15 @@ macro_rules! real {
             #[inline(always)]
             fn with_scratch<R>(f: impl FnOnce(&mut Buffer<Self>) -> R) -> R {
                 thread_local! {
-                    static SCRATCH: RefCell<Buffer<$t>> = RefCell::new(zeros(0));
+                    static SCRATCH: Cell<Buffer<$t>> = Cell::new(empty());
                 }
-                SCRATCH.with_borrow_mut(f)
+                // Taken out: within a closure that `LocalKey` calls, `f` would not be inlined
+                // into the function that has the instruction set, unless a build is optimised
+                // across crates.
+                let mut scratch = SCRATCH.replace(empty());
+                let result = f(&mut scratch);
+                SCRATCH.set(scratch);
+                result
             }
 
             fn run(job: Job<'_, Self>) {

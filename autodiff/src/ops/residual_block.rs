@@ -489,7 +489,7 @@ mod tests {
                     Ok([y, y.square().sum()])
                 })
                 .unwrap();
-                tape.set_threads(threads).unwrap();
+                tape.set_threads(&crate::Threads::new(threads).unwrap());
                 let mut grads = params.zeros_like();
                 let mut pass = tape.forward(&params).unwrap();
                 pass.backward(&mut grads).unwrap();

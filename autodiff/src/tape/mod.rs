@@ -19,15 +19,12 @@ pub use pass::Pass;
 
 use crate::memory::{Buffer, Place, Slot, Storage, Variable, empty, zeros};
 use crate::op::{Gradients, Inputs, Op};
-use crate::parallel::with_threads;
 use crate::params::{Param, Params};
-use crate::{Error, Real, Shape};
+use crate::{Error, Real, Shape, Threads};
 use plan::{ParamUse, Plan};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 
 /// One operation, the storages it reads and the storage it writes.
 pub(crate) struct Node<T> {
@@ -82,7 +79,7 @@ pub struct Tape<T> {
     /// Whether gradients share buffers.
     sharing: bool,
     /// The threads that operations share their work out among, if more than one.
-    threads: Option<Arc<ThreadPool>>,
+    threads: Threads,
     /// By storage: whether the last backward pass has written its gradient.
     written: Vec<bool>,
     root: Slot,
@@ -116,7 +113,7 @@ impl<T: Real> Tape<T> {
             gradients: Vec::new(),
             places: Vec::new(),
             sharing: false,
-            threads: None,
+            threads: Threads::default(),
             nodes,
             vars,
             storages,
@@ -143,18 +140,8 @@ impl<T: Real> Tape<T> {
     /// Shares the work of convolutions, matrix products, pooling, batch normalisation and
     /// elementwise operations out among `threads`, where it is large enough to pay; the bits
     /// of the results stay the same. A new tape works on the thread that calls it.
-    ///
-    /// # Errors
-    /// [`Error::Threads`] if the system does not start them.
-    pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
-        self.threads = None;
-        if threads > 1 {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-            self.threads = Some(Arc::new(
-                pool.map_err(|why| Error::Threads(why.to_string()))?,
-            ));
-        }
-        Ok(())
+    pub fn set_threads(&mut self, threads: &Threads) {
+        self.threads = threads.clone();
     }
 
     /// Runs the operations that are not the same function in training and in use as in the
@@ -287,22 +274,13 @@ impl<T: Real> Tape<T> {
         if let Some(param) = self.params.iter().find(|p| !params.contains(**p)) {
             return Err(Error::OtherParams(param.shape));
         }
-        self.on_threads(|tape| tape.run_forward(params.values()));
+        let threads = self.threads.clone();
+        threads.run(|| self.run_forward(params.values()));
         Ok(Pass {
             tape: self,
             params,
             differentiated: false,
         })
-    }
-
-    fn on_threads(&mut self, run: impl FnOnce(&mut Self) + Send) {
-        match self.threads.clone() {
-            Some(pool) => {
-                let threads = pool.current_num_threads();
-                pool.install(|| with_threads(threads, || run(self)));
-            }
-            None => with_threads(1, || run(self)),
-        }
     }
 
     fn run_forward(&mut self, params: &[T]) {
@@ -330,7 +308,8 @@ impl<T: Real> Tape<T> {
         }
         self.gradients[self.places[root].buffer][0] = T::one();
         self.written[root] = true;
-        self.on_threads(|tape| tape.run_backward(params, grads));
+        let threads = self.threads.clone();
+        threads.run(|| self.run_backward(params, grads));
         self.zero_unwritten(grads);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The bits of values and gradients are the same with 1, 2, 3 and 4 threads, for operations
 //! that are large enough to be shared out.
 
-use autodiff::{Params, Slot, Tape, Var, record};
+use autodiff::{Params, Slot, Tape, Threads, Var, record};
 
 /// Irregular numbers between -1.5 and 1.5, of which `zeros` in four are 0.
 fn numbers(n: usize, zeros: usize) -> impl FnMut() -> f32 {
@@ -55,7 +55,7 @@ fn check(
     .unwrap();
     let alone = bits(&mut tape, y, &params);
     for threads in [2, 3, 4] {
-        tape.set_threads(threads).unwrap();
+        tape.set_threads(&Threads::new(threads).unwrap());
         assert!(
             bits(&mut tape, y, &params) == alone,
             "{what}, {threads} threads"
@@ -101,7 +101,7 @@ fn products_of_zeros_and_infinities() {
     }
     let (mut tape, [y]) = record(|g| Ok([g.param(a).matmul(g.param(b))])).unwrap();
     let mut run = |threads| {
-        tape.set_threads(threads).unwrap();
+        tape.set_threads(&Threads::new(threads).unwrap());
         let pass = tape.forward(&params).unwrap();
         let y = pass.value(y).unwrap();
         y.iter()

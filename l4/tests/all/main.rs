@@ -14,5 +14,7 @@ mod readme;
 mod segments;
 mod settings;
 mod state;
+#[cfg(feature = "rayon")]
+mod threads;
 mod trajectories;
 mod trouble;

@@ -6,7 +6,7 @@
 use std::array;
 
 use anyhow::{Result, ensure};
-use autodiff::{GradientVector, Params, Shape, Var};
+use autodiff::{GradientVector, Params, Shape, Threads, Var};
 use datasets::ImageDataset;
 use datasets::augment::{self, Augmentation};
 use datasets::batching::{Batches, Position, Shuffle};
@@ -213,10 +213,12 @@ impl<'d> Setting<'d> {
         );
         let mut params = Params::new();
         let [mut classifier, mut test] = network.record(&mut params, batch, seed)?;
-        classifier.set_threads(self.threads)?;
-        test.set_threads(self.threads)?;
+        let threads = Threads::new(self.threads)?;
+        classifier.set_threads(&threads);
+        test.set_threads(&threads);
         Ok(Classification {
             data,
+            threads,
             classifier,
             test,
             params,
@@ -231,6 +233,7 @@ impl<'d> Setting<'d> {
 /// A network, and the images that it is to classify.
 pub struct Classification<'d> {
     data: &'d ImageDataset,
+    threads: Threads,
     classifier: Classifier<f32>,
     test: Classifier<f32>,
     params: Params<f32>,
@@ -298,6 +301,10 @@ impl Problem for Classification<'_> {
 
     fn params_mut(&mut self) -> &mut Params<f32> {
         &mut self.params
+    }
+
+    fn threads(&self) -> Threads {
+        self.threads.clone()
     }
 
     fn loss_and_gradient(&mut self, gradient: &mut GradientVector<f32>) -> Result<f32> {

@@ -16,7 +16,7 @@ pub mod window;
 pub mod workload;
 
 use anyhow::Result;
-use autodiff::{GradientVector, Params, Real};
+use autodiff::{GradientVector, Params, Real, Threads};
 
 use crate::engine::checkpoint::{Checkpoint, Element};
 
@@ -39,6 +39,11 @@ pub trait Problem {
 
     /// The same, for the optimiser to move.
     fn params_mut(&mut self) -> &mut Params<Self::T>;
+
+    /// Those that a step is shared out among, with the same bits whatever their number.
+    fn threads(&self) -> Threads {
+        Threads::default()
+    }
 
     /// Takes the next minibatch, and gives its loss at θ and the gradient.
     ///

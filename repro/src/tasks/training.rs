@@ -13,7 +13,7 @@
 //! is taken has the losses of the same minibatches there, with dropout masks of their own, and is tested there.
 
 use anyhow::Context;
-use autodiff::GradientVector;
+use autodiff::{GradientVector, Threads};
 use l4::{Optimizer, StepError};
 use serde_json::{Map, Value, json};
 
@@ -73,6 +73,7 @@ pub enum Until {
 pub struct Training<P: Problem> {
     course: Course,
     problem: P,
+    threads: Threads,
     optimizer: Box<dyn Optimizer<P::T>>,
     gradient: GradientVector<P::T>,
     /// Keeps θ while something is measured elsewhere.
@@ -170,6 +171,7 @@ impl<P: Problem> Training<P> {
             optimizer: method.optimizer()?,
             gradient: problem.params().zeros_like(),
             theta: Vec::new(),
+            threads: problem.threads(),
             problem,
             position: 0,
             window: Window::default(),
@@ -197,9 +199,10 @@ impl<P: Problem> Training<P> {
     /// The update of a step, whose gradient is there.
     fn update(&mut self, loss: P::T) -> Result<f64, Stop> {
         let params = self.problem.params_mut().values_mut();
+        let (optimizer, gradient) = (&mut self.optimizer, &mut self.gradient);
         let step = self
-            .optimizer
-            .step(loss, params, &mut self.gradient)
+            .threads
+            .install(|| optimizer.step(loss, params, gradient))
             .map_err(|error| stop(error, self.position))?;
         Ok(l4::Real::as_f64(step.learning_rate))
     }

@@ -3,10 +3,10 @@
 use super::correlation::Repeats;
 use super::pack::pack;
 use super::*;
+use crate::Threads;
 use crate::kernels::Real;
 use crate::kernels::simd::testing::on_every_level;
 use crate::kernels::{Job, Term};
-use crate::parallel::with_threads;
 
 /// Integers, so that every order of summation gives the same result.
 fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
@@ -226,9 +226,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
     };
     let alone = everything(conv);
     for threads in [2, 3] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let pool = pool.build().unwrap();
-        let shared = pool.install(|| with_threads(threads, || everything(conv)));
+        let shared = Threads::new(threads).unwrap().run(|| everything(conv));
         for (name, (s, a)) in ["y", "dx", "dkernel", "dbias"]
             .into_iter()
             .zip(shared.iter().zip(&alone))

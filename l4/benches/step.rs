@@ -1,7 +1,11 @@
 //! The optimiser step alone, at the sizes of the regression task, the MNIST MLP and the
-//! Fashion-MNIST ConvNet: L4Adam against Adam, L4Mom against Momentum.
+//! Fashion-MNIST ConvNet: L4Adam against Adam, L4Mom against Momentum, and the rate-free methods.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use l4::rate_free::{
+    AliG, DAdaptAdam, Dog, Mechanic, Momo, MomoAdam, Prodigy, ScheduleFreeAdamW, ScheduleFreePlus,
+    SpsMax,
+};
 use l4::{Adam, L4Adam, L4Mom, Momentum, Optimizer, Schedule};
 
 fn optimizers() -> Vec<Box<dyn Optimizer<f32>>> {
@@ -11,11 +15,21 @@ fn optimizers() -> Vec<Box<dyn Optimizer<f32>>> {
         Box::new(L4Adam::new()),
         Box::new(Momentum::new(schedule())),
         Box::new(L4Mom::new()),
+        Box::new(SpsMax::new()),
+        Box::new(AliG::new()),
+        Box::new(Momo::new()),
+        Box::new(MomoAdam::new()),
+        Box::new(DAdaptAdam::new()),
+        Box::new(Prodigy::new()),
+        Box::new(Dog::new()),
+        Box::new(ScheduleFreeAdamW::new()),
+        Box::new(ScheduleFreePlus::new()),
+        Box::new(Mechanic::new(Adam::new(schedule()))),
     ]
 }
 
 /// L4 leaves v in the gradient's place, and the next iteration takes that for its gradient: a copy
-/// would be timed too, and the step's cost does not depend on the values.
+/// would be timed too, and the step's cost depends on values as far as they are subnormal only.
 fn bench(criterion: &mut Criterion) {
     for parameters in [96, 266_610, 3_274_634] {
         let mut group = criterion.benchmark_group(format!("step/{parameters}"));

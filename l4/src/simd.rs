@@ -81,12 +81,22 @@ pub(crate) fn walk<T: Real, const W: usize, const R: usize, const S: usize>(
                 // Copies, so that the compiler need not fear that one slice is part of another.
                 let mut w: [[T; LANES]; W] = from_fn(|j| write[j].0[c]);
                 let r: [[T; LANES]; R] = from_fn(|j| read[j].0[c]);
+                // Terms of their own first: sums that go on from element to element kept the
+                // compiler from making vectors of the rest.
+                let mut terms = [[0.0; LANES]; S];
                 for k in 0..LANES {
-                    let (new, terms) = f(from_fn(|j| w[j][k]), from_fn(|j| r[j][k]));
+                    let (new, of_sums) = f(from_fn(|j| w[j][k]), from_fn(|j| r[j][k]));
                     for j in 0..W {
                         w[j][k] = new[j];
                     }
-                    add_terms(&mut sums, k, terms);
+                    for s in 0..S {
+                        terms[s][k] = of_sums[s];
+                    }
+                }
+                for (sum, terms) in sums.iter_mut().zip(&terms) {
+                    for (lane, term) in sum.iter_mut().zip(terms) {
+                        *lane += term;
+                    }
                 }
                 for j in 0..W {
                     write[j].0[c] = w[j];
@@ -99,7 +109,9 @@ pub(crate) fn walk<T: Real, const W: usize, const R: usize, const S: usize>(
                 for j in 0..W {
                     write[j].1[k] = new[j];
                 }
-                add_terms(&mut sums, k, terms);
+                for (sum, term) in sums.iter_mut().zip(terms) {
+                    sum[k] += term;
+                }
             }
             sums.map(sum_lanes)
         },
@@ -120,14 +132,6 @@ pub(crate) fn sum_of_squares<T: Real>(values: &[T]) -> f64 {
             sum_lanes(lanes)
         },
     )
-}
-
-/// Adds each term to accumulator `k` of its sum.
-#[inline(always)]
-fn add_terms<const S: usize>(sums: &mut [[f64; LANES]; S], k: usize, terms: [f64; S]) {
-    for (sum, term) in sums.iter_mut().zip(terms) {
-        sum[k] += term;
-    }
 }
 
 #[inline(always)]

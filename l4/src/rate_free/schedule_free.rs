@@ -22,7 +22,8 @@ use super::start_at;
 ///
 /// x, y and z start at θ₀. The parameters trained, where the gradient is taken, are y; x is to be
 /// evaluated: [`evaluation_point`](Optimizer::evaluation_point). Statistics of batch normalisation
-/// have to be estimated anew at x.
+/// have to be estimated anew at x. By what y was moved between two steps, as weight decay moves
+/// it, z moves too: with [`WeightDecay`](crate::WeightDecay) that is the authors' `z − lr·λ·y`.
 #[derive(Clone, Debug)]
 pub struct ScheduleFreeAdamW<T> {
     rate: f64,
@@ -118,7 +119,8 @@ impl<T: Real> Optimizer<T> for ScheduleFreeAdamW<T> {
                 ],
                 [grads],
                 #[inline(always)]
-                |[_, v, x, z], [g]| {
+                |[y, v, x, z], [g]| {
+                    let z = z + (y - (beta1 * x + rest1 * z));
                     let v = beta2 * v + rest2 * g * g;
                     let z = z - rate * g / ((v * correction).sqrt() + epsilon);
                     let x = rest * x + weight * z;
@@ -159,6 +161,7 @@ impl<T: Real> Optimizer<T> for ScheduleFreeAdamW<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WeightDecay;
 
     #[test]
     fn by_hand() {
@@ -177,5 +180,22 @@ mod tests {
         let x = 0.5 * (1.5 + z);
         assert!((optimizer.evaluation_point().unwrap()[0] - x).abs() < 1e-8);
         assert!((y[0] - (0.75 * x + 0.25 * z)).abs() < 1e-8);
+    }
+
+    #[test]
+    fn weight_decay_moves_z_and_so_x() {
+        let optimizer = ScheduleFreeAdamW::<f64>::new()
+            .rate(0.5)
+            .and_then(|it| it.betas(0.75, 0.5))
+            .unwrap();
+        let mut optimizer = WeightDecay::new(optimizer, 0.25).unwrap();
+        let mut y = [8.0];
+        // No gradient: x = z = 8, and y = 8 − 0.5·0.25·8.
+        optimizer.step(1.0, &mut y, &mut [0.0]).unwrap();
+        assert_eq!(y, [7.0]);
+        // z = 7, x = (8 + 7)/2, y = 0.75·7.5 + 0.25·7 less an eighth.
+        optimizer.step(1.0, &mut y, &mut [0.0]).unwrap();
+        assert_eq!(optimizer.evaluation_point().unwrap(), [7.5]);
+        assert_eq!(y, [7.375 * 0.875]);
     }
 }

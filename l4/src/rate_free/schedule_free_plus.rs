@@ -90,24 +90,28 @@ impl<T: Real> ScheduleFreePlus<T> {
         start_at(&mut self.iterate, segments, steps, count)
     }
 
-    /// Takes the gradient into m and v; returns ⟨∇L, z − x⟩ and ‖∇L‖₁.
+    /// Takes into z what y was moved by since the last step, and the gradient into m and v; returns
+    /// ⟨∇L, z − x⟩ and ‖∇L‖₁.
     fn average(&mut self, segments: &mut [Segment<'_, T>]) -> [f64; 2] {
         let (beta1, rest1) = (T::of(self.beta1), T::of(1.0 - self.beta1));
         let (beta2, rest2) = (T::of(self.beta2), T::of(1.0 - self.beta2));
+        let (beta, rest_of_beta) = (T::of(self.beta), T::of(1.0 - self.beta));
         let mut totals = [0.0; 2];
-        for (range, _, grads) in with_ranges(segments) {
+        for (range, params, grads) in with_ranges(segments) {
             let [correlation, norm] = walk(
                 [
                     &mut self.first_moment[range.clone()],
                     &mut self.second_moment[range.clone()],
+                    &mut self.iterate[range.clone()],
                 ],
-                [grads, &self.average[range.clone()], &self.iterate[range]],
+                [grads, params, &self.average[range]],
                 #[inline(always)]
-                |[m, v], [g, x, z]| {
+                |[m, v, z], [g, y, x]| {
+                    let z = z + (y - (beta * x + rest_of_beta * z));
                     let m = beta1 * m + rest1 * g;
                     let v = beta2 * v + rest2 * g * g;
                     let correlation = g.as_f64() * (z.as_f64() - x.as_f64());
-                    ([m, v], [correlation, g.abs().as_f64()])
+                    ([m, v, z], [correlation, g.abs().as_f64()])
                 },
             );
             totals = [totals[0] + correlation, totals[1] + norm];

@@ -23,9 +23,6 @@ pub struct Loaded {
     pub file: Parsed,
 }
 
-/// JSON that a section's directory holds for programs: the numbers that verdicts are computed from.
-const NOT_RESULTS: [&str; 1] = ["numbers"];
-
 /// The result files of a section's directory: all JSON directly in it, in the order of their names with numbers in them
 /// counting as numbers, so that `figure10` comes after `figure9`.
 pub fn results_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -72,10 +69,7 @@ pub fn name(path: &Path) -> String {
 
 fn is_result(path: &Path) -> bool {
     let name = name(path);
-    let Some(stem) = name.strip_suffix(".json") else {
-        return false;
-    };
-    !name.starts_with('.') && !NOT_RESULTS.contains(&stem) && !path.is_dir()
+    name.ends_with(".json") && !name.starts_with('.') && !path.is_dir()
 }
 
 /// A name as text and numbers by turns, which compares as people count.

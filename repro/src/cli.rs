@@ -78,6 +78,10 @@ pub struct Execution {
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
 
+    /// Compute runs that are committed, too; --reference is without effect then
+    #[arg(long)]
+    no_reference: bool,
+
     /// Take runs from there that earlier code computed, too; every result then says so
     #[arg(long)]
     accept_other_code: bool,
@@ -113,11 +117,17 @@ impl Execution {
             threads,
             shard: self.shard.0,
             fresh: self.fresh,
-            reference: Some(self.reference.clone().unwrap_or_else(reference_root)),
+            reference: self.reference(),
+            reference_folder: name.as_ref().to_owned(),
             accept_other_code: self.accept_other_code,
             tensorboard: self.tensorboard,
             ..Options::new(out.unwrap_or_else(|| default_out(name.as_ref())))
         }
+    }
+
+    fn reference(&self) -> Option<PathBuf> {
+        let root = || self.reference.clone().unwrap_or_else(reference_root);
+        (!self.no_reference).then(root)
     }
 
     /// As [`runner_options`](Self::runner_options), where there are no runs to share.

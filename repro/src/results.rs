@@ -48,15 +48,6 @@ pub trait CellOfRuns: Sized {
             (result.spec.seed, measured)
         }))
     }
-
-    /// The training losses at the end.
-    fn final_losses<'a>(results: impl IntoIterator<Item = &'a RunResult>) -> Self {
-        Self::over(results, RunResult::final_loss)
-    }
-
-    /// The mean, for comparing what should be low: infinite if a run diverged or there is no value.
-    #[must_use]
-    fn height(&self) -> f64;
 }
 
 impl CellOfRuns for Cell {
@@ -73,13 +64,6 @@ impl CellOfRuns for Cell {
         cell.mean = stats::mean(&cell.values);
         cell.std = stats::sample_std(&cell.values);
         cell
-    }
-
-    fn height(&self) -> f64 {
-        match self.mean {
-            Some(mean) if self.diverged.is_empty() => mean,
-            _ => f64::INFINITY,
-        }
     }
 }
 

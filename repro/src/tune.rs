@@ -196,7 +196,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plain = arm("", Kind::Sgd);
     let workload = part.workload(&plain, size, size.length, data.as_ref(), threads)?;
     let runner = Runner::open(options)?;
-    let (earlier, other_lengths) = earlier(section.number, size, &searches)?;
+    let (earlier, other_lengths) = earlier(section.number, size, &searches, runner.out())?;
     let mut numbers = Numbers {
         section: section.number.to_owned(),
         task: part.task.name().to_owned(),
@@ -281,14 +281,18 @@ fn selected(part: &Part, section: &Section, names: &[String]) -> Result<Vec<Sear
     names.iter().map(find).collect()
 }
 
-/// What is committed of other methods' searches at the same size, and of all searches at others: a search of one method leaves the
-/// rest as it is.
+/// What the output directory has, or else is committed, of other methods' searches at the same size, and of all searches at others:
+/// a search of one method leaves the rest as it is.
 fn earlier(
     number: &str,
     size: Size,
     searches: &[Search],
+    out: &Path,
 ) -> Result<(Vec<ArmNumbers>, Vec<Numbers>)> {
-    let Searched(parts) = Searched::open(&reference_root(), number)?;
+    let Searched(parts) = match reference::read(out)? {
+        Some(parts) => Searched(parts),
+        None => Searched::open(&reference_root(), number)?,
+    };
     let (same, others): (Vec<_>, Vec<_>) = parts
         .into_iter()
         .partition(|numbers| numbers.length == size.length);

@@ -191,17 +191,6 @@ impl Series {
         }
     }
 
-    /// The same with text at a place of its panel.
-    #[must_use]
-    pub fn labelled(mut self, (x, y): (f64, f64), text: &str) -> Self {
-        self.marks.push(Mark {
-            x,
-            y: Some(y),
-            text: text.to_owned(),
-        });
-        self
-    }
-
     /// The same with a vertical line across its panel.
     #[must_use]
     pub fn marked(mut self, x: f64, text: &str) -> Self {

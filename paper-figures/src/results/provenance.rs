@@ -64,23 +64,6 @@ fn is_one(threads: &usize) -> bool {
 }
 
 impl Provenance {
-    /// Of results that rest on what two successive parts of one command computed, on different data.
-    #[must_use]
-    pub fn and(&self, later: &Self) -> Self {
-        let mut both = self.clone();
-        let commits = later.other_commits.iter();
-        let new: Vec<String> = commits
-            .filter(|commit| !self.other_commits.contains(commit))
-            .cloned()
-            .collect();
-        both.other_commits.extend(new);
-        both.data.name = format!("{}; {}", self.data.name, later.data.name);
-        both.data.files.extend(later.data.files.iter().cloned());
-        both.wall_seconds += later.wall_seconds;
-        both.run_seconds += later.run_seconds;
-        both
-    }
-
     pub(super) fn check(&self) -> Result<(), Invalid> {
         finite(self.wall_seconds, || "provenance.wall_seconds".to_owned())?;
         finite(self.run_seconds, || "provenance.run_seconds".to_owned())

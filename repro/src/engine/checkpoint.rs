@@ -274,7 +274,7 @@ impl View for &Array {
 pub(crate) struct Header {
     /// Version of the layout of this header.
     pub format: u32,
-    /// [`RunSpec::hash`](crate::engine::run::RunSpec::hash) of the run it belongs to.
+    /// [`RunSpec::id`](crate::engine::run::RunSpec::id) of the run it belongs to.
     pub run: String,
     /// Steps done.
     pub position: u64,

@@ -1,7 +1,7 @@
 //! Why a runner has no results, and the command that goes on from there.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use crate::engine::files::FileError;
@@ -97,11 +97,14 @@ fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
         .collect()
 }
 
-/// This process's command line as one would type it to go on, without the options of `without`, which have a value, and
-/// without `--fresh`, which would discard what was done.
+/// This process's command line as one would type it to go on, without the options of `without`, which have a value. In place of
+/// `--fresh`, which would discard what was done, it leaves aside what is committed.
 fn command_line(without: &[&str]) -> String {
-    let mut words = env::args_os();
-    let mut kept = Vec::new();
+    resuming(env::args_os(), without)
+}
+
+fn resuming(mut words: impl Iterator<Item = OsString>, without: &[&str]) -> String {
+    let (mut kept, mut no_reference) = (Vec::new(), false);
     while let Some(word) = words.next() {
         let text = word.to_string_lossy();
         if without.contains(&&*text) {
@@ -109,10 +112,13 @@ fn command_line(without: &[&str]) -> String {
             continue;
         }
         let name = text.split('=').next().unwrap_or_default();
-        if text != "--fresh" && !without.contains(&name) {
-            kept.push(quoted(&word));
+        match &*text {
+            "--fresh" | "--no-reference" => no_reference = true,
+            _ if without.contains(&name) => {}
+            _ => kept.push(quoted(&word)),
         }
     }
+    kept.extend(no_reference.then(|| "--no-reference".to_owned()));
     kept.join(" ")
 }
 
@@ -155,6 +161,20 @@ mod tests {
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
         assert_eq!(quoted_bytes(b"a \xff1'"), r"$'a \3771\''");
+    }
+
+    #[test]
+    fn what_goes_on_after_a_fresh_start_takes_no_committed_run() {
+        let resumed = |line: &str| {
+            let words = line.split(' ').map(OsString::from);
+            resuming(words, &["--shard"])
+        };
+        assert_eq!(
+            resumed("x --fresh --shard 1/2 --out a"),
+            "x --out a --no-reference"
+        );
+        assert_eq!(resumed("x --no-reference --shard=1/2"), "x --no-reference");
+        assert_eq!(resumed("x --seeds 3"), "x --seeds 3");
     }
 
     #[test]

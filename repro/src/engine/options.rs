@@ -24,6 +24,8 @@ pub struct Options {
     pub keep_final_checkpoint: bool,
     /// A committed store: runs that are finished there are not computed again.
     pub reference: Option<PathBuf>,
+    /// The folder in it that has these results: of runs by several other codes, those are taken.
+    pub reference_folder: PathBuf,
     /// Takes runs from there that other code computed, too. Results say which.
     pub accept_other_code: bool,
     /// Whether each run's metrics are written as a TensorBoard event file too, below `tensorboard` in `out`, unless only a part
@@ -45,6 +47,7 @@ impl Options {
             checkpoint_period,
             keep_final_checkpoint: true,
             reference: None,
+            reference_folder: PathBuf::new(),
             accept_other_code: false,
             tensorboard: false,
         }

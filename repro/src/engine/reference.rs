@@ -144,16 +144,18 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// The runs in all folders below `root`.
+    /// The runs in all folders below `root`. Where several codes computed one, that in the folder `own` is found.
     ///
     /// # Errors
     /// If a file is damaged or cannot be read.
-    pub fn open(root: &Path, accept_other_code: bool) -> Result<Self, NumbersError> {
+    pub fn open(root: &Path, own: &Path, accept_other_code: bool) -> Result<Self, NumbersError> {
         let mut reference = Self {
             accept_other_code,
             ..Self::default()
         };
-        for folder in folders(root, NUMBERS)? {
+        let mut folders = folders(root, NUMBERS)?;
+        folders.sort_by_key(|folder| *folder == root.join(own));
+        for folder in folders {
             let parts = read(&folder)?.into_iter().flatten();
             let arms = parts.flat_map(|numbers| numbers.arms);
             arms.flat_map(|arm| arm.runs)
@@ -275,7 +277,8 @@ mod tests {
         let folder = root.path().join("section3_2");
         fs::create_dir(&folder).unwrap();
         write(&folder, numbers("aaaaaaaaaaaa")).unwrap();
-        let reference = |accept| Reference::open(root.path(), accept).unwrap();
+        let own = Path::new("section3_2");
+        let reference = |accept| Reference::open(root.path(), own, accept).unwrap();
         let found = reference(false).find(&spec("aaaaaaaaaaaa")).unwrap();
         assert_eq!(
             found.metrics.get("loss").unwrap().values,
@@ -288,6 +291,22 @@ mod tests {
         assert!(reference(false).find(&spec("bbbbbbbbbbbb")).is_none());
         let other = reference(true).find(&spec("bbbbbbbbbbbb")).unwrap();
         assert_eq!(other.spec.code, "aaaaaaaaaaaa", "it says whose it is");
+    }
+
+    #[test]
+    fn of_several_codes_that_of_the_sections_own_folder_is_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let codes = ["aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"];
+        for (folder, code) in ["section3_1", "section3_2", "section3_6"].iter().zip(codes) {
+            let folder = root.path().join(folder);
+            fs::create_dir(&folder).unwrap();
+            write(&folder, numbers(code)).unwrap();
+        }
+        let of = |own: &str| {
+            let reference = Reference::open(root.path(), Path::new(own), true).unwrap();
+            reference.find(&spec("dddddddddddd")).unwrap().spec.code
+        };
+        assert_eq!([of("section3_1"), of("section3_2")], codes[..2]);
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl Runner {
             }
         };
         let store = options.reference.as_deref().filter(|_| !options.fresh);
-        let reference = store.map(|root| Reference::open(root, options.accept_other_code));
+        let folder = &options.reference_folder;
+        let reference = store.map(|root| Reference::open(root, folder, options.accept_other_code));
         Ok(Self {
             options,
             started: SystemTime::now(),

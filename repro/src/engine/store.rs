@@ -275,6 +275,22 @@ impl RunDirectory {
         Ok(())
     }
 
+    /// Brings to the disk what was written once or by rows, before a file that refers to it is.
+    fn keep(&self, durability: Durability) -> Result<(), FileError> {
+        let (rows, config) = (
+            self.path.join("metrics.jsonl"),
+            self.path.join("config.json"),
+        );
+        if durability == Durability::Power {
+            self.metrics
+                .sync_all()
+                .map_err(FileError::on("write", &rows))?;
+            let file = File::open(&config).and_then(|file| file.sync_all());
+            file.map_err(FileError::on("write", &config))?;
+        }
+        Ok(())
+    }
+
     fn metrics_sha256(&self) -> String {
         hex(&self.metrics_digest.clone().finalize())
     }
@@ -287,11 +303,7 @@ impl RunDirectory {
         timing: &Timing,
         durability: Durability,
     ) -> Result<(), RunDirectoryError> {
-        if durability == Durability::Power {
-            self.metrics
-                .sync_all()
-                .map_err(FileError::on("write", &self.path.join("metrics.jsonl")))?;
-        }
+        self.keep(durability)?;
         write_json(
             &self.path.join("timing.json"),
             &self.spec,
@@ -320,6 +332,7 @@ impl RunDirectory {
         keep_checkpoint: bool,
         durability: Durability,
     ) -> Result<RunResult, RunDirectoryError> {
+        self.keep(durability)?;
         write_json(
             &self.path.join("timing.json"),
             &self.spec,

@@ -35,7 +35,11 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     let (decides, beside) = measures(&numbers.task);
     let mut case = Case::new(Claim::C1, numbers);
     for base in VARIANTS {
-        let what = format!("{} is lower than {}", name(l4(base)), name(best(base)));
+        let is_lower = match decides {
+            Measure::StepsToThreshold => "takes fewer steps than",
+            _ => "is lower than",
+        };
+        let what = format!("{} {is_lower} {}", name(l4(base)), name(best(base)));
         let ours = case.side(l4(base));
         let published = case.optional_side(Role::Constant {
             base,

@@ -37,6 +37,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         ..numbers.clone()
     };
     let mut case = Case::new(Claim::C12, &whole);
+    case.rests_on(format!("{STEPS} steps"));
     for optimizer in VARIANTS.map(l4).map(name) {
         let of = |run: &&RunNumbers| {
             run.summary.get("optimizer").and_then(Value::as_str) == Some(&optimizer)

@@ -46,16 +46,18 @@ fn part(case: &mut Case<'_>, role: Role) {
     let epochs = runs
         .iter()
         .filter_map(|run| run.logged("largest_batch_loss").last())
-        .map(|(step, _)| step / arm.steps_per_unit);
+        .map(|(step, _)| step / arm.steps_per_unit)
+        .max()
+        .unwrap_or(0);
+    case.rests_on(format!("Runs of up to {epochs} epochs"));
     let since = match there.is_empty() {
         true => String::new(),
         false => format!(", first in epoch {}", words::list(&there)),
     };
     let evidence = format!(
-        "such an epoch in {} of {} runs of up to {} epochs{since}; the least that an epoch's largest batch loss gets to is {}",
+        "such an epoch in {} of {} runs{since}; the least that an epoch's largest batch loss gets to is {}",
         there.len(),
         runs.len(),
-        epochs.max().unwrap_or(0),
         words::number(smallest.unwrap_or(f64::NAN))
     );
     let measured = first
@@ -116,7 +118,7 @@ mod tests {
         assert_eq!(parts(run(f64::MIN_POSITIVE, 10.0)), "-+");
         assert_eq!(parts(run(0.0, 9.0)), "-+");
         let said = evidence(&judge(&numbers_of(run(0.1, 10.0))).unwrap());
-        let words = "in 2 of 3 runs of up to 40 epochs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0";
+        let words = "in 2 of 3 runs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0";
         assert!(said.contains(words), "{said}");
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Two parts, on mean accuracies over the runs: after the last epoch, those of all methods at their best rates, of L4 at its
 //! default α too, lie within [`COMPARABLE`] points; and none of L4's gains [`NEAR_FINAL`] points or more after epoch
-//! [`EARLY`].
+//! [`EARLY`], or diverges.
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
 use super::course::{Course, courses};
@@ -97,7 +97,8 @@ fn near_final(case: &mut Case<'_>) {
         let of_runs: Vec<f64> = runs.iter().filter_map(gain).collect();
         if let Some(gain) = Estimate::of(&of_runs) {
             case.measure(format!("gain_{}", name(role)), &gain);
-            gains.push((name(role), gain));
+            let diverged = runs.iter().filter(|run| run.diverged()).count();
+            gains.push((name(role), gain, diverged));
         }
     }
     if numbers.length <= EARLY || gains.is_empty() {
@@ -106,12 +107,22 @@ fn near_final(case: &mut Case<'_>) {
     }
     let named: Vec<String> = gains
         .iter()
-        .map(|(name, gain)| format!("{name} {}", words::estimate(gain)))
+        .map(|(name, gain, diverged)| {
+            let gain = words::estimate(gain);
+            match diverged {
+                0 => format!("{name} {gain}"),
+                _ => format!("{name} {gain}, {diverged} diverged"),
+            }
+        })
         .collect();
     let evidence = format!("points gained from then on: {}", named.join(", "));
     case.part(
         what,
-        Some(gains.iter().all(|(_, gain)| gain.mean < NEAR_FINAL)),
+        Some(
+            gains
+                .iter()
+                .all(|(_, gain, diverged)| *diverged == 0 && gain.mean < NEAR_FINAL),
+        ),
         evidence,
     );
 }
@@ -159,6 +170,15 @@ mod tests {
         assert_eq!(parts(97.71, 98.0), "++");
         assert_eq!(parts(97.69, 98.0), "+-");
         assert_eq!(parts(99.0, 98.0), "++", "it may lose");
+    }
+
+    #[test]
+    fn a_run_that_diverged_is_near_nothing() {
+        for step in [5, 20] {
+            let mut diverged = columns_with([98.0, 98.0], 98.0);
+            diverged.arms[1].runs[0].diverged_at = Some(step);
+            assert_eq!(judged(judge(&diverged)), "--");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub const SOON: f64 = 0.1;
 const DROPS: [f64; 2] = [0.4, 0.6];
 /// A heavy ball's steady step is its rate times 1/(1 − 0.9) times the gradient, that of L4Mom's averaged gradient its rate
 /// times the gradient.
-const HEAVY_BALL: f64 = 10.0;
+pub const HEAVY_BALL: f64 = 10.0;
 
 /// The verdict; `None` but of section 3.3. `mnist` are the numbers of section 3.2.
 #[must_use]
@@ -293,12 +293,12 @@ mod tests {
     /// 20 epochs in which the schedule drops after the 8th and the 12th. What a test changes of the paper's outcome.
     #[derive(Clone, Copy)]
     struct Outcome {
-        /// Greatest rate over least in L4Adam's windows.
-        span: f64,
+        /// L4Adam's windows, of 20, that span two orders.
+        wide: u64,
         /// The same on MNIST.
-        mnist_span: f64,
-        /// L4Mom's rate after the first drop.
-        rate: f64,
+        mnist_wide: u64,
+        /// L4Mom's rate before the first drop and after it.
+        rates: [f64; 2],
         /// L4Adam's loss and accuracy; its base has 0.5 and 80.
         loss: f64,
         accuracy: f64,
@@ -308,33 +308,34 @@ mod tests {
     }
 
     const PAPERS: Outcome = Outcome {
-        span: 99.0,
-        mnist_span: 100.0,
-        rate: 0.1,
+        wide: 1,
+        mnist_wide: 11,
+        rates: [1.0, 0.1],
         loss: 0.3,
         accuracy: 85.0,
         lead: 9,
         seeds: 3,
     };
 
-    fn run(rate: impl Fn(u64) -> f64, span: f64, loss: f64, accuracy: impl Fn(u64) -> f64) -> Run {
+    fn run(rate: impl Fn(u64) -> f64, wide: u64, loss: f64, accuracy: impl Fn(u64) -> f64) -> Run {
         let epochs = || 1..=20;
+        let span = |epoch| if epoch <= wide { 100.0 } else { 99.0 };
         Run::losses(1.., epochs().map(|_| loss))
             .logs("learning_rate", 1.., epochs().map(&rate))
             .logs("learning_rate_min", 1.., epochs().map(&rate))
             .logs(
                 "learning_rate_max",
                 1..,
-                epochs().map(|epoch| span * rate(epoch)),
+                epochs().map(|epoch| span(epoch) * rate(epoch)),
             )
             .logs("test_accuracy", 1.., epochs().map(accuracy))
     }
 
     fn finding(outcome: Outcome) -> Finding {
         let Outcome {
-            span,
-            mnist_span,
-            rate,
+            wide,
+            mnist_wide,
+            rates: [before, after],
             loss,
             accuracy,
             lead,
@@ -343,23 +344,23 @@ mod tests {
         let of = |arm: Arm, run: Run| arm.runs(vec![run; seeds]);
         let schedule = |epoch| if epoch <= 8 { 0.1 } else { 0.01 };
         let arms = [
-            of(Arm::l4_adam(), run(|_| 0.1, span, loss, |_| accuracy)),
+            of(Arm::l4_adam(), run(|_| 0.1, wide, loss, |_| accuracy)),
             of(
                 Arm::l4_mom(),
                 run(
-                    |epoch| if epoch <= 8 { 1.0 } else { rate },
-                    2.0,
+                    |epoch| if epoch <= 8 { before } else { after },
+                    0,
                     0.3,
                     |_| 85.0,
                 ),
             ),
-            of(Arm::adam(), run(|_| 0.1, 1.0, 0.5, |_| 80.0)),
-            of(Arm::momentum(), run(|_| 0.1, 1.0, 0.5, |_| 80.0)),
+            of(Arm::adam(), run(|_| 0.1, 0, 0.5, |_| 80.0)),
+            of(Arm::momentum(), run(|_| 0.1, 0, 0.5, |_| 80.0)),
             of(
                 Arm::policy(),
                 run(
                     schedule,
-                    1.0,
+                    0,
                     0.4,
                     |epoch| if epoch < lead { 70.0 } else { 90.0 },
                 ),
@@ -367,7 +368,7 @@ mod tests {
         ];
         let mut here = numbers("3.3", "CIFAR-10", arms);
         (here.length, here.paper_length) = (20, 20);
-        let mnist = |arm: Arm| of(arm, run(|_| 0.1, mnist_span, 1.0, |_| 98.0));
+        let mnist = |arm: Arm| of(arm, run(|_| 0.1, mnist_wide, 1.0, |_| 98.0));
         let mnist = numbers(
             "3.2",
             "MNIST",
@@ -380,41 +381,24 @@ mod tests {
     fn each_part_has_two_sides() {
         let parts = |outcome| judged(Some(finding(outcome)));
         assert_eq!(parts(PAPERS), "++++");
+        assert_eq!(parts(Outcome { wide: 2, ..PAPERS }), "-+++");
         assert_eq!(
             parts(Outcome {
-                span: 100.0,
+                mnist_wide: 10,
                 ..PAPERS
             }),
             "-+++"
         );
-        assert_eq!(
-            parts(Outcome {
-                mnist_span: 99.0,
-                ..PAPERS
-            }),
-            "-+++"
-        );
-        assert_eq!(
-            parts(Outcome {
-                rate: 0.316,
-                ..PAPERS
-            }),
-            "++++"
-        );
-        assert_eq!(
-            parts(Outcome {
-                rate: 0.317,
-                ..PAPERS
-            }),
-            "+-++"
-        );
-        assert_eq!(
-            parts(Outcome {
-                rate: 0.031,
-                ..PAPERS
-            }),
-            "+-++"
-        );
+        for (rates, expected) in [
+            ([1.0, 0.316], "++++"),
+            ([1.0, 0.317], "+-++"),
+            ([1.0, 0.0317], "++++"),
+            ([1.0, 0.0316], "+-++"),
+            ([3.16, 0.1], "++++"),
+            ([3.17, 0.1], "+-++"),
+        ] {
+            assert_eq!(parts(Outcome { rates, ..PAPERS }), expected);
+        }
         assert_eq!(
             parts(Outcome {
                 loss: 0.5,

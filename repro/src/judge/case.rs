@@ -1,5 +1,6 @@
 //! A claim on its way to a verdict: which arms it compares, what was found part by part, and what the basis is.
 
+use paper_figures::number;
 use serde_json::{Map, Value};
 
 use super::comparison::Side;
@@ -96,6 +97,8 @@ pub struct Case<'n> {
     missing: Vec<String>,
     seeds: Option<usize>,
     reduced: Vec<String>,
+    /// Of what the claim rests on, where it is not the section's.
+    length: Option<String>,
     /// The numbers in the evidence.
     pub measured: Map<String, Value>,
 }
@@ -110,6 +113,7 @@ impl<'n> Case<'n> {
             missing: Vec::new(),
             seeds: None,
             reduced: Vec::new(),
+            length: None,
             measured: Map::new(),
         }
     }
@@ -167,6 +171,11 @@ impl<'n> Case<'n> {
         }
     }
 
+    /// The claim rests on something of a length of its own, which the evidence then begins with.
+    pub fn rests_on(&mut self, length: String) {
+        self.length = Some(length);
+    }
+
     /// Something that makes the basis a reduced one.
     pub fn reduced(&mut self, what: String) {
         self.reduced.push(what);
@@ -209,9 +218,10 @@ impl<'n> Case<'n> {
             unit,
             ..
         } = self.numbers;
+        let exact = |length: u64| number::exact(length as f64);
         match length < paper_length {
-            true => format!("{length} of {paper_length} {unit}"),
-            false => format!("{length} {unit}"),
+            true => format!("{} of {} {unit}", exact(*length), exact(*paper_length)),
+            false => format!("{} {unit}", exact(*length)),
         }
     }
 
@@ -250,7 +260,7 @@ impl<'n> Case<'n> {
         let holds: Vec<_> = self.parts.iter().map(|part| part.holds).collect();
         let opening = match untested {
             Some(why) => format!("Untested, as {why}"),
-            None => self.length_in_words(),
+            None => (self.length.take()).unwrap_or_else(|| self.length_in_words()),
         };
         let partly = match holds.len() {
             0 | 1 => String::new(),

@@ -24,6 +24,8 @@ pub fn difference(ours: f64, theirs: f64) -> f64 {
 pub struct Estimate {
     /// Number of seeds.
     pub n: usize,
+    /// Those of them without bound, which count as far as the finite ones bear out: see [`against`](Self::against).
+    pub cut: usize,
     /// Their mean.
     pub mean: f64,
     /// The 95 % interval of the mean by Student's t, lower and upper end; a single seed has none.
@@ -40,19 +42,26 @@ impl Estimate {
             let half_width = student_t_975(n - 1) * std / (n as f64).sqrt();
             (mean - half_width, mean + half_width)
         });
-        Some(Self { n, mean, interval })
+        Some(Self {
+            n,
+            cut: 0,
+            mean,
+            interval,
+        })
     }
 
     /// Of differences by which a claim is borne out if they lie **below** 0. Each infinity is taken against the claim:
     ///
     /// - +∞ in any seed (ours diverged, theirs did not): the mean is +∞, and so are both ends of its interval;
     /// - −∞ (theirs diverged, ours did not) counts as the lowest finite difference of the other seeds, so that one diverged
-    ///   baseline neither decides alone nor is missing. Where every seed has −∞, so have the mean and the interval.
+    ///   baseline neither decides alone nor is missing. Where every seed has −∞, so have the mean and the interval. Two seeds
+    ///   of which one has −∞ have no interval: it would be that of one.
     #[must_use]
     pub fn against(differences: &[f64]) -> Option<Self> {
         let n = differences.len();
         let all = |value: f64| Self {
             n,
+            cut: 0,
             mean: value,
             interval: (n > 1).then_some((value, value)),
         };
@@ -71,8 +80,14 @@ impl Estimate {
         let Some(lowest) = finite().reduce(f64::min) else {
             return (n > 0).then(|| all(f64::NEG_INFINITY));
         };
-        let cut: Vec<f64> = differences.iter().map(|value| value.max(lowest)).collect();
-        Self::of(&cut)
+        let taken: Vec<f64> = differences.iter().map(|value| value.max(lowest)).collect();
+        let estimate = Self::of(&taken)?;
+        let cut = n - finite().count();
+        Some(Self {
+            cut,
+            interval: estimate.interval.filter(|_| cut == 0 || n > 2),
+            ..estimate
+        })
     }
 
     /// The interval lies below `bound`; `None` of a single seed.
@@ -95,9 +110,9 @@ impl Estimate {
             (a.min(b), a.max(b))
         };
         Self {
-            n: self.n,
             mean: change(self.mean),
             interval: self.interval.map(ends),
+            ..*self
         }
     }
 }
@@ -219,6 +234,8 @@ mod tests {
             "it does not decide alone"
         );
         assert_eq!(below(&[-INF, -INF]), Some(true));
+        assert_eq!(below(&[-0.01, -INF]), None, "nor with one other");
+        assert_eq!(Estimate::against(&[-1.0, -1.1, -INF]).unwrap().cut, 1);
         let lost = Estimate::against(&[-9.0, -9.0, INF]).unwrap();
         assert_eq!(lost.is_above(0.0), Some(true), "so `not higher` fails");
         assert_eq!(difference(INF, INF), 0.0);

@@ -1,6 +1,6 @@
 //! What was run of a section, and the files that are written of it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::{Arguments, Outcome, Section, Task, Unit};
@@ -116,9 +116,14 @@ fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
                 true => format!("{}: {}", outcome.part.name, arm.name()),
                 false => arm.name().to_owned(),
             };
-            protocol
+            let name = match arm.resolved.arm.until_converged {
+                Some(shape) => format!("{name}, {} weights", shape.weights()),
+                None => name,
+            };
+            let before = protocol
                 .hyperparameters
-                .insert(name, arm.resolved.settings()?);
+                .insert(name.clone(), arm.resolved.settings()?);
+            ensure!(before.is_none(), "two arms are called {name}");
         }
     }
     let settings = protocol.hyperparameters.values();

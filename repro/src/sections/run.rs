@@ -1,5 +1,6 @@
 //! Running a section: from the command line to the files.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub struct Arguments {
     )]
     part: Vec<String>,
 
-    /// Show what is finished, with the seeds that all methods have, and compute nothing
+    /// Show what is finished, with the seeds that all methods have, and compute no run
     #[arg(long)]
     finished: bool,
 
@@ -334,15 +335,16 @@ impl<'d> Outcome<'d> {
     /// Adds the part's runs to a list, and says on standard error how long those that are missing will take.
     fn plan(&self, runner: &Runner, planned: &mut Vec<Planned<'d>>) -> Result<()> {
         let mut time = Estimate::default();
+        let mut known: HashSet<String> = planned.iter().map(|run| run.spec().id()).collect();
         for arm in &self.arms {
             let mut runs = Vec::new();
             for seed in 0..self.size.seeds {
                 runs.extend(arm.resolved.runs(seed)?);
             }
-            let places = runs.iter().zip(planned.len()..);
-            let due = places
-                .filter(|(run, place)| runner.is_due(*place, run))
-                .count();
+            let is_due = |run: &&Planned<'_>| {
+                known.insert(run.spec().id()) && runner.is_due(known.len() - 1, run)
+            };
+            let due = runs.iter().filter(is_due).count();
             if self.size.preset != Preset::Smoke && due > 0 {
                 time.add(&arm.resolved, due)?;
             }

@@ -59,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     ];
     let searches = table1::searches(&reference_root())?;
     deviations.extend(searches.iter().filter_map(table1::TaskSearch::deviation));
+    deviations.extend(searches.iter().flat_map(table1::TaskSearch::edges));
     if arguments.preset != Preset::Paper {
         deviations.push(format!(
             "Running time: {} pairs of blocks of steps; `--preset paper` times {}.",

@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::results::{Cell, CellOfRuns, Column, Entry, Measured, Table};
 use crate::timing::{OptimizerCost, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory};
 
-/// L4 and its base method at Table 1's rate on MNIST: a rate that does not diverge, as what is timed does not depend on it.
+/// L4 and its base method at a rate of Table 1's size, at which nothing diverges: what is timed depends on it no further.
 const PAIRS: [(Kind, Kind, f64); 2] = [
     (Kind::L4Adam, Kind::Adam, 1e-3),
     (Kind::L4Mom, Kind::Momentum, 5e-4),

@@ -55,6 +55,30 @@ impl TaskSearch {
         ))
     }
 
+    /// Which of L4's best α are at an end of what was tried: unlike a grid of rates, that of α is not extended.
+    pub fn edges(&self) -> Vec<String> {
+        let is_tried = |kind: &Kind| kind.knob() == Some(Knob::Alpha);
+        let edge = |kind: Kind| {
+            let tried = self.searched.tried(kind);
+            let best = self.searched.best(kind)?;
+            let end = match (tried.first()?.0 == best, tried.last()?.0 == best) {
+                (true, _) => "least",
+                (_, true) => "greatest",
+                _ => return None,
+            };
+            let task = self.task().name();
+            let name = kind.name();
+            Some(format!(
+                "The best α of {name} on {task}, {best}, is the {end} that was tried."
+            ))
+        };
+        METHODS
+            .into_iter()
+            .filter(is_tried)
+            .filter_map(edge)
+            .collect()
+    }
+
     fn task(&self) -> Task {
         self.section.parts[0].task
     }

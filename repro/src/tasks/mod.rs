@@ -30,7 +30,7 @@ pub type Row = Vec<(&'static str, f64)>;
 ///
 /// A task draws its own minibatches, from streams of the run's seed, so that equal seeds give equal weights and equal
 /// minibatches to all methods.
-pub trait Problem {
+pub trait Problem: Send {
     /// The precision.
     type T: Real + l4::Real + Element + Default;
 
@@ -40,7 +40,7 @@ pub trait Problem {
     /// The same, for the optimiser to move.
     fn params_mut(&mut self) -> &mut Params<Self::T>;
 
-    /// Those that a step is shared out among, with the same bits whatever their number.
+    /// Those that its steps are made on, with the same bits whatever their number.
     fn threads(&self) -> Threads {
         Threads::default()
     }

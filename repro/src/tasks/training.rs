@@ -191,18 +191,25 @@ impl<P: Problem> Training<P> {
     /// # Errors
     /// [`Stop::Diverged`] if loss, gradient or weights are not finite.
     pub fn step(&mut self) -> Result<(f64, f64), Stop> {
-        let loss = self.problem.loss_and_gradient(&mut self.gradient)?;
-        let rate = self.update(loss)?;
-        Ok((l4::Real::as_f64(loss), rate))
+        self.on_threads(|training| {
+            let loss = training.problem.loss_and_gradient(&mut training.gradient)?;
+            let rate = training.update(loss)?;
+            Ok((l4::Real::as_f64(loss), rate))
+        })
+    }
+
+    /// Does it all on the problem's threads: to hand each operation to them and wait takes longer.
+    fn on_threads<R: Send>(&mut self, work: impl FnOnce(&mut Self) -> R + Send) -> R {
+        let threads = self.threads.clone();
+        threads.install(|| work(self))
     }
 
     /// The update of a step, whose gradient is there.
     fn update(&mut self, loss: P::T) -> Result<f64, Stop> {
         let params = self.problem.params_mut().values_mut();
-        let (optimizer, gradient) = (&mut self.optimizer, &mut self.gradient);
         let step = self
-            .threads
-            .install(|| optimizer.step(loss, params, gradient))
+            .optimizer
+            .step(loss, params, &mut self.gradient)
             .map_err(|error| stop(error, self.position))?;
         Ok(l4::Real::as_f64(step.learning_rate))
     }
@@ -263,13 +270,15 @@ impl<P: Problem> Training<P> {
 
 impl<P: Problem> Experiment for Training<P> {
     fn advance(&mut self, max_steps: u64, log: &mut MetricLog) -> Result<Advance, Stop> {
-        for _ in 0..max_steps {
-            if self.finished() {
-                break;
+        self.on_threads(|training| {
+            for _ in 0..max_steps {
+                if training.finished() {
+                    break;
+                }
+                training.logged_step(log)?;
             }
-            self.logged_step(log)?;
-        }
-        Ok(Advance::of(self.finished()))
+            Ok(Advance::of(training.finished()))
+        })
     }
 
     fn position(&self) -> u64 {

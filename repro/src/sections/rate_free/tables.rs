@@ -20,7 +20,7 @@ use crate::timing::paired_ratios;
 
 /// The two variants of L4.
 const OURS: [&str; 2] = ["L4Adam", "L4Mom"];
-/// A rate of Adam's at which it diverges nowhere: a step's time does not depend on it.
+/// A rate of Adam's at which it diverges nowhere: a step's time depends on it no further.
 const TIMED_RATE: f64 = 1e-3;
 /// The greatest factor that the profile shows.
 const GREATEST: f64 = 1e4;

@@ -307,8 +307,9 @@ pub(crate) fn add_stretched<T: Real>(walk: &Walk<2>, scale: T, dy: &[T], dx: &mu
 }
 
 /// Whether a maximum moves on to `x`: it is larger, or the first NaN.
+#[inline(always)]
 pub(crate) fn exceeds<T: Real>(x: T, best: T) -> bool {
-    x > best || (x.is_nan() && !best.is_nan())
+    (x > best) | (x.is_nan() & !best.is_nan())
 }
 
 /// By element of y, for a walk over x and y as in [`reduce`]: where in x the first element is

@@ -3,7 +3,7 @@
 //! y = f(a, b), so da += dy · ∂f/∂a, summed over the axes that `a` was stretched
 //! along, and likewise for b.
 
-use crate::kernels::strided::{Walk, broadcast, broadcast_gradient, stretched_strides};
+use crate::kernels::strided::{Walk, broadcast, broadcast_gradient, exceeds, stretched_strides};
 use crate::shape;
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
@@ -67,13 +67,15 @@ impl<'g, T: Real> Var<'g, T> {
         self.graph().apply(op, &[self, other])
     }
 
-    /// The larger of a and b, broadcast; the gradient goes to the larger, at a tie to a.
+    /// The larger of a and b, broadcast; the gradient goes to the larger, at a tie to a. A NaN
+    /// is larger than any number.
     #[track_caller]
     pub fn maximum(self, other: Self) -> Self {
         self.with(Maximum, other)
     }
 
-    /// The smaller of a and b, broadcast; the gradient goes to the smaller, at a tie to a.
+    /// The smaller of a and b, broadcast; the gradient goes to the smaller, at a tie to a. A NaN
+    /// is smaller than any number.
     #[track_caller]
     pub fn minimum(self, other: Self) -> Self {
         self.with(Minimum, other)
@@ -154,17 +156,22 @@ fn indicator<T: Real>(holds: bool) -> T {
     if holds { T::one() } else { T::zero() }
 }
 
-function! { Maximum, |a, b| "maximum", if a < b { b } else { a }, indicator(a >= b), indicator(a < b) }
-function! { Minimum, |a, b| "minimum", if a > b { b } else { a }, indicator(a <= b), indicator(a > b) }
+function! { Maximum, |a, b| "maximum", if exceeds(b, a) { b } else { a }, indicator(!exceeds(b, a)), indicator(exceeds(b, a)) }
+function! { Minimum, |a, b| "minimum", if exceeds(-b, -a) { b } else { a }, indicator(!exceeds(-b, -a)), indicator(exceeds(-b, -a)) }
 function! { Less, |a, b| "less", indicator(a < b), T::zero(), T::zero() }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_close, assert_gradients, evaluate, numbers};
+    use crate::Var;
+    use crate::testing::{
+        Operand, assert_close, assert_gradients, evaluate, numbers, value_and_gradient,
+    };
 
     const A: (&[usize], &[f64]) = (&[2, 3], &[1.0, -2.0, 3.0, 0.5, 4.0, -1.0]);
     const ROW: (&[usize], &[f64]) = (&[3], &[2.0, 4.0, -8.0]);
     const COLUMN: (&[usize], &[f64]) = (&[2, 1], &[2.0, -0.5]);
+
+    type F = for<'g> fn(Var<'g, f64>, Var<'g, f64>) -> Var<'g, f64>;
 
     #[test]
     fn values() {
@@ -215,6 +222,20 @@ mod tests {
         }
         let less = evaluate(&[A, ROW], |v| v[0].less(v[1]));
         assert_eq!(less, [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_nan_on_either_side_is_chosen_and_gets_the_gradient() {
+        let nan = f64::NAN;
+        let (a, b) = ([1.0, nan, nan, 2.0], [nan, 1.0, nan, 2.0]);
+        let operands: [Operand; 2] = [(&[4], &a), (&[4], &b)];
+        let functions: [F; 2] = [|a, b| a.maximum(b), |a, b| a.minimum(b)];
+        for f in functions {
+            let y = evaluate(&operands, |v| f(v[0], v[1]));
+            assert!(y[..3].iter().all(|y| y.is_nan()) && y[3] == 2.0, "{y:?}");
+            let (_, gradient) = value_and_gradient(&operands, |v| f(v[0], v[1]).sum());
+            assert_eq!(gradient, [0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+        }
     }
 
     #[test]

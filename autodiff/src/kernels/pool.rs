@@ -1,6 +1,7 @@
 //! The largest element of each window of an image.
 
 use super::simd::dispatched;
+use super::strided::exceeds;
 use super::{Real, Term};
 use crate::Shape;
 
@@ -30,7 +31,8 @@ impl Image {
 
 impl Windows {
     /// Windows of the images x: \[batch, height, width, channels\], or what is wrong with them.
-    pub(crate) fn of(x: Shape, window: usize, stride: usize) -> Result<Self, String> {
+    /// `T` is to hold the number of an element in its window.
+    pub(crate) fn of<T: Real>(x: Shape, window: usize, stride: usize) -> Result<Self, String> {
         let [batch, height, width, channels] = (*x)
             .try_into()
             .map_err(|_| format!("expected 4 axes, found {}", x.rank()))?;
@@ -42,6 +44,14 @@ impl Windows {
         if height < window || width < window {
             return Err(format!(
                 "the {window}×{window} window is larger than the image"
+            ));
+        }
+        let exact = T::one() / T::epsilon();
+        if T::nearest((window as f64).powi(2)) > exact {
+            return Err(format!(
+                "{} tells {exact} elements of a window apart, but a {window}×{window} window has more: \
+                 take a smaller one, or f64",
+                T::NAME
             ));
         }
         let outputs = |extent: usize| (extent - window) / stride + 1;
@@ -122,8 +132,7 @@ impl Windows {
                             let number = T::nearest(k as f64);
                             let x = &x[corner + self.offset(k)..][..channels];
                             for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
-                                // The first NaN wins: nothing is larger than it.
-                                let larger = (x > *y) | (x.is_nan() & !y.is_nan());
+                                let larger = exceeds(x, *y);
                                 *y = if larger { x } else { *y };
                                 *argmax = if larger { number } else { *argmax };
                             }

@@ -50,7 +50,7 @@ impl<T: Real> Op<T> for Conv2dMaxPool<T> {
             ));
         }
         self.convolution = Convolution::new(conv)?;
-        self.windows = Windows::of(z, self.windows.window, self.windows.window)?;
+        self.windows = Windows::of::<T>(z, self.windows.window, self.windows.window)?;
         let y = self.windows.shape();
         self.argmax = zeros_of(y).ok_or("memory cannot hold the places of the largest elements")?;
         Ok(y)

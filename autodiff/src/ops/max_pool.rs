@@ -22,7 +22,7 @@ impl<T: Real> Op<T> for MaxPool<T> {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         let Windows { window, stride, .. } = self.windows;
-        self.windows = Windows::of(inputs[0], window, stride)?;
+        self.windows = Windows::of::<T>(inputs[0], window, stride)?;
         let Windows { batch, output, .. } = self.windows;
         self.argmax = zeros(batch * output.elements());
         Ok(self.windows.shape())
@@ -147,5 +147,21 @@ mod tests {
             let error = error_of(|g| g.input([1, 3, 20, 2]).max_pool2d(window, stride));
             assert!(error.starts_with("max_pool2d of [1, 3, 20, 2]"), "{error}");
         }
+    }
+
+    /// Of no channel, so that an image that large takes no memory.
+    #[test]
+    fn windows_whose_elements_f32_does_not_number_are_errors() {
+        let record = |window| {
+            crate::record::<f32, 1>(|g| {
+                Ok([g.input([1, 3000, 3000, 0]).max_pool2d(window, window)])
+            })
+        };
+        assert!(record(2896).is_ok());
+        let error = record(2897).unwrap_err().to_string();
+        assert!(
+            error.contains("f32 tells 8388608 elements of a window apart"),
+            "{error}"
+        );
     }
 }

@@ -156,7 +156,10 @@ function! {
     |x, y| {
         let [u, slope] = gelu_argument(x);
         let t = u.tanh();
-        T::nearest(0.5) * ((T::one() + t) + x * (T::one() - t * t) * slope)
+        let bend = T::one() - t * t;
+        // Far from 0 the slope of u may be infinite.
+        let bent = if bend.is_zero() { bend } else { x * bend * slope };
+        T::nearest(0.5) * ((T::one() + t) + bent)
     }
 }
 
@@ -270,8 +273,8 @@ function_with_constant! {
     ConstantDiv, "c / x", |x, c| c / x, -c / (x * x)
 }
 function_with_constant! {
-    /// y = xᶜ; y′ = c·xᶜ⁻¹.
-    Power, "powf", |x, c| x.powf(c), c * x.powf(c - T::one())
+    /// y = xᶜ; y′ = c·xᶜ⁻¹, and 0 if c is 0, where x⁻¹ may be infinite.
+    Power, "powf", |x, c| x.powf(c), if c.is_zero() { c } else { c * x.powf(c - T::one()) }
 }
 
 function! {
@@ -437,6 +440,14 @@ mod tests {
         assert_eq!(at(|x| x.sigmoid(), 1e4), 1.0);
         assert!(at(|x| x.relu(), f64::NAN).is_nan());
         assert!(at(|x| x.clamp(-1.0, 1.0), f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn derivatives_whose_factors_overflow() {
+        let at = |f: F, x: &[f64]| value_and_gradient(&[(&[x.len()], x)], |v| f(v[0]).sum()).1;
+        assert_eq!(at(|x| x.powf(0.0), &[0.0, 2.0]), [0.0, 0.0]);
+        assert_eq!(at(|x| x.powf(1.0), &[0.0, 2.0]), [1.0, 1.0]);
+        assert_eq!(at(|x| x.gelu(), &[1e200, -1e200]), [1.0, 0.0]);
     }
 
     #[test]

@@ -47,8 +47,11 @@ impl<T: Real> Op<T> for Select {
 }
 
 impl<T: Real> Var<'_, T> {
-    /// `a` where this mask is not 0, else `b`; all of one shape. What is not chosen does not
-    /// matter, be it NaN. [`less`](Var::less) makes masks.
+    /// `a` where this mask is not 0, else `b`; all of one shape. [`less`](Var::less) makes masks.
+    ///
+    /// What is not chosen does not matter to the value, be it NaN. It does to the gradient: its
+    /// dy of 0 times a derivative that is NaN or infinite is NaN. Replace the operand of such an
+    /// operation by a harmless one before it, not its result after it.
     #[track_caller]
     pub fn select(self, a: Self, b: Self) -> Self {
         self.graph().apply(Select, &[self, a, b])
@@ -60,14 +63,24 @@ mod tests {
     use crate::testing::{assert_gradients, numbers, value_and_gradient};
 
     #[test]
-    fn what_is_not_chosen_does_not_matter() {
+    fn what_is_not_chosen_does_not_matter_to_the_value() {
         let x: (&[usize], &[f64]) = (&[2], &[-1.0, 4.0]);
-        let (value, gradient) = value_and_gradient(&[x], |v| {
-            let zero = v[0] * 0.0;
-            v[0].less(zero).select(zero, v[0].sqrt()).sum()
-        });
-        assert_eq!(value, 2.0);
-        assert_eq!(gradient[1], 0.25);
+        let roots = |harmless: bool| {
+            value_and_gradient(&[x], |v| {
+                let zero = v[0] * 0.0;
+                let negative = v[0].less(zero);
+                let operand = if harmless {
+                    negative.select(zero + 1.0, v[0])
+                } else {
+                    v[0]
+                };
+                negative.select(zero, operand.sqrt()).sum()
+            })
+        };
+        assert_eq!(roots(true), (2.0, vec![0.0, 0.25]));
+        let (value, gradient) = roots(false);
+        assert_eq!((value, gradient[1]), (2.0, 0.25));
+        assert!(gradient[0].is_nan(), "0 · NaN");
     }
 
     #[test]

@@ -226,6 +226,9 @@ impl<T: Real> Tape<T> {
         if let Storage::Param { .. } = self.storages[from] {
             return Err(Error::NotAnInput("a parameter to be copied"));
         }
+        if self.variable(to)?.storage == from {
+            return self.input_mut(to).map(|_| ());
+        }
         let values = mem::replace(&mut self.buffers[from], empty());
         let result = self.set(to, &values);
         self.buffers[from] = values;

@@ -393,6 +393,11 @@ fn only_inputs_can_be_set() {
     assert_eq!(set(slots[1]), Err(Error::NotAnInput("a constant")));
     assert_eq!(set(slots[2]), Err(Error::NotAnInput("a parameter")));
     assert_eq!(set(slots[3]), Err(Error::NotAnInput("a result")));
+    let mut copy = |from: usize, to: usize| tape.copy(slots[from], slots[to]);
+    assert_eq!(copy(1, 0), Ok(()));
+    assert_eq!(copy(0, 0), Ok(()), "onto itself");
+    assert_eq!(copy(3, 3), Err(Error::NotAnInput("a result")));
+    assert_eq!(tape.input_mut(slots[0]).unwrap(), [1.0; 2]);
 }
 
 #[test]

@@ -52,10 +52,16 @@ impl Padding {
                 right,
             } => [(top, bottom), (left, right)],
         };
-        Ok([
+        let mut axes = [
             axis(image[0], kernel[0], s, rows)?,
             axis(image[1], kernel[1], s, columns)?,
-        ])
+        ];
+        if self == Padding::Same {
+            // Zeros alone would give an axis without input one output.
+            axes.iter_mut()
+                .for_each(|axis| axis.output = axis.input.div_ceil(s));
+        }
+        Ok(axes)
     }
 }
 
@@ -297,6 +303,7 @@ mod tests {
             ([1, 3, 2, 1], [9, 9, 1, 1], 1, Same, [1, 3, 2, 1]),
             ([1, 5, 5, 1], [3, 3, 1, 1], 2, EXPLICIT, [1, 3, 4, 1]),
             ([0, 4, 4, 2], [3, 3, 2, 5], 1, Same, [0, 4, 4, 5]),
+            ([1, 0, 4, 2], [3, 3, 2, 5], 2, Same, [1, 0, 2, 5]),
             ([1, 4, 4, 2], [3, 3, 2, 5], usize::MAX, Same, [1, 1, 1, 5]),
         ];
         for (x, kernel, stride, padding, expected) in cases {
@@ -508,14 +515,12 @@ mod tests {
     fn images_without_pixels_or_channels() {
         let none: &[f64] = &[];
         let (x, bias) = (numbers(18), numbers(2));
-        let operands: [Operand; 3] = [
-            (&[0, 3, 3, 2], none),
-            (&[1, 1, 2, 2], &x[..4]),
-            (&[2], &bias),
-        ];
-        assert_gradients(&operands, |v| {
-            v[0].conv2d_bias_relu(v[1], v[2], 1, Padding::Same).sum() + v[1].sum() + v[2].sum()
-        });
+        for image in [[0, 3, 3, 2], [1, 0, 3, 2], [1, 3, 0, 2]] {
+            let operands: [Operand; 3] = [(&image, none), (&[3, 1, 2, 2], &x[..12]), (&[2], &bias)];
+            assert_gradients(&operands, |v| {
+                v[0].conv2d_bias_relu(v[1], v[2], 1, Padding::Same).sum() + v[1].sum() + v[2].sum()
+            });
+        }
         let operands: [Operand; 3] = [(&[1, 3, 3, 0], none), (&[2, 2, 0, 2], none), (&[2], &bias)];
         let y = evaluate(&operands, |v| {
             v[0].conv2d_bias_relu(v[1], v[2], 1, Padding::Valid)

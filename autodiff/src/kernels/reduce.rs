@@ -8,8 +8,7 @@ use crate::kernels::Real;
 /// number on every instruction set, so that sums have the same bits on each.
 const LANES: usize = 64;
 
-/// Σ terms, in an order fixed by their number alone. `term(lane, chunk of a,
-/// chunk of b)` is called on equal chunks.
+/// Σ term(aᵢ, bᵢ), in an order fixed by their number alone.
 #[inline(always)]
 fn sum_of<T: Real>(a: &[T], b: &[T], term: impl Fn(T, T) -> T) -> T {
     let mut lanes = [T::zero(); LANES];
@@ -70,10 +69,10 @@ pub fn add_rows<T: Real>(rows: &[T], sums: &mut [T]) {
 /// sums += Σ of each row, of which there is one for each of `sums`.
 ///
 /// # Panics
-/// If the last row is not whole.
+/// If the last row is not whole, or no sum is there for elements that are.
 pub fn add_row_sums<T: Real>(rows: &[T], sums: &mut [T]) {
-    let count = sums.len().max(1);
-    assert!(rows.len().is_multiple_of(count), "add_row_sums: whole rows");
+    let whole = rows.len().is_multiple_of(sums.len());
+    assert!(whole, "add_row_sums: whole rows");
     if !rows.is_empty() {
         T::run(Job::RowSums(RowSums { rows, sums }));
     }
@@ -241,5 +240,12 @@ mod tests {
     #[should_panic(expected = "add_row_sums: whole rows")]
     fn a_row_that_is_not_whole_is_refused() {
         add_row_sums(&[0.0; 5], &mut [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "add_row_sums: whole rows")]
+    fn elements_of_no_row_are_refused() {
+        add_row_sums::<f32>(&[], &mut []);
+        add_row_sums(&[0.0; 5], &mut []);
     }
 }

@@ -185,17 +185,16 @@ pub(super) struct Allocation<T> {
 
 impl<T: Real> Allocation<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let (blocks, n, writes) = (sizes.blocks(), sizes.n, sizes.writes);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            usages: zeros(blocks * writes * n),
-            stretched: zeros(blocks * writes * n),
-            free: zeros(blocks * writes * n),
-            products: zeros(blocks * writes * n),
-            d_found: zeros(n),
-            d_a: zeros(n),
-            terms: zeros(n),
+            usages: zeros(0),
+            stretched: zeros(0),
+            free: zeros(0),
+            products: zeros(0),
+            d_found: zeros(0),
+            d_a: zeros(0),
+            terms: zeros(0),
         }
     }
 }
@@ -206,8 +205,17 @@ impl<T: Real> Op<T> for Allocation<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        expect(inputs, &[self.sizes.usage(), self.sizes.interface()])?;
-        Ok(self.sizes.write_weights())
+        let sizes = self.sizes;
+        expect(inputs, &[sizes.usage(), sizes.interface()])?;
+        let of_heads = sizes.blocks() * sizes.writes * sizes.n;
+        self.usages = zeros(of_heads);
+        self.stretched = zeros(of_heads);
+        self.free = zeros(of_heads);
+        self.products = zeros(of_heads);
+        self.d_found = zeros(sizes.n);
+        self.d_a = zeros(sizes.n);
+        self.terms = zeros(sizes.n);
+        Ok(sizes.write_weights())
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {

@@ -68,17 +68,17 @@ impl<'g, T: Real> Cell<'g, T> {
     }
 
     /// The state before the first step: zeros, with gradients like those of any later state.
+    #[track_caller]
     pub fn start(&self) -> State<'g, T> {
         let (graph, sizes) = (self.observations.graph(), self.sizes);
-        let zeros = |shape| graph.input_with_gradient(shape);
         State {
-            controller: zeros(sizes.controller(self.hidden)),
-            memory: zeros(sizes.memory()),
-            usage: zeros(sizes.usage()),
-            write_weights: zeros(sizes.write_weights()),
-            linkage: zeros(sizes.linkage()),
-            read_weights: zeros(sizes.read_weights()),
-            words: zeros(sizes.words()),
+            controller: graph.input_with_gradient(sizes.controller(self.hidden)),
+            memory: graph.input_with_gradient(sizes.memory()),
+            usage: graph.input_with_gradient(sizes.usage()),
+            write_weights: graph.input_with_gradient(sizes.write_weights()),
+            linkage: graph.input_with_gradient(sizes.linkage()),
+            read_weights: graph.input_with_gradient(sizes.read_weights()),
+            words: graph.input_with_gradient(sizes.words()),
         }
     }
 
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_of_zero_are_errors() {
+    fn sizes_of_zero_and_sizes_that_no_memory_holds_are_errors() {
         type Size = fn(&mut DncConfig) -> &mut usize;
         let sizes: [Size; 7] = [
             |c| &mut c.inputs,
@@ -285,15 +285,20 @@ mod tests {
             |c| &mut c.read_heads,
             |c| &mut c.write_heads,
         ];
-        for (k, size) in sizes.into_iter().enumerate() {
+        let extents = [0, 1 << 50, usize::MAX];
+        for (k, extent) in (0..7).flat_map(|k| extents.map(|extent| (k, extent))) {
             let mut config = SMALL;
-            *size(&mut config) = 0;
+            *sizes[k](&mut config) = extent;
+            config.interface_columns();
             let mut params = Params::<f64>::new();
             let rng = &mut ChaCha8Rng::seed_from_u64(0);
-            let dnc = Dnc::new(&mut params, config, rng).unwrap();
-            let recorded =
-                record::<f64, 1>(|g| Ok([dnc.logits(g.input([2, 1, config.inputs])).sum()]));
-            assert!(recorded.is_err(), "size {k}");
+            let recorded = record::<f64, 1>(|g| {
+                let dnc = Dnc::new(&mut params, config, rng)?;
+                Ok([dnc.logits(g.input([2, 1, config.inputs])).sum()])
+            });
+            let error = recorded.expect_err("an error").to_string();
+            let told = ["of no size 0", "memory can"];
+            assert!(told.iter().any(|what| error.contains(what)), "{k}: {error}");
         }
     }
 

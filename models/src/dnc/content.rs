@@ -69,19 +69,18 @@ impl<T: Real> Content<T> {
     }
 
     fn new(sizes: Sizes, heads: usize, keys: Segment, strengths: Segment) -> Self {
-        let (blocks, n) = (sizes.blocks(), sizes.n);
         Self {
             sizes,
             interface: Interface::new(sizes),
             heads,
             keys,
             strengths,
-            cosines: zeros(blocks * heads * n),
-            scales: zeros(blocks * heads * n),
-            slot_norms: zeros(blocks * n),
-            key_norms: zeros(blocks * heads),
-            d_dots: zeros(heads * n),
-            d_norms: zeros(n),
+            cosines: zeros(0),
+            scales: zeros(0),
+            slot_norms: zeros(0),
+            key_norms: zeros(0),
+            d_dots: zeros(0),
+            d_norms: zeros(0),
         }
     }
 }
@@ -93,8 +92,14 @@ impl<T: Real> Op<T> for Content<T> {
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
         expect(inputs, &[self.sizes.interface(), self.sizes.memory()])?;
-        let (blocks, n) = (self.sizes.blocks(), self.sizes.n);
-        Ok(Shape::from([blocks, self.heads, n, LANES]))
+        let (blocks, heads, n) = (self.sizes.blocks(), self.heads, self.sizes.n);
+        self.cosines = zeros(blocks * heads * n);
+        self.scales = zeros(blocks * heads * n);
+        self.slot_norms = zeros(blocks * n);
+        self.key_norms = zeros(blocks * heads);
+        self.d_dots = zeros(heads * n);
+        self.d_norms = zeros(n);
+        Ok(Shape::from([blocks, heads, n, LANES]))
     }
 
     fn forward(&mut self, x: &Inputs<T>, c: &mut [T]) {

@@ -31,13 +31,12 @@ pub(super) struct Emission<T> {
 
 impl<T: Real> Emission<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let interface = Interface::new(sizes);
         Self {
             sizes,
-            interface,
+            interface: Interface::new(sizes),
             hidden: 0,
-            slopes: zeros(sizes.blocks() * interface.strengths().len),
-            d_xi: zeros(sizes.blocks() * interface.len),
+            slopes: zeros(0),
+            d_xi: zeros(0),
         }
     }
 }
@@ -51,14 +50,16 @@ impl<T: Real> Op<T> for Emission<T> {
         let &[_, _, hidden, _] = &*inputs[0] else {
             return Err("expected the controller's state".to_owned());
         };
-        self.hidden = hidden;
-        let len = self.interface.len;
+        let (blocks, len) = (self.sizes.blocks(), self.interface.len);
         let shapes = [
             self.sizes.controller(hidden),
             [hidden, len].into(),
             [len].into(),
         ];
         expect(inputs, &shapes)?;
+        self.hidden = hidden;
+        self.slopes = zeros(blocks * self.interface.strengths().len);
+        self.d_xi = zeros(blocks * len);
         Ok(self.sizes.interface())
     }
 

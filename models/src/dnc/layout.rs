@@ -4,7 +4,8 @@ use super::DncConfig;
 use super::pack::LANES;
 use autodiff::Shape;
 
-/// The numbers that shapes are made of, with the letters of the paper.
+/// The numbers that shapes are made of, with the letters of the paper. What is computed from
+/// them saturates: no memory holds a tensor of so many elements, which is then what is wrong.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     /// Sequences in a batch.
@@ -64,7 +65,13 @@ impl Sizes {
     /// Of the linkage: for each write head the N rows of the link matrix L and, as one
     /// row more, the precedence weighting p.
     pub fn linkage(self) -> Shape {
-        Shape::from([self.blocks(), self.writes, self.n + 1, self.n, LANES])
+        Shape::from([
+            self.blocks(),
+            self.writes,
+            self.n.saturating_add(1),
+            self.n,
+            LANES,
+        ])
     }
 
     /// Of the words read, r.
@@ -130,26 +137,27 @@ impl Interface {
         let Sizes {
             w, reads, writes, ..
         } = sizes;
-        let mut end = 0;
-        let mut next = |len| {
-            end += len;
+        let mut end = 0_usize;
+        let mut next = |heads: usize, len: usize| {
+            let start = end;
+            end = end.saturating_add(heads.saturating_mul(len));
             Segment {
-                start: end - len,
-                len,
+                start,
+                len: end - start,
             }
         };
         // Segments with the same activation are neighbours.
         Self {
-            write_vectors: next(writes * w),
-            write_keys: next(writes * w),
-            read_keys: next(reads * w),
-            erase_vectors: next(writes * w),
-            free_gates: next(reads),
-            allocation_gates: next(writes),
-            write_gates: next(writes),
-            write_strengths: next(writes),
-            read_strengths: next(reads),
-            read_modes: next(reads * (2 * writes + 1)),
+            write_vectors: next(writes, w),
+            write_keys: next(writes, w),
+            read_keys: next(reads, w),
+            erase_vectors: next(writes, w),
+            free_gates: next(reads, 1),
+            allocation_gates: next(writes, 1),
+            write_gates: next(writes, 1),
+            write_strengths: next(writes, 1),
+            read_strengths: next(reads, 1),
+            read_modes: next(reads, writes.saturating_mul(2).saturating_add(1)),
             len: end,
         }
     }

@@ -5,7 +5,7 @@ use super::affine::{
 };
 use super::layout::{Sizes, expect};
 use super::pack::{
-    Kept, LANES, Pack, add_rows, at, at_mut, each, gradients, pack_rows, packs, packs_mut, zeros,
+    Kept, LANES, Pack, at, at_mut, each, gradients, pack_rows, packs, packs_mut, unpack_rows, zeros,
 };
 use autodiff::kernels::{dispatch, sigmoid_in_place, tanh, tanh_in_place};
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
@@ -191,7 +191,7 @@ impl<T: Real> Op<T> for Lstm<T> {
             for (d, d_gates) in blocks.zip(self.d_gates.chunks_exact(4 * hidden)) {
                 add_input_gradient(d_gates, of_x, d);
             }
-            add_rows(&self.d_observations, d_observations, channels);
+            unpack_rows(&self.d_observations, d_observations, channels);
         }
         let width = channels + read + hidden;
         let input = self.input.chunks_exact(width);

@@ -190,7 +190,7 @@ impl Dnc {
     /// inputs and so the same deviation: they are one matrix here.)
     ///
     /// # Errors
-    /// If `params` holds another network of this kind.
+    /// If `params` holds another network of this kind, or memory cannot hold this one.
     pub fn new<T: Real>(
         params: &mut Params<T>,
         config: DncConfig,
@@ -213,10 +213,12 @@ impl Dnc {
         config: DncConfig,
         source: &mut impl Source,
     ) -> Result<Self, Error> {
-        let read = config.read_heads * config.word;
-        let interface = [config.hidden, Interface::new(Sizes::new(config, 0)).len];
-        let lstm = [config.inputs + read + config.hidden, 4 * config.hidden];
-        let output = [config.hidden + read, config.outputs];
+        let hidden = config.hidden;
+        let controlled = hidden.saturating_add(config.read_heads.saturating_mul(config.word));
+        let interface = [hidden, Interface::new(Sizes::new(config, 0)).len];
+        let rows = config.inputs.saturating_add(controlled);
+        let lstm = [rows, hidden.saturating_mul(4)];
+        let output = [controlled, config.outputs];
         Ok(Self {
             config,
             lstm: Affine::new(params, "lstm", lstm, source, |deviation, source| {

@@ -5,7 +5,7 @@ use super::affine::{
     unless_clipped,
 };
 use super::layout::{Sizes, expect};
-use super::pack::{Kept, Packs, add_rows, at, at_mut, gradients, pack_rows, packs, zeros};
+use super::pack::{Kept, Packs, at, at_mut, gradients, pack_rows, packs, unpack_rows, zeros};
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
 /// The outputs of all steps, [steps, batch, outputs]; operands: the controller's states,
@@ -92,7 +92,7 @@ impl<T: Real> Op<T> for Outputs<T> {
                 add_affine(h, of_h, y);
                 add_affine(r, of_r, y);
             }
-            add_rows(&self.packs, y, outputs);
+            unpack_rows(&self.packs, y, outputs);
         }
         y.iter_mut().for_each(|y| *y = clipped(*y, self.clip));
     }

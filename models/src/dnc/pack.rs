@@ -261,7 +261,7 @@ pub(super) fn pack_rows<T: Real>(packs: &mut Packs<T>, len: usize, rows: &[T], n
 }
 
 /// Adds packs to rows of some numbers, one for each sequence.
-pub(super) fn add_rows<T: Real>(packs: &Packs<T>, rows: &mut [T], numbers: usize) {
+pub(super) fn unpack_rows<T: Real>(packs: &Packs<T>, rows: &mut [T], numbers: usize) {
     let blocks = packs.chunks_exact(numbers);
     for (block, rows) in blocks.zip(rows.chunks_mut(LANES * numbers)) {
         for (lane, row) in rows.chunks_exact_mut(numbers).enumerate() {

@@ -40,14 +40,13 @@ pub(super) struct ReadWeights<T> {
 
 impl<T: Real> ReadWeights<T> {
     pub fn new(sizes: Sizes) -> Self {
-        let (blocks, n, reads, writes) = (sizes.blocks(), sizes.n, sizes.reads, sizes.writes);
         Self {
             sizes,
             interface: Interface::new(sizes),
-            backward: zeros(blocks * reads * writes * n),
-            forward: zeros(blocks * reads * writes * n),
-            d_backward: zeros(reads * writes * n),
-            d_forward: zeros(reads * writes * n),
+            backward: zeros(0),
+            forward: zeros(0),
+            d_backward: zeros(0),
+            d_forward: zeros(0),
         }
     }
 }
@@ -66,6 +65,11 @@ impl<T: Real> Op<T> for ReadWeights<T> {
             sizes.read_weights(),
         ];
         expect(inputs, &shapes)?;
+        let of_block = sizes.writes * sizes.reads * sizes.n;
+        self.backward = zeros(sizes.blocks() * of_block);
+        self.forward = zeros(sizes.blocks() * of_block);
+        self.d_backward = zeros(of_block);
+        self.d_forward = zeros(of_block);
         Ok(sizes.read_weights())
     }
 

@@ -128,7 +128,7 @@ impl<T: Real> Memory<T> {
         Self {
             sizes,
             interface: Interface::new(sizes),
-            d_kept: zeros(sizes.n * sizes.w),
+            d_kept: zeros(0),
         }
     }
 }
@@ -157,6 +157,7 @@ impl<T: Real> Op<T> for Memory<T> {
         let sizes = self.sizes;
         let shapes = [sizes.memory(), sizes.write_weights(), sizes.interface()];
         expect(inputs, &shapes)?;
+        self.d_kept = zeros(sizes.n * sizes.w);
         Ok(sizes.memory())
     }
 

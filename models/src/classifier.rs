@@ -213,11 +213,9 @@ impl<T: Real> Classifier<T> {
     pub fn evaluate(&mut self, params: &Params<T>, labels: &[u8]) -> Result<(usize, T), Error> {
         self.set_labels(labels)?;
         let pass = self.tape.forward(params)?;
-        let rows = pass.value(self.logits)?.chunks_exact(self.extents[1]);
-        let right = rows
-            .zip(labels)
-            .filter(|(row, label)| largest(row) == usize::from(**label))
-            .count();
+        let classes = pass.argmax(self.logits)?.zip(labels);
+        let right = classes.filter(|(class, label)| *class == usize::from(**label));
+        let right = right.count();
         self.losses[0] = pass.value(self.cross_entropy)?[0];
         Ok((right, self.losses[0]))
     }
@@ -230,14 +228,12 @@ impl<T: Real> Classifier<T> {
         self.tape.forward(params)?.into_value(self.logits)
     }
 
-    /// The class of each sample: that of its largest logit, the first of equals.
+    /// The class of each sample: that of its largest logit, as [`argmax`](autodiff::Pass::argmax).
     ///
     /// # Errors
     /// If `params` is not the network's.
     pub fn predictions(&mut self, params: &Params<T>) -> Result<Vec<usize>, Error> {
-        let classes = self.extents[1];
-        let rows = self.logits(params)?.chunks_exact(classes);
-        Ok(rows.map(largest).collect())
+        Ok(self.tape.forward(params)?.argmax(self.logits)?.collect())
     }
 
     /// What the layers keep from step to step.
@@ -257,11 +253,6 @@ impl<T: Real> Classifier<T> {
 }
 
 const RECORDED: &str = "it was recorded on this tape";
-
-/// Index of the largest element; the first of equals.
-fn largest<T: Real>(row: &[T]) -> usize {
-    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
-}
 
 #[cfg(test)]
 mod tests {

@@ -170,14 +170,7 @@ impl<T: Real> BatchProduct<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::simd::testing::on_every_level;
-
-    /// Integers, so that every order of summation gives the same result.
-    fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
-        (0..n)
-            .map(|i| T::nearest(((i + seed) * 7919 % 13) as f64 - 6.0))
-            .collect()
-    }
+    use crate::kernels::simd::testing::{integers, on_every_level};
 
     fn check<T: Real>() {
         for ([m, k, n], count) in [

@@ -58,7 +58,7 @@ pub(crate) mod strided;
 pub use batch::BatchProduct;
 pub use batch::{Batch, add_batch_product};
 pub use conv::{Axis, Conv, Convolution, Wanted};
-pub(crate) use conv::{CHUNKS, Epilogue, Normalised, NormalisedGradient, Unpooled};
+pub(crate) use conv::{CHUNKS, Epilogue, Normalised, NormalisedGradient, Unpooled, image};
 #[doc(hidden)]
 pub use conv::{Correlation, Transform, WeightGradient};
 pub use elementwise::Term;

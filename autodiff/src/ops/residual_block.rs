@@ -24,7 +24,9 @@
 
 use super::batch_norm::{BatchNorm, BatchNormConfig};
 use super::conv2d::{Padding, add_up, geometry};
-use crate::kernels::{CHUNKS, Convolution, Epilogue, Normalised, NormalisedGradient, Term, Wanted};
+use crate::kernels::{
+    CHUNKS, Convolution, Epilogue, Normalised, NormalisedGradient, Term, Wanted, image,
+};
 use crate::memory::{Buffer, Workspace, empty, zeros_of};
 use crate::parallel::{chunks_of, for_each};
 use crate::{Gradient, Gradients, Inputs, Op, Real, Shape, Var};
@@ -83,11 +85,6 @@ fn convolution<T: Real>(
 ) -> Result<(Convolution<T>, Shape), String> {
     let (conv, y) = geometry(x, kernel, stride, padding(kernel)?, winograd)?;
     Ok((Convolution::new(conv)?, y))
-}
-
-/// The n-th image of `len` elements.
-fn image<T>(tensor: &[T], len: usize, n: usize) -> &[T] {
-    &tensor[n * len..][..len]
 }
 
 impl<T: Real> ResidualBlock<T> {

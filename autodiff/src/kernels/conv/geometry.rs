@@ -317,8 +317,8 @@ pub(crate) struct Image<'a, T> {
     pub(super) row: usize,
 }
 
-/// The n-th image of a tensor; nothing if there is none.
-pub(super) fn image<T>(tensor: &[T], len: usize, n: usize) -> &[T] {
+/// The n-th image, of `len` elements, of a tensor; nothing if there is none.
+pub(crate) fn image<T>(tensor: &[T], len: usize, n: usize) -> &[T] {
     tensor.get(n * len..(n + 1) * len).unwrap_or_default()
 }
 

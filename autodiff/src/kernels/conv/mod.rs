@@ -80,6 +80,7 @@ mod weight_gradient;
 mod winograd;
 
 pub use correlation::Correlation;
+pub(crate) use geometry::image;
 pub use geometry::{Axis, Conv};
 pub(crate) use passes::Epilogue;
 pub use passes::{Convolution, Wanted};

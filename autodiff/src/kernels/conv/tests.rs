@@ -5,15 +5,8 @@ use super::pack::pack;
 use super::*;
 use crate::Threads;
 use crate::kernels::Real;
-use crate::kernels::simd::testing::on_every_level;
+use crate::kernels::simd::testing::{integers, on_every_level};
 use crate::kernels::{Job, Term};
-
-/// Integers, so that every order of summation gives the same result.
-fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
-    (0..n)
-        .map(|i| T::nearest(((i + seed) * 7919 % 13) as f64 - 6.0))
-        .collect()
-}
 
 /// Rows, columns, kernel rows, inner length, distance of pixels, channels: around every
 /// edge of tiles, registers and panels.
@@ -209,29 +202,35 @@ fn everything(conv: Conv) -> [Vec<f32>; 4] {
 
 #[test]
 fn the_bits_do_not_depend_on_the_number_of_threads() {
-    let axis = Axis {
-        input: 9,
-        kernel: 3,
-        output: 5,
-        stride: 2,
-        before: 1,
+    let conv = |stride, output, ci| {
+        let axis = Axis {
+            input: 9,
+            kernel: 3,
+            output,
+            stride,
+            before: 1,
+        };
+        Conv {
+            batch: 19,
+            rows: axis,
+            columns: axis,
+            ci,
+            co: 18,
+            winograd: true,
+        }
     };
-    let conv = Conv {
-        batch: 19,
-        rows: axis,
-        columns: axis,
-        ci: 5,
-        co: 18,
-        winograd: true,
-    };
-    let alone = everything(conv);
-    for threads in [2, 3] {
-        let shared = Threads::new(threads).unwrap().run(|| everything(conv));
-        for (name, (s, a)) in ["y", "dx", "dkernel", "dbias"]
-            .into_iter()
-            .zip(shared.iter().zip(&alone))
-        {
-            assert_eq!(s, a, "{name}, {threads} threads");
+    let (direct, tiled) = (conv(2, 5, 5), conv(1, 9, 16));
+    assert_eq!([direct.tile(), tiled.tile()], [None, Some(4)]);
+    for conv in [direct, tiled] {
+        let alone = everything(conv);
+        for threads in [2, 3] {
+            let shared = Threads::new(threads).unwrap().run(|| everything(conv));
+            for (name, (s, a)) in ["y", "dx", "dkernel", "dbias"]
+                .into_iter()
+                .zip(shared.iter().zip(&alone))
+            {
+                assert_eq!(s, a, "{name}, {threads} threads, {conv:?}");
+            }
         }
     }
 }

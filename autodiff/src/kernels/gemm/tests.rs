@@ -1,14 +1,7 @@
 //! Every kernel against naive loops.
 
 use super::*;
-use crate::kernels::simd::testing::on_every_level;
-
-/// Integers, so that every order of summation gives the same result.
-fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
-    (0..n)
-        .map(|i| T::nearest(((i + seed) * 7919 % 13) as f64 - 6.0))
-        .collect()
-}
+use crate::kernels::simd::testing::{integers, on_every_level};
 
 fn naive<T: Real>(m: usize, k: usize, n: usize, a: &Matrix<T>, b: &Matrix<T>, c: &mut [T]) {
     let ((rsa, csa), (rsb, csb)) = (a.strides(m, k), b.strides(k, n));

@@ -1,4 +1,4 @@
-//! Runs a kernel on every instruction set that the machine has.
+//! Runs a kernel on every instruction set that the machine has, on numbers that it sums exactly.
 
 use super::*;
 #[cfg(target_arch = "x86_64")]
@@ -40,4 +40,11 @@ impl Level {
             Level::Avx512(lanes) => T::lanes_call(lanes, kernel),
         }
     }
+}
+
+/// Integers, so that every order of summation gives the same result.
+pub(crate) fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
+    (0..n)
+        .map(|i| T::nearest(((i + seed) * 7919 % 13) as f64 - 6.0))
+        .collect()
 }

@@ -1,171 +1,118 @@
-//! Softmax cross-entropy, averaged over the batch:
+//! The cross-entropy of labels, a loss for each row. For logits x and labels i,
 //!
-//! L = 1/n Σₙ Σᵢ tₙᵢ · (ln Σⱼ e^xₙⱼ − xₙᵢ)
-//!
-//! dx += dL/n · (softmax(x)·Σᵢtᵢ − t), dt += dL/n · (ln Σⱼ e^xⱼ − x).
-//!
-//! As TensorFlow computes it, the logarithm is taken of a sum in which the largest
-//! term is exactly 1. Once the other terms vanish beside it, the loss of a sample
-//! is exactly zero: the paper's section 3.2 observes this.
+//! ```text
+//! yₙ = ln Σⱼ e^xₙⱼ − xₙᵢ        dxₙ += dyₙ·(softmax(xₙ) − eᵢ),   i = iₙ
+//! ```
 
-use super::axes;
+use super::gather::{check, index};
 use super::softmax::softmax;
 use crate::memory::{Buffer, zeros};
-use crate::{Gradients, Inputs, Op, Real, Shape, Var};
+use crate::{Gradients, Indices, Inputs, Op, Real, Shape, Var};
 
-struct SoftmaxCrossEntropy<T> {
+struct CrossEntropy<T> {
+    below: usize,
     classes: usize,
     /// softmax(x), kept for the derivative.
     probabilities: Buffer<T>,
-    /// For each sample, ln Σⱼ e^xⱼ as (max x, the rest).
-    log_sums: Vec<(T, T)>,
 }
 
-impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
+impl<T: Real> Op<T> for CrossEntropy<T> {
     fn name(&self) -> &'static str {
-        "softmax_cross_entropy"
+        "cross_entropy"
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        let [batch, classes]: [usize; 2] = axes(inputs[0])?;
-        if inputs[1] != inputs[0] || batch * classes == 0 {
-            return Err(
-                "expected logits and targets, both [batch, classes] and not empty".to_owned(),
-            );
+        let (x, labels) = (inputs[0], inputs[1]);
+        let (&classes, before) = x.split_last().ok_or("a scalar has no axis of classes")?;
+        if *labels != *before {
+            return Err("expected logits [.., classes] and a label for each row".to_owned());
         }
+        check(self.below, classes)?;
         self.classes = classes;
-        self.probabilities = zeros(batch * classes);
-        self.log_sums = vec![(T::zero(), T::zero()); batch];
-        Ok(Shape::default())
+        self.probabilities = zeros(x.elements());
+        Ok(labels)
     }
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         let classes = self.classes;
-        let log_sums = &mut self.log_sums;
-        softmax(classes, &x[0], &mut self.probabilities, |i, parts| {
-            log_sums[i] = parts
+        softmax(classes, &x[0], &mut self.probabilities, |n, (max, rest)| {
+            // As softmax_cross_entropy: small losses are not rounded away.
+            y[n] = rest - (x[0][n * classes + index(x[1][n])] - max);
         });
-        // In f64: in f32 the sum over a batch would lose a digit.
-        let mut loss = 0.0;
-        let rows = x[0].chunks_exact(classes).zip(x[1].chunks_exact(classes));
-        for ((x, t), &(max, rest)) in rows.zip(self.log_sums.iter()) {
-            for (&x, &t) in x.iter().zip(t) {
-                if !t.is_zero() {
-                    loss += (t * (rest - (x - max))).into();
-                }
-            }
-        }
-        y[0] = T::nearest(loss / self.log_sums.len() as f64);
     }
 
     fn backward(&mut self, x: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let classes = self.classes;
-        let scale = dy[0] / T::nearest(self.log_sums.len() as f64);
-        if let Some(dx) = dx.of(0) {
-            let dx = dx.zeroed();
-            let rows = self
-                .probabilities
-                .chunks_exact(classes)
-                .zip(x[1].chunks_exact(classes));
-            for ((p, t), dx) in rows.zip(dx.chunks_exact_mut(classes)) {
-                let total: T = t.iter().copied().sum();
-                for ((dx, &p), &t) in dx.iter_mut().zip(p).zip(t) {
-                    *dx += scale * (p * total - t);
-                }
-            }
-        }
-        if let Some(dt) = dx.of(1) {
-            let dt = dt.zeroed();
-            let rows = x[0].chunks_exact(classes).zip(&self.log_sums);
-            for ((x, &(max, rest)), dt) in rows.zip(dt.chunks_exact_mut(classes)) {
-                for (dt, &x) in dt.iter_mut().zip(x) {
-                    *dt += scale * (rest - (x - max));
-                }
-            }
+        let Some(dx) = dx.of(0) else { return };
+        let rows = dx.zeroed().chunks_exact_mut(self.classes);
+        let rows = rows.zip(self.probabilities.chunks_exact(self.classes));
+        for (n, (dx, p)) in rows.enumerate() {
+            dx.iter_mut().zip(p).for_each(|(dx, &p)| *dx += dy[n] * p);
+            dx[index(x[1][n])] -= dy[n];
         }
     }
 }
 
-impl<T: Real> Var<'_, T> {
-    /// Mean over the batch of the cross-entropy, in nats, between the softmax of
-    /// these logits and `targets`, both [batch, classes]. The targets are
-    /// probabilities: one-hot rows for labels.
+impl<'g, T: Real> Var<'g, T> {
+    /// −ln softmax(x) of the label of each row, in nats, for logits x: \[.., classes\] and
+    /// labels \[..\]: one loss for each, to be masked, summed or averaged.
     #[track_caller]
-    pub fn softmax_cross_entropy(self, targets: Self) -> Self {
-        let op = SoftmaxCrossEntropy {
+    pub fn cross_entropy(self, labels: Indices<'g, T>) -> Self {
+        let Indices { var, below } = labels;
+        let op = CrossEntropy {
+            below,
             classes: 0,
             probabilities: zeros(0),
-            log_sums: Vec::new(),
         };
-        self.graph().apply(op, &[self, targets])
+        self.graph().apply(op, &[self, var])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{assert_close, assert_gradients, evaluate, numbers, value_and_gradient};
+    use crate::testing::{assert_close, assert_gradients, error_of, numbers};
+    use crate::{Params, record};
 
     #[test]
-    fn value() {
-        let logits: (&[usize], &[f64]) = (&[2, 2], &[0.0, 3f64.ln(), 5.0, 5.0]);
-        let targets: (&[usize], &[f64]) = (&[2, 2], &[0.0, 1.0, 1.0, 0.0]);
-        let loss = evaluate(&[logits, targets], |v| v[0].softmax_cross_entropy(v[1]));
-        let by_hand = ((4.0f64 / 3.0).ln() + 2f64.ln()) / 2.0;
-        assert_close(&loss, &[by_hand], 1e-15, "mean of -ln 3/4 and -ln 1/2");
+    fn losses() {
+        let mut params = Params::new();
+        let mut data = numbers(12).into_iter();
+        let x = params.add("x", [4, 3], || data.next().unwrap()).unwrap();
+        let labels = [0, 2, 1, 1];
+        let (mut tape, [l, losses, _]) = record(|g| {
+            let l = g.indices([4], 3);
+            let losses = g.param(x).cross_entropy(l);
+            Ok([l.var(), losses, losses.square().sum()])
+        })
+        .unwrap();
+        tape.set_indices(l, &labels).unwrap();
+        let mut grads = vec![777.0; 12];
+        let mut pass = tape.forward(&params).unwrap();
+        pass.backward(&mut grads).unwrap();
+        let losses = pass.value(losses).unwrap();
+        for (n, (x, label)) in params.values().chunks_exact(3).zip(labels).enumerate() {
+            let total: f64 = x.iter().map(|x| x.exp()).sum();
+            assert_close(&losses[n..=n], &[total.ln() - x[label]], 1e-14, "loss");
+            for c in 0..3 {
+                let target = f64::from(u8::from(c == label));
+                let expected = 2.0 * losses[n] * (x[c].exp() / total - target);
+                assert_close(&grads[3 * n + c..][..1], &[expected], 1e-13, "gradient");
+            }
+        }
     }
 
+    /// All labels are 0 in a recording of [`gradcheck`](crate::gradcheck)'s own.
     #[test]
-    fn a_confident_right_answer_costs_exactly_nothing() {
-        let logits: (&[usize], &[f64]) = (&[1, 3], &[60.0, 0.0, -3.0]);
-        let loss = evaluate(&[logits, (&[1, 3], &[1.0, 0.0, 0.0])], |v| {
-            v[0].softmax_cross_entropy(v[1])
+    fn gradients() {
+        assert_gradients(&[(&[4, 3], &numbers(12))], |v| {
+            v[0].cross_entropy(v[0].graph().indices([4], 3))
         });
-        assert_eq!(loss, [0.0]);
-    }
-
-    /// ln(1 + e⁻³⁵) beside logits of 100, to which adding it would change nothing.
-    #[test]
-    fn large_logits_do_not_round_a_small_loss_away() {
-        let logits: (&[usize], &[f64]) = (&[1, 2], &[100.0, 65.0]);
-        let loss = evaluate(&[logits, (&[1, 2], &[1.0, 0.0])], |v| {
-            v[0].softmax_cross_entropy(v[1])
-        });
-        assert!(loss[0] > 0.0 && loss[0] < 1e-15, "{loss:?}");
     }
 
     #[test]
-    fn huge_logits_do_not_overflow() {
-        let logits: (&[usize], &[f64]) = (&[1, 2], &[-1e300, 1e300]);
-        let loss = evaluate(&[logits, (&[1, 2], &[1.0, 0.0])], |v| {
-            v[0].softmax_cross_entropy(v[1])
-        });
-        assert_eq!(loss, [2e300]);
-    }
-
-    #[test]
-    fn what_is_impossible_and_not_asked_for_costs_nothing() {
-        let x: (&[usize], &[f64]) = (&[1, 3], &[0.0, f64::NEG_INFINITY, 0.0]);
-        let t: (&[usize], &[f64]) = (&[1, 3], &[1.0, 0.0, 0.0]);
-        let (loss, gradient) = value_and_gradient(&[x, t], |v| v[0].softmax_cross_entropy(v[1]));
-        assert_close(&[loss], &[2f64.ln()], 1e-15, "-ln 1/2");
-        assert_close(&gradient[..3], &[-0.5, 0.0, 0.5], 1e-15, "softmax(x) - t");
-    }
-
-    #[test]
-    fn gradients_by_logits_and_targets() {
-        let (x, t) = (
-            numbers(20),
-            [
-                0.1, 0.2, 0.3, 0.4, 0.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.25, 0.25,
-            ],
-        );
-        let t: Vec<f64> = t
-            .iter()
-            .copied()
-            .chain([0.7, 0.1, 0.0, 0.0, 0.0, 0.2])
-            .collect();
-        assert_gradients(&[(&[5, 4], &x), (&[5, 4], &t)], |v| {
-            v[0].softmax_cross_entropy(v[1])
-        });
+    fn other_than_a_label_for_each_row_is_an_error() {
+        let error = error_of(|g| g.input([4, 3]).cross_entropy(g.indices([3], 3)));
+        assert!(error.contains("a label for each row"), "{error}");
+        let error = error_of(|g| g.input([4, 3]).cross_entropy(g.indices([4], 4)));
+        assert!(error.contains("indices are below 4"), "{error}");
     }
 }

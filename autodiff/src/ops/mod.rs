@@ -3,7 +3,7 @@
 //! test against central differences and a value worked out by hand.
 //!
 //! To add an operation, add a file. [`squared_error`] is the shortest complete
-//! example; the [crate's front page](crate) has one that stands on its own.
+//! example; [`Op`](crate::Op) has one that stands on its own.
 
 mod affine;
 mod batch_norm;
@@ -27,6 +27,7 @@ mod select;
 mod sigmoid_cross_entropy;
 mod slice;
 mod softmax;
+mod softmax_cross_entropy;
 mod softplus;
 mod squared_error;
 mod transpose;

@@ -43,7 +43,7 @@
 //!
 //! Such a program depends on `autodiff`, `models`, `l4` (any other optimiser of slices will
 //! do), `rand` and a generator such as `rand_chacha`'s. Its own Cargo.toml decides how fast
-//! autodiff is in its dev builds: see [`autodiff::recipes`].
+//! autodiff is in its dev builds: see [`autodiff`].
 //!
 //! # Another loss, or a part of something larger
 //!

@@ -58,7 +58,7 @@ impl<T> Node<T> {
 ///   Another instruction set may round matrix products and exponentials differently.
 /// * **Allocation.** Buffers of values are allocated while recording and those of gradients by
 ///   the first backward pass. After that a step allocates nothing, which
-///   `tests/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512, matrix
+///   `tests/all/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512, matrix
 ///   products fall back to the `matrixmultiply` crate, which allocates.)
 /// * **Speed.** Kernels use the best instruction set found at run time
 ///   ([`simd_level`](crate::kernels::simd_level)); no build flag is needed, but optimisation is:

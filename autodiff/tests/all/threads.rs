@@ -1,7 +1,7 @@
 //! The bits of values and gradients are the same with 1, 2, 3 and 4 threads, for operations
 //! that are large enough to be shared out.
 
-use autodiff::{Params, Slot, Tape, Threads, Var, record};
+use autodiff::{BatchNormConfig, BatchNormMode, Padding, Params, Slot, Tape, Threads, Var, record};
 
 /// Irregular numbers between -1.5 and 1.5, of which `zeros` in four are 0.
 fn numbers(n: usize, zeros: usize) -> impl FnMut() -> f32 {
@@ -139,4 +139,30 @@ fn elementwise() {
     check("middle", &[&[40, 61, 50], &[40, 1, 50]], 0, |v| {
         v[0] / (v[1] * v[1] + 1.0)
     });
+}
+
+#[test]
+fn layers_of_images() {
+    let config = BatchNormConfig {
+        mode: BatchNormMode::Training,
+        decay: 0.9,
+        epsilon: 1e-3,
+    };
+    let norm: [&[usize]; 3] = [&[70_001, 3], &[3], &[3]];
+    check("batch_norm", &norm, 0, |v| {
+        v[0].batch_norm(v[1], v[2], config)
+    });
+    check("batch_norm_relu", &norm, 1, |v| {
+        v[0].batch_norm_relu(v[1], v[2], config)
+    });
+    check("max_pool2d", &[&[7, 31, 33, 5]], 1, |v| {
+        v[0].max_pool2d(3, 2)
+    });
+    // Directly, and in Winograd's tiles.
+    for channels in [3, 16] {
+        let layer: [&[usize]; 3] = [&[11, 12, 14, channels], &[5, 5, channels, 18], &[18]];
+        check("conv2d_bias_relu_max_pool", &layer, 0, |v| {
+            v[0].conv2d_bias_relu_max_pool(v[1], v[2], 1, Padding::Same, 2)
+        });
+    }
 }

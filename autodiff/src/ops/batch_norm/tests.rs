@@ -1,7 +1,9 @@
 //! Values, gradients, statistics and errors of batch normalisation.
 
 use super::*;
-use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
+use crate::testing::{
+    assert_close, assert_gradients, error_of, evaluate, numbers, value_and_gradient,
+};
 use crate::{Params, Slot, Tape};
 
 const TRAINING: BatchNormConfig = BatchNormConfig {
@@ -49,14 +51,39 @@ fn gradients() {
             assert_gradients(&operands, |v| v[0].batch_norm_relu(v[1], v[2], config));
         }
         let fused = evaluate(&operands, |v| v[0].batch_norm(v[1], v[2], TRAINING));
-        let composed = evaluate(&operands, |v| {
-            let x = v[0].reshape([v[0].recorded_shape().elements() / channels, channels]);
-            let deviations = x - x.mean_keep(&[0]);
-            let variance = deviations.square().mean_keep(&[0]);
-            deviations / (variance + 0.25).sqrt() * v[1] + v[2]
-        });
-        assert_close(&fused, &composed, 1e-13, "composed");
+        assert_close(&fused, &evaluate(&operands, composed), 1e-13, "composed");
     }
+}
+
+/// Of other operations only.
+fn composed<'g>(v: &[Var<'g, f64>]) -> Var<'g, f64> {
+    let (elements, channels) = [v[0], v[1]].map(|v| v.recorded_shape().elements()).into();
+    let x = v[0].reshape([elements / channels, channels]);
+    let deviations = x - x.mean_keep(&[0]);
+    let variance = deviations.square().mean_keep(&[0]);
+    deviations / (variance + 0.25).sqrt() * v[1] + v[2]
+}
+
+/// Whose sums are those of several chunks.
+#[test]
+fn gradients_of_many_rows() {
+    const ROWS: usize = 70_001;
+    let x = numbers(3 * ROWS);
+    let operands: Operands = [
+        (&[ROWS, 3], &x),
+        (&[3], &[1.0, -2.0, 0.5]),
+        (&[3], &[0.1; 3]),
+    ];
+    let gradient = |f: for<'g> fn(&[Var<'g, f64>]) -> Var<'g, f64>| {
+        value_and_gradient(&operands, |v| {
+            let y = f(v);
+            (y * v[0].sin() + y.relu()).sum()
+        })
+        .1
+    };
+    let expected = gradient(composed);
+    let found = gradient(|v| v[0].batch_norm(v[1], v[2], TRAINING));
+    assert_close(&found, &expected, 1e-11, "batch_norm");
 }
 
 #[test]

@@ -250,15 +250,6 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// or Lmin or a constant is outside its range; [`Error::Candle`].
     pub fn restore(&mut self, mut saved: HashMap<String, Tensor>) -> Result<(), Error> {
         let mut rule = State::new(take_count(&mut saved, "rule.step")?);
-        let names: Vec<String> = saved.keys().cloned().collect();
-        for name in names {
-            if let Some(scalar) = name.strip_prefix("rule.") {
-                let tensor = take(&mut saved, &name)?;
-                let value = tensor.to_dtype(DType::F64)?.to_scalar()?;
-                rule = rule.with_scalar(scalar, value);
-            }
-        }
-        let rule = self.l4.read_scalars(rule)?;
         let mut memories = Vec::new();
         for variable in &self.variables {
             let steps = format!("{}.steps", variable.name);
@@ -272,9 +263,15 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
             })?;
             memories.push((variable.name.clone(), memory));
         }
-        if let Some(name) = saved.into_keys().next() {
-            return Err(StateError::Unexpected { name }.into());
+        // After the variables, whose names may begin with `rule.` too.
+        for (name, tensor) in saved {
+            let scalar = name.strip_prefix("rule.").filter(|_| tensor.rank() == 0);
+            let Some(scalar) = scalar else {
+                return Err(StateError::Unexpected { name }.into());
+            };
+            rule = rule.with_scalar(scalar, tensor.to_dtype(DType::F64)?.to_scalar()?);
         }
+        let rule = self.l4.read_scalars(rule)?;
         self.l4.rule = rule;
         self.l4.memories = memories.into_iter().collect();
         Ok(())

@@ -180,6 +180,20 @@ fn a_saved_state_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn variables_may_be_named_like_the_rule() {
+    let named = || ["rule", "rule.weight"].map(|name| (name.to_string(), variable(&[1.0])));
+    let variables = named();
+    let mut optimizer = L4Adam::named(variables.clone(), l4::L4Adam::new()).unwrap();
+    let terms = variables.each_ref().map(|(_, var)| (var, &[1.0][..]));
+    optimizer
+        .backward_step(&linear_loss(&terms, 1.0).unwrap())
+        .unwrap();
+    let mut restored = L4Adam::named(named(), l4::L4Adam::new()).unwrap();
+    restored.restore(optimizer.state().unwrap()).unwrap();
+    assert_eq!(saved(&restored), saved(&optimizer));
+}
+
+#[test]
 fn a_damaged_state_is_refused() {
     let layer = Layer::new();
     let mut optimizer = L4Adam::of_map(&layer.variables, l4::L4Adam::new()).unwrap();

@@ -148,7 +148,7 @@ impl<T: Real> Graph<T> {
     /// where it is faster; at first they may.
     ///
     /// It takes a quarter to a third of the multiplications, and makes larger rounding errors: in
-    /// f32 about 5e-6 of a typical result, where direct sums make 8e-7, and 2e-4 where they make
+    /// f32 about 5e-6 of a typical result, where direct sums make 8e-7, and 1.6e-4 where they make
     /// 5e-6 if terms a hundred times as large as the result cancel (tests print and bound all of
     /// these). A ReLU whose operand is as near to zero as that may come out on its other side.
     pub fn set_winograd(&self, allowed: bool) {

@@ -5,7 +5,7 @@ use super::pack::LANES;
 use autodiff::Shape;
 
 /// The numbers that shapes are made of, with the letters of the paper. What is computed from
-/// them saturates: no memory holds a tensor of so many elements, which is then what is wrong.
+/// them saturates: sizes beyond any memory are refused as such, and wrap around nowhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     /// Sequences in a batch.

@@ -42,3 +42,27 @@ fn the_readme_says_what_the_verdicts_are() {
     }
     assert!(checked > 0, "no sentence names its verdict");
 }
+
+/// Where a link of a page leads that is none to the web or within the page.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.split("](").skip(1);
+    let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+    targets.filter(|target| !target.starts_with("http") && !target.starts_with('#'))
+}
+
+#[test]
+fn every_link_of_the_readmes_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for page in ["README.md", "l4/README.md", "repro/reference/README.md"] {
+        let page = root.join(page);
+        let text = fs::read_to_string(&page).unwrap();
+        let mut found = 0;
+        for link in links(&text) {
+            let (target, _) = link.split_once('#').unwrap_or((link, ""));
+            let target = page.parent().unwrap().join(target);
+            assert!(target.exists(), "{} links {link}", page.display());
+            found += 1;
+        }
+        assert!(found > 0, "{} has no links", page.display());
+    }
+}

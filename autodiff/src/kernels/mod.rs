@@ -13,7 +13,7 @@
 //!
 //! # Convolution speed
 //!
-//! GFLOP/s in f32 on one core of an AMD EPYC (Zen 5, AVX-512) in a virtual machine, and what part
+//! GFLOP/s in f32 at commit ab97213, on one core of an AMD EPYC (Zen 5, AVX-512) in a virtual machine, and what part
 //! of its peak that is: multiply-adds on registers alone reach 249 GFLOP/s in the same
 //! run, `cargo bench -p autodiff --bench conv -- --quick`. The layers are those of the ResNet
 //! (batch 128) and of the ConvNet (batch 100). First layers have no input gradient, since

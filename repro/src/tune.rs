@@ -204,6 +204,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         unit: part.unit.name().to_owned(),
         length: size.length,
         paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
+        searched_by: None,
         stand_in: data.as_ref().is_some_and(data::is_synthetic),
         other_data: data
             .as_ref()

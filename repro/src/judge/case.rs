@@ -88,6 +88,19 @@ pub fn plain_arms(numbers: &Numbers) -> impl Iterator<Item = &ArmNumbers> {
     main_arms(numbers).filter(move |arm| arm.setting("dropout") == plain)
 }
 
+fn is_searched(role: Role) -> bool {
+    matches!(
+        role,
+        Role::L4 {
+            alpha: Alpha::Best,
+            ..
+        } | Role::Constant {
+            rate: Rate::Best,
+            ..
+        }
+    )
+}
+
 /// What is found out about a claim on a task.
 pub struct Case<'n> {
     claim: Claim,
@@ -97,6 +110,8 @@ pub struct Case<'n> {
     missing: Vec<String>,
     seeds: Option<usize>,
     reduced: Vec<String>,
+    /// Whether an arm has the best setting of a search.
+    rests_on_search: bool,
     /// Of what the claim rests on, where it is not the section's.
     length: Option<String>,
     /// The numbers in the evidence.
@@ -113,6 +128,7 @@ impl<'n> Case<'n> {
             missing: Vec::new(),
             seeds: None,
             reduced: Vec::new(),
+            rests_on_search: false,
             length: None,
             measured: Map::new(),
         }
@@ -159,6 +175,7 @@ impl<'n> Case<'n> {
             self.lacks(name());
             return None;
         };
+        self.rests_on_search |= is_searched(arm.role);
         let seeds = arm.runs.len();
         self.seeds = Some(self.seeds.map_or(seeds, |fewest| fewest.min(seeds)));
         Some(arm)
@@ -235,6 +252,13 @@ impl<'n> Case<'n> {
             reduced.push(words::count(seeds, "seed"));
         }
         reduced.extend(numbers.other_data.clone());
+        if let Some(length) = numbers
+            .searched_by
+            .as_ref()
+            .filter(|_| self.rests_on_search)
+        {
+            reduced.push(format!("best settings by runs of {length}"));
+        }
         reduced.extend(self.reduced.iter().cloned());
         match reduced.is_empty() {
             true => Basis::Full,
@@ -354,6 +378,21 @@ mod tests {
             numbers.other_data = Some("re-encoded images".to_owned());
         };
         assert_eq!(basis(all, 1), "10 of 30 epochs, 1 seed, re-encoded images");
+    }
+
+    #[test]
+    fn a_search_of_shorter_runs_reduces_the_basis_of_what_rests_on_it() {
+        let arms = [Arm::l4_adam(), Arm::adam()].map(|arm| arm.losing([1.0; 3]));
+        let mut numbers = numbers("3.2", "MNIST", arms);
+        numbers.searched_by = Some("15 of 30 epochs".to_owned());
+        let basis = |role| {
+            let mut case = Case::new(Claim::C1, &numbers);
+            case.arm(role);
+            case.finding("that").basis
+        };
+        let reduced = "best settings by runs of 15 of 30 epochs".to_owned();
+        assert_eq!(basis(best(Base::Adam)), Some(Basis::Reduced(reduced)));
+        assert_eq!(basis(l4(Base::Adam)), Some(Basis::Full));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub fn numbers(section: &str, task: &str, arms: impl IntoIterator<Item = Arm>) -
         unit: "epochs".to_owned(),
         length: 30,
         paper_length: 30,
+        searched_by: None,
         other_data: None,
         stand_in: false,
         arms: arms.into_iter().map(|arm| arm.0).collect(),

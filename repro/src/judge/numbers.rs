@@ -22,6 +22,9 @@ pub struct Numbers {
     pub length: u64,
     /// The length that the paper has, or that stands for it where it names none.
     pub paper_length: u64,
+    /// The length, in words as `"15 of 40 epochs"`, of the runs by which the best settings were found; absent if it is the paper's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched_by: Option<String>,
     /// How the data depart from the published ones, in a few words as `"re-encoded images"`; absent if they are those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_data: Option<String>,

@@ -218,6 +218,8 @@ pub struct Outcome<'d> {
     pub size: Size,
     /// The images, if there are any.
     pub data: Option<&'d ImageDataset>,
+    /// Of the runs that the best settings are from, in words, if shorter than the part's whole.
+    pub searched_by: Option<String>,
     /// Those that were run, in the part's order.
     pub arms: Vec<ArmOutcome<'d>>,
 }
@@ -248,6 +250,7 @@ impl Outcome<'_> {
             unit: self.part.unit.name().to_owned(),
             length: self.size.length,
             paper_length: whole.map_or(self.size.length, |whole| whole.length),
+            searched_by: self.searched_by.clone(),
             other_data,
             stand_in: self.stand_in(),
             arms: self

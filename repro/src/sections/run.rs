@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::made::Made;
 use super::part::{ArmOutcome, Outcome, Resolved};
-use super::{Arm, Part, Section, Size, Task, Unit, arms};
+use super::{Arm, Choice, Part, Section, Size, Task, Unit, arms};
 use crate::cli::{self, Execution, Preset, reference_root};
 use crate::data::{self, DataOptions};
 use crate::engine::run::RunResult;
@@ -267,7 +267,12 @@ fn prepare<'d>(
     deviations: &mut Vec<String>,
 ) -> Result<Option<Outcome<'d>>> {
     let mut size = arguments.size(part)?;
-    let (resolved, missing) = resolve(section, part, size, data, arguments, runner.threads())?;
+    let searches = Section::of_task(part.task).unwrap_or(section);
+    let searched = Searched::open(&reference_root(), searches.number)?;
+    let search = (searches.number, &searched);
+    let (resolved, missing) = resolve(part, size, data, arguments, runner.threads(), search)?;
+    let is_searched = |arm: &Resolved<'_>| matches!(arm.arm.choice, Choice::Searched);
+    let searched_by = (searched.reduced()).filter(|_| resolved.iter().any(is_searched));
     if arguments.finished {
         size.seeds = finished_seeds(&resolved, size, runner)?;
     }
@@ -278,6 +283,9 @@ fn prepare<'d>(
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.reductions(size));
     deviations.extend(missing);
+    deviations.extend(searched_by.as_ref().map(|length| {
+        format!("The best settings, marked by a star, were searched with runs of {length}.")
+    }));
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,
         results: Vec::new(),
@@ -287,31 +295,37 @@ fn prepare<'d>(
         part,
         size,
         data,
+        searched_by,
         arms: arms.collect(),
     }))
 }
 
 /// The arms that are asked for at their settings, and what is said of those whose search has not been made.
 fn resolve<'d>(
-    section: &'static Section,
     part: &'static Part,
     size: Size,
     data: Option<&'d ImageDataset>,
     arguments: &Arguments,
     threads: usize,
+    (searches, searched): (&str, &Searched),
 ) -> Result<(Vec<Resolved<'d>>, Vec<String>)> {
-    let searches = Section::of_task(part.task).unwrap_or(section);
-    let searched = Searched::open(&reference_root(), searches.number)?;
     let (mut resolved, mut missing) = (Vec::new(), Vec::new());
     let wanted = |arm: &&Arm| arguments.wants_method(arm.name);
     for arm in part.arms.iter().filter(wanted) {
-        match Resolved::new(arm, part, size, data, threads, &searched)? {
+        match Resolved::new(arm, part, size, data, threads, searched)? {
             Some(arm) => resolved.push(arm),
             None => missing.push(format!(
                 "No search for the best setting of {} has been made on this task (`tune --section {}`): {} is left out.",
-                arm.kind.name(), searches.number, arm.name
+                arm.kind.name(), searches, arm.name
             )),
         }
+    }
+    let mut unwanted: Vec<&str> = (part.arms.iter().filter(|arm| !wanted(arm)))
+        .map(|arm| arm.name)
+        .collect();
+    unwanted.dedup();
+    if !unwanted.is_empty() {
+        missing.push(format!("Methods left out here: {}.", unwanted.join(", ")));
     }
     Ok((resolved, missing))
 }

@@ -95,11 +95,8 @@ fn fingerprint(root: &Path) -> String {
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in folder.read_dir().into_iter().flatten().flatten() {
         let path = entry.path();
-        let is = |names: [&str; 2]| {
-            path.file_stem()
-                .is_some_and(|stem| names.iter().any(|name| stem == *name))
-        };
-        if is(["tests", "testing"]) {
+        let stem = path.file_stem();
+        if stem.is_some_and(|stem| stem == "tests" || stem == "testing") {
             continue;
         } else if path.is_dir() {
             sources(&path, files);

@@ -10,7 +10,7 @@ pub(crate) const PART: usize = 64 * BLOCK;
 
 /// Where to cut a slice in two: near its middle, at the end of a part. `None` if it is one part.
 pub(crate) fn middle(len: usize) -> Option<usize> {
-    (len > PART).then(|| (len / 2).next_multiple_of(PART).min(len - 1))
+    (len > PART).then(|| (len / 2).next_multiple_of(PART))
 }
 
 /// Does both, at once if this thread is one of a rayon pool. Elsewhere one after the other: to

@@ -27,21 +27,19 @@ pub fn values(of: impl IntoIterator<Item = f64>) -> Value {
     of.into_iter().map(value).collect()
 }
 
-/// An estimate with its interval and count, as `0.5 (95 % interval 0.4 to 0.6, n = 5)`; where some of the seeds are without
-/// bound, that it is at most this.
+/// An estimate with its interval and count, as `0.5 (95 % interval 0.4 to 0.6, n = 5)`, and how many of the seeds are without
+/// bound.
 pub fn estimate(estimate: &Estimate) -> String {
     let n = estimate.n;
     let interval = match estimate.interval {
         Some((low, high)) => format!("95 % interval {} to {}, n = {n}", number(low), number(high)),
         None => format!("n = {n}: no interval, reported only"),
     };
-    match estimate.cut {
-        0 => format!("{} ({interval})", number(estimate.mean)),
-        cut => format!(
-            "at most {} ({interval}; {cut} of them without bound, taken as the most favourable of the others)",
-            number(estimate.mean)
-        ),
-    }
+    let cut = match estimate.cut {
+        0 => String::new(),
+        cut => format!("; {cut} of them without bound, taken as the most favourable of the others"),
+    };
+    format!("{} ({interval}{cut})", number(estimate.mean))
 }
 
 /// An estimate for `measured`.
@@ -82,7 +80,7 @@ mod tests {
         let one = Estimate::of(&[2.0]).unwrap();
         assert_eq!(estimate(&one), "2 (n = 1: no interval, reported only)");
         let cut = Estimate::against(&[-2.0, -1.0, f64::NEG_INFINITY]).unwrap();
-        assert!(estimate(&cut).starts_with("at most -1.667 (95 % interval"));
+        assert!(estimate(&cut).starts_with("-1.667 (95 % interval"));
         assert!(estimate(&cut).contains("n = 3; 1 of them without bound"));
         assert_eq!(number(f64::INFINITY), "infinite");
         assert_eq!(value(f64::INFINITY), "infinite");

@@ -2,6 +2,7 @@
 #![no_main]
 
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     if reference::write(&section, parts.clone()).is_ok() {
         let read = reference::read(&section).expect("it was written as it is");
         assert_eq!(read, Some(parts));
-        let _ = Reference::open(root.path(), true);
+        let _ = Reference::open(root.path(), Path::new("section"), true);
         let _ = judge_all(root.path(), false);
     }
 });

@@ -33,7 +33,7 @@ fn main() {
     println!("cargo::rustc-env=REPRO_COMPILER={compiler}, {profile} profile");
 }
 
-/// What computes in a run, beside the libraries in [`LIBRARIES`]: folders and files.
+/// What computes in a run, beside the libraries in [`LIBRARIES`]: folders and files. But for [`NOT_TRAINING`].
 const TRAINING: [&str; 7] = [
     "autodiff/src",
     "datasets/src",
@@ -42,6 +42,14 @@ const TRAINING: [&str; 7] = [
     "repro/src/engine/streams.rs",
     "repro/src/methods.rs",
     "repro/src/tasks",
+];
+
+/// What gets data sets, whose content is part of a run's identity by itself, and what is for other frameworks.
+const NOT_TRAINING: [&str; 4] = [
+    "datasets/src/bin",
+    "datasets/src/fetch",
+    "l4/src/burn.rs",
+    "l4/src/candle.rs",
 ];
 
 /// Libraries that draw random numbers or multiply matrices: other versions may give other bits.
@@ -62,6 +70,11 @@ fn fingerprint(root: &Path) -> String {
     for folder in TRAINING {
         sources(&root.join(folder), &mut files);
     }
+    files.retain(|file| {
+        !NOT_TRAINING
+            .iter()
+            .any(|path| file.starts_with(root.join(path)))
+    });
     files.sort();
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file);

@@ -346,7 +346,12 @@ fn read_moments<T: Real, M: Moments<T>>(
 ) -> Result<Vec<M>, StateError> {
     let mut moments = vec![M::zero(); reader.parameters()];
     for (k, name) in names.iter().enumerate() {
-        let values = reader.vector(&format!("{role}.{name}"))?;
+        let is_square = *name == crate::MEAN_SQUARE;
+        let name = format!("{role}.{name}");
+        let values = match is_square {
+            true => reader.squares(&name)?,
+            false => reader.vector(&name)?,
+        };
         for (moments, value) in moments.iter_mut().zip(values) {
             moments.as_mut()[k] = value;
         }

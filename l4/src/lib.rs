@@ -282,7 +282,7 @@ pub use state::{State, StateReader};
 pub use step_rule::StepRule;
 pub use stepsize::stepsize;
 pub use transform::{
-    AdamDirection, AlongEstimate, AveragedGradient, Direction, GradientEstimate, Moments,
-    MovingAverage, RawGradient, Transform,
+    AdamDirection, AlongEstimate, AveragedGradient, Direction, GradientEstimate, MEAN_SQUARE,
+    Moments, MovingAverage, RawGradient, Transform,
 };
 pub use weight_decay::WeightDecay;

@@ -22,13 +22,17 @@ impl<T: Real, const N: usize> Moments<T> for [T; N] {
     }
 }
 
+/// The name of a moment that averages squares.
+pub const MEAN_SQUARE: &str = "mean_square";
+
 /// What the two roles have in common: named memory, and constants that change from step to step.
 pub trait Transform<T: Real>: Send + Sync {
     /// Memory per parameter.
     type Moments: Moments<T>;
 
     /// A name for each of the moments, under which a saved [`State`](crate::State) holds them:
-    /// `g.NAME` for an estimate's, `v.NAME` for a direction's.
+    /// `g.NAME` for an estimate's, `v.NAME` for a direction's. A saved
+    /// [`MEAN_SQUARE`] that is negative is refused.
     const NAMES: &'static [&'static str];
 
     /// Prepares for step `t`, counted from 1.
@@ -279,7 +283,7 @@ impl<T: Real> Default for AdamDirection<T> {
 
 impl<T: Real> Transform<T> for AdamDirection<T> {
     type Moments = [T; 1];
-    const NAMES: &'static [&'static str] = &["mean_square"];
+    const NAMES: &'static [&'static str] = &[MEAN_SQUARE];
 
     fn begin_step(&mut self, t: u64) {
         self.average.begin_step(t);

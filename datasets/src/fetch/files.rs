@@ -226,7 +226,8 @@ impl<'a> Collection<'a> {
                 size: file.size(),
             })
             .collect();
-        archive::unpack(archive, &wanted, |i, content| {
+        let known = self.spec.files.iter().map(FileSpec::size).sum();
+        archive::unpack(archive, known, &wanted, |i, content| {
             self.add(missing[i].0, content, cache)
         })
     }

@@ -22,18 +22,18 @@ const OTHER_CONTENT: u64 = 4 << 20;
 
 /// Hands each of the `wanted` files of a tar archive to `sink`, by its index in `wanted`, unpacking
 /// those that are gzip streams. What is not wanted is skipped; what is missing is not an error
-/// here.
+/// here. `known` bytes have the files that are known to be in it, wanted or not.
 ///
 /// # Errors
-/// A broken archive, or one far larger than what is wanted of it; a file above its size; an error
+/// A broken archive, or one far larger than what is known of it; a file above its size; an error
 /// of `sink`.
 pub fn unpack<E: From<ReadError>>(
     archive: impl Read,
+    known: u64,
     wanted: &[Wanted<'_>],
     mut sink: impl FnMut(usize, Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let limit = OTHER_CONTENT + wanted.iter().map(|file| file.size).sum::<u64>();
-    let mut archive = tar::Archive::new(archive.take(limit));
+    let mut archive = tar::Archive::new(archive.take(known.saturating_add(OTHER_CONTENT)));
     for entry in archive.entries().map_err(ReadError::from)? {
         let entry = entry.map_err(ReadError::from)?;
         if !entry.header().entry_type().is_file() {
@@ -83,7 +83,7 @@ mod tests {
 
     fn unpacked(archive: &[u8]) -> Result<Vec<(usize, Vec<u8>)>, ReadError> {
         let mut files = Vec::new();
-        unpack(archive, &WANTED, |index, content| {
+        unpack(archive, 12, &WANTED, |index, content| {
             files.push((index, content));
             Ok(())
         })
@@ -129,6 +129,22 @@ mod tests {
             .collect::<Vec<u8>>();
         let archive = [&endless[..], &tar(&[("one", b"1")])].concat();
         assert!(!matches!(unpacked(&archive), Ok(files) if !files.is_empty()));
+    }
+
+    #[test]
+    fn what_is_known_and_not_wanted_is_skipped_however_large() {
+        let large = vec![0; OTHER_CONTENT as usize];
+        let archive = tar(&[("two", &large), ("three", &large), ("one", b"1")]);
+        let last = |known| {
+            let mut files = 0;
+            let count = |_, _| {
+                files += 1;
+                Ok::<(), ReadError>(())
+            };
+            unpack(&archive[..], known, &WANTED[..1], count).map(|()| files)
+        };
+        assert_eq!(last(2 * OTHER_CONTENT + 4).unwrap(), 1);
+        assert!(last(4).is_err());
     }
 
     #[test]

@@ -100,11 +100,13 @@ pub fn read_plain_or_gzip(mut reader: impl Read, size: u64) -> Result<Vec<u8>, R
     let mut content = Vec::new();
     if gzip {
         let unpacked = MultiGzDecoder::new(whole)
-            .take(size + 1)
+            .take(size.saturating_add(1))
             .read_to_end(&mut content);
         unpacked.map_err(|error| gzip_error(error, size, content.len() as u64))?;
     } else {
-        whole.take(size + 1).read_to_end(&mut content)?;
+        whole
+            .take(size.saturating_add(1))
+            .read_to_end(&mut content)?;
     }
     if content.len() as u64 > size {
         return Err(FormatError::Oversized { expected: size }.into());

@@ -153,7 +153,10 @@ fn an_average_of_squares_is_not_negative() {
     let two = State::new(1).with_vector("first_moment", vec![0.0; 2]);
     let adam = Adam::new(rates()).restore(damage(two, "second_moment"));
     let rmsprop = RmsProp::new(rates()).restore(damage(State::new(1), "mean_square"));
-    for error in [adam, rmsprop] {
+    let mut l4_adam = L4Adam::new();
+    train(&mut l4_adam, &mut [0.0; 2], 1);
+    let l4_adam = l4_adam.restore(damage(l4_adam.state(), "v.mean_square"));
+    for error in [adam, rmsprop, l4_adam] {
         assert!(matches!(error, Err(StateError::Value { value: -1.0, .. })));
     }
 }

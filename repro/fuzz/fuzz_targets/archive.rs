@@ -16,7 +16,7 @@ fuzz_target!(|content: &[u8]| {
             size: 1000,
         },
     ];
-    let _ = unpack(content, &wanted, |index, file| {
+    let _ = unpack(content, 1010, &wanted, |index, file| {
         assert!(file.len() as u64 <= wanted[index].size);
         Ok::<(), ReadError>(())
     });

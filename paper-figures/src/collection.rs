@@ -19,16 +19,14 @@ pub struct Collection {
     pub folder: PathBuf,
     /// The sections, in the paper's order.
     pub sections: Vec<Section>,
+    /// Whether all that is in the directory could be read: a matrix of less would look as if there were no more.
+    pub is_whole: bool,
 }
 
 impl Collection {
     /// Reads the sections in `folder`. A file that cannot be read is among the errors; the others are kept.
     pub fn read(folder: &Path) -> (Self, Vec<Error>) {
-        let mut errors = Vec::new();
-        let folders = files::sections_of(folder).unwrap_or_else(|error| {
-            errors.push(error);
-            Vec::new()
-        });
+        let (folders, mut errors) = files::sections_of(folder);
         let mut sections = Vec::new();
         for folder in &folders {
             let (section, problems) = Section::read(folder);
@@ -38,6 +36,7 @@ impl Collection {
         let collection = Self {
             folder: folder.to_owned(),
             sections,
+            is_whole: errors.is_empty(),
         };
         (collection, errors)
     }
@@ -92,7 +91,7 @@ impl Collection {
         ));
         blocks.extend(self.sections.iter().map(|section| Block::Part {
             anchor: section.name.clone(),
-            blocks: section.page(),
+            blocks: section.page(&format!("{}/", section.name)),
         }));
         Output {
             path: PathBuf::from("report.html"),

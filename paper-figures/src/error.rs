@@ -35,14 +35,14 @@ pub enum Error {
         /// The directory that was searched.
         path: PathBuf,
     },
-    /// Two files would answer to the same `section/name` key.
+    /// Two files would answer to the same `section/name` key, or two directories would have their pages in one place.
     #[error("`{key}` is ambiguous: {} and {}; name only one of them", first.display(), second.display())]
     Ambiguous {
-        /// The key, such as `section3_1/table2`.
+        /// The key, such as `section3_1/table2`, or the page, such as `out/section3_1/README.md`.
         key: String,
-        /// The file seen first.
+        /// The file or directory seen first.
         first: PathBuf,
-        /// The file seen second.
+        /// The one seen second.
         second: PathBuf,
     },
     /// The output could not be written; what stood there before is untouched.
@@ -53,12 +53,12 @@ pub enum Error {
         /// The operating system's reason.
         reason: io::Error,
     },
-    /// A marker in the Markdown file cannot be followed.
+    /// A marker, a reference or other markup in a Markdown file cannot be followed.
     #[error("{}:{line}: {problem}", path.display())]
     Marker {
         /// The Markdown file.
         path: PathBuf,
-        /// The marker's line, counted from 1.
+        /// Its line, counted from 1.
         line: usize,
         /// What is wrong with it, and what was expected.
         problem: String,

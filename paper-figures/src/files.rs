@@ -34,17 +34,23 @@ pub fn results_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-/// The directories in `folder` that have result files.
-pub fn sections_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    for entry in entries(folder)? {
-        if entry.is_dir() && !results_of(&entry)?.is_empty() {
-            found.push(entry);
+/// The directories in `folder` that have result files. One that cannot be read is among the errors; the others are kept.
+pub fn sections_of(folder: &Path) -> (Vec<PathBuf>, Vec<Error>) {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    let entries = entries(folder).unwrap_or_else(|error| {
+        errors.push(error);
+        Vec::new()
+    });
+    for entry in entries.into_iter().filter(|entry| entry.is_dir()) {
+        match results_of(&entry) {
+            Ok(results) if results.is_empty() => {}
+            Ok(_) => found.push(entry),
+            Err(error) => errors.push(error),
         }
     }
     // `section3` before `section3_1`, and what is no section of the paper after them.
     found.sort_by_key(|path| (!name(path).starts_with("section"), natural(&name(path))));
-    Ok(found)
+    (found, errors)
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, Error> {

@@ -23,12 +23,18 @@
 //! | `rows` | table | [`results::Table`] | `table2.md` |
 //! | `claims` | claims | [`results::Claims`] | a part of the page |
 //!
-//! and of all together are made `README.md`, the section's page for a reader of the repository, and `report.html`, the same
+//! A fourth file may lie beside them, `reading.md`: what a person makes of the section's results, in paragraphs and bullets
+//! with links and strong text. It is written by hand but for its numbers, which are references into the results
+//! (`{C3:L4Adam}`, `{table2[method=LMA*].time}`) and so cannot be out of date with them. The page shows it under the heading
+//! "Reading", after the tables.
+//!
+//! Of all together are made `README.md`, the section's page for a reader of the repository, and `report.html`, the same
 //! as one page that needs nothing beside it ([`publish`]). A directory of such directories has a `README.md` with the matrix
 //! of claims by section, and a `report.html` of all.
 //!
 //! A file that breaks the contract is an [`Error`] that names the file, the place in it, the expected and the found; the
-//! program goes on with the others. Each output is written whole or not at all.
+//! program goes on with the others. Each output is written whole or not at all, and a page, a matrix or a README is left as
+//! it is while a file that belongs on it cannot be read.
 //!
 //! # What the pictures say
 //!
@@ -69,6 +75,7 @@ mod font;
 mod matrix;
 pub mod number;
 mod palette;
+mod reading;
 mod readme;
 pub mod results;
 mod scale;
@@ -132,6 +139,6 @@ pub fn report(folder: &Path) -> Result<PathBuf, Error> {
 /// Whether `path` is a directory that holds result files, itself or in its folders.
 #[must_use]
 pub fn has_results(path: &Path) -> bool {
-    let has = |found: Result<Vec<PathBuf>, Error>| found.is_ok_and(|found| !found.is_empty());
-    has(files::results_of(path)) || has(files::sections_of(path))
+    let own = files::results_of(path);
+    own.is_ok_and(|own| !own.is_empty()) || !files::sections_of(path).0.is_empty()
 }

@@ -15,7 +15,8 @@ use paper_figures::{Error, Targets};
 /// Draws the paper's figures, tables and claims from the JSON files that `repro` writes.
 ///
 /// Each figure becomes an SVG, each table a Markdown file, each section the pages README.md and report.html, beside the JSON
-/// files or under --out. Exit code 1 if anything failed; what could be drawn is drawn all the same.
+/// files or under --out. Exit code 1 if anything failed; what could be drawn is drawn all the same, but pages that would lack
+/// something are left as they are.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -102,6 +103,7 @@ fn draw(arguments: Arguments, said: &mut String) -> Vec<Error> {
         arguments.paths
     };
     let (targets, mut errors) = Targets::read(&paths, arguments.out);
+    let are_whole = errors.is_empty();
     if arguments.check {
         errors.extend(targets.stale(&again));
     } else {
@@ -113,6 +115,11 @@ fn draw(arguments: Arguments, said: &mut String) -> Vec<Error> {
         }
     }
     if let Some(readme) = &arguments.readme {
+        if !are_whole {
+            let state = "is left as it is, for what could not be read may belong into it";
+            said.push_str(&format!("{} {state}\n", readme.display()));
+            return errors;
+        }
         let done = match arguments.check {
             true => targets.check(readme, &again).map(|()| "is up to date"),
             false => targets.update(readme).map(|changed| match changed {

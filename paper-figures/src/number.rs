@@ -84,11 +84,17 @@ pub fn significant(v: f64, digits: usize) -> String {
     decimal(v, (digits as i32 - 1 - exponent).max(0) as usize)
 }
 
+/// A measured number as the evidence for a verdict has it: four significant digits.
+#[must_use]
+pub fn measured(v: f64) -> String {
+    significant(v, 4)
+}
+
 /// `mean ± std`: two significant digits of the spread, and the mean down to the same place.
 #[must_use]
 pub fn mean_std(mean: f64, std: Option<f64>) -> String {
     let Some(std) = std else {
-        return significant(mean, 4);
+        return measured(mean);
     };
     if std <= RESIDUE * mean.abs() {
         return format!("{} ± {}", significant(mean, 6), significant(std, 2));

@@ -8,7 +8,7 @@
 //!
 //! A marker stands alone on its line; one inside a fenced code block is an example and is left alone.
 
-/// A marker that cannot be followed.
+/// A marker or other markup that cannot be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Its line, counted from 1.

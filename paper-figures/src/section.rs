@@ -1,13 +1,17 @@
 //! The results of one section, and the page that shows them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     Error, about, caption,
-    document::{Block, Grid, html, markdown, plain},
+    document::{self, Block, Grid, html, markdown, plain},
     draw,
     files::{self, Loaded},
     matrix::Column,
+    reading,
     results::{Claims, Figure, Header, Parsed, ResultFile, Table},
 };
 
@@ -53,10 +57,14 @@ pub struct Section {
     /// The directory's name, such as `section3_1`.
     pub name: String,
     results: Vec<Loaded>,
+    /// What a person makes of them.
+    reading: Vec<Block>,
+    /// Whether all files in the directory could be read: a page of less would look as if there were no more.
+    is_whole: bool,
 }
 
 impl Section {
-    /// Reads the results directly in `folder`. A file that cannot be read is among the errors; the others are kept.
+    /// Reads the results directly in `folder`, and the reading beside them if there is one. A file that cannot be read is among the errors; the others are kept.
     pub fn read(folder: &Path) -> (Self, Vec<Error>) {
         let mut errors = Vec::new();
         let paths = files::results_of(folder).unwrap_or_else(|error| {
@@ -70,11 +78,21 @@ impl Section {
                 Err(error) => errors.push(error),
             }
         }
+        let mut blocks = Vec::new();
+        // What it refers to may be in a file that is not among the results.
+        if errors.is_empty() {
+            match reading(folder, &results) {
+                Ok(read) => blocks = read,
+                Err(error) => errors.push(error),
+            }
+        }
         let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let section = Self {
             folder: folder.to_owned(),
             name: files::name(&full),
             results,
+            reading: blocks,
+            is_whole: errors.is_empty(),
         };
         (section, errors)
     }
@@ -134,10 +152,13 @@ impl Section {
         self.results.iter().filter_map(drawing).collect()
     }
 
-    /// All that is made of the section: drawings and pages.
+    /// All that is made of the section: drawings and, if it is whole, pages.
     pub fn outputs(&self) -> Vec<Output> {
         let mut outputs = self.drawings();
-        let blocks = self.page();
+        if !self.is_whole {
+            return outputs;
+        }
+        let blocks = self.page("");
         outputs.push(Output::new("README.md", markdown::render(&blocks)));
         outputs.push(Output::new(
             "report.html",
@@ -146,8 +167,9 @@ impl Section {
         outputs
     }
 
-    /// The page: figures, tables, verdicts, then what is to be known about them, once.
-    pub fn page(&self) -> Vec<Block> {
+    /// The page: figures, tables, their reading, verdicts, then what is to be known about them, once. Files of the section's
+    /// directory are at `folder` from it, as `section3_1/`.
+    pub fn page(&self, folder: &str) -> Vec<Block> {
         let mut blocks = vec![Block::Heading(1, self.title())];
         for loaded in &self.results {
             if let Parsed::Figure(figure) = &loaded.file {
@@ -158,6 +180,10 @@ impl Section {
             if let Parsed::Table(table) = &loaded.file {
                 blocks.extend(table_blocks(table));
             }
+        }
+        if !self.reading.is_empty() {
+            blocks.push(Block::Heading(2, "Reading".to_owned()));
+            blocks.extend(document::linked_from(folder, &self.reading));
         }
         if let Some(claims) = self.claims() {
             blocks.push(Block::Heading(2, "The paper's claims".to_owned()));
@@ -171,6 +197,22 @@ impl Section {
         blocks.extend(about::blocks(&headers));
         blocks
     }
+}
+
+/// The blocks of the reading in `folder`; none if there is no such file.
+fn reading(folder: &Path, results: &[Loaded]) -> Result<Vec<Block>, Error> {
+    let path = folder.join(reading::FILE);
+    let text = match files::read(&path) {
+        Err(Error::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        read => read?,
+    };
+    reading::blocks(&text, results).map_err(|p| Error::Marker {
+        path,
+        line: p.line,
+        problem: p.problem,
+    })
 }
 
 /// What is made of one result, if it is more than a part of its section's page.

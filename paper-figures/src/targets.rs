@@ -40,25 +40,21 @@ impl Targets {
     pub fn read(paths: &[PathBuf], out: Option<PathBuf>) -> (Self, Vec<Error>) {
         let (mut targets, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
-            match read(path) {
-                Ok((target, problems)) => {
-                    targets.push(target);
-                    errors.extend(problems);
-                }
-                Err(error) => errors.push(error),
-            }
+            let (target, problems) = read(path);
+            targets.extend(target);
+            errors.extend(problems);
         }
         let mut all = Self { targets, out };
         errors.extend(all.drop_second_of_each_name());
         (all, errors)
     }
 
-    /// Two results with one name would be written to one place, or answer to one marker.
+    /// Two results with one name would answer to one marker, and two things with one place would be written over each other.
     fn drop_second_of_each_name(&mut self) -> Vec<Error> {
         let mut seen: Vec<(String, PathBuf)> = Vec::new();
         let mut errors = Vec::new();
-        self.targets.retain(|target| {
-            let named = target.named();
+        for target in std::mem::take(&mut self.targets) {
+            let named = [target.named(), self.pages(&target)].concat();
             let twice = named.iter().find_map(|(key, second)| {
                 let (_, first) = seen.iter().find(|(known, _)| known == key)?;
                 Some(Error::Ambiguous {
@@ -67,12 +63,27 @@ impl Targets {
                     second: second.clone(),
                 })
             });
-            let is_new = twice.is_none();
-            errors.extend(twice);
+            match twice {
+                Some(twice) => errors.push(twice),
+                None => self.targets.push(target),
+            }
             seen.extend(named);
-            is_new
-        });
+        }
         errors
+    }
+
+    /// The pages that are made of it, with the directories that they are made of.
+    fn pages(&self, target: &Target) -> Vec<(String, PathBuf)> {
+        let page = |place: PathBuf, folder: &Path| {
+            let page = place.join("README.md").display().to_string();
+            (page, folder.to_owned())
+        };
+        let of = |section: &Section| page(self.place(&section.folder), &section.folder);
+        let mut pages: Vec<_> = target.sections().iter().map(of).collect();
+        if let Target::Collection(collection) = target {
+            pages.push(page(self.place_of_all(collection), &collection.folder));
+        }
+        pages
     }
 
     /// Every file that is made of the results, with its full path.
@@ -103,11 +114,10 @@ impl Targets {
                 let mut all: Vec<Output> = sections
                     .flat_map(|section| below(self.place(&section.folder), section.outputs()))
                     .collect();
-                let folder = self
-                    .out
-                    .clone()
-                    .unwrap_or_else(|| collection.folder.clone());
-                all.extend(below(folder, vec![collection.index(), collection.report()]));
+                if collection.is_whole {
+                    let pages = vec![collection.index(), collection.report()];
+                    all.extend(below(self.place_of_all(collection), pages));
+                }
                 all
             }
         }
@@ -119,6 +129,11 @@ impl Targets {
             Some(out) => out.join(name_of(folder)),
             None => folder.to_owned(),
         }
+    }
+
+    /// Where the pages of a whole collection go.
+    fn place_of_all(&self, collection: &Collection) -> PathBuf {
+        self.out.as_ref().unwrap_or(&collection.folder).clone()
     }
 
     /// Writes all. One file's failure leaves the others to be written.
@@ -281,21 +296,31 @@ impl Target {
     }
 }
 
-fn read(path: &Path) -> Result<(Target, Vec<Error>), Error> {
+fn read(path: &Path) -> (Option<Target>, Vec<Error>) {
     if !path.is_dir() {
-        return files::load(path).map(|loaded| (Target::File(Box::new(loaded)), Vec::new()));
+        return match files::load(path) {
+            Ok(loaded) => (Some(Target::File(Box::new(loaded))), Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
     }
-    if !files::results_of(path)?.is_empty() {
-        let (section, errors) = Section::read(path);
-        return Ok((Target::Section(section), errors));
+    match files::results_of(path) {
+        Ok(results) if !results.is_empty() => {
+            let (section, errors) = Section::read(path);
+            return (Some(Target::Section(section)), errors);
+        }
+        Ok(_) => {}
+        Err(error) => return (None, vec![error]),
     }
-    let (collection, errors) = Collection::read(path);
-    if collection.sections.is_empty() {
-        return Err(Error::NoResults {
+    let (collection, mut errors) = Collection::read(path);
+    if !collection.sections.is_empty() {
+        return (Some(Target::Collection(collection)), errors);
+    }
+    if errors.is_empty() {
+        errors.push(Error::NoResults {
             path: path.to_owned(),
         });
     }
-    Ok((Target::Collection(collection), errors))
+    (None, errors)
 }
 
 fn stem_of(key: &str) -> &str {

@@ -1,6 +1,6 @@
 //! HTML: one page that needs nothing beside it, neither file nor script.
 
-use super::{Badge, Block, Grid, Line, Span};
+use super::{Badge, Block, Grid, Line, Span, text};
 use crate::{
     caption::sentence,
     draw::Pieces,
@@ -123,28 +123,15 @@ fn finding(claim: &Claim) -> String {
 }
 
 fn part(part: &Part) -> String {
-    let holds = match part.holds {
-        Some(true) => "holds",
-        Some(false) => "does not hold",
-        None => "undecided",
-    };
     let evidence = match part.evidence.as_str() {
         "" => String::new(),
         evidence => format!(" <span class=\"evidence\">{}</span>", escaped(evidence)),
     };
     format!(
-        "<b>{holds}:</b> {}{evidence}",
+        "<b>{}:</b> {}{evidence}",
+        part.state(),
         escaped(&sentence(&part.what))
     )
-}
-
-/// What is said, without how it is set; a heading has no verdicts.
-fn text(spans: &[Span]) -> String {
-    let plain = |span: &Span| match span {
-        Span::Text(text) | Span::Strong(text) | Span::Link { text, .. } => text.clone(),
-        Span::Badge(badge) => badge.verdict.name().to_owned(),
-    };
-    spans.iter().map(plain).collect()
 }
 
 fn line(spans: &[Span]) -> String {

@@ -72,11 +72,7 @@ fn part(part: &Part) -> String {
         evidence => format!(" {}", escaped(evidence)),
     };
     let what = escaped(&sentence(&part.what));
-    match part.holds {
-        Some(true) => format!("**holds:** {what}{evidence}"),
-        Some(false) => format!("**does not hold:** {what}{evidence}"),
-        None => format!("**undecided:** {what}{evidence}"),
-    }
+    format!("**{}:** {what}{evidence}", part.state())
 }
 
 /// A table; its cells are on one line each.

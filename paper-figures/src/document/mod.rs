@@ -39,6 +39,35 @@ pub fn plain(text: impl Into<String>) -> Line {
     vec![Span::Text(text.into())]
 }
 
+/// What is said, without how it is set.
+pub fn text(spans: &[Span]) -> String {
+    let plain = |span: &Span| match span {
+        Span::Text(text) | Span::Strong(text) | Span::Link { text, .. } => text.clone(),
+        Span::Badge(badge) => badge.verdict.name().to_owned(),
+    };
+    spans.iter().map(plain).collect()
+}
+
+/// The blocks on a page from which what their links lead to is in `folder`, as `section3_1/`. Only text and lists have links
+/// to files.
+pub fn linked_from(folder: &str, blocks: &[Block]) -> Vec<Block> {
+    let mut blocks = blocks.to_vec();
+    let lines = blocks.iter_mut().flat_map(|block| match block {
+        Block::Text(line) => std::slice::from_mut(line),
+        Block::List(lines) => lines,
+        _ => &mut [],
+    });
+    for span in lines.flatten() {
+        if let Span::Link { target, .. } = span
+            && !target.contains("://")
+            && !target.starts_with(['#', '/'])
+        {
+            target.insert_str(0, folder);
+        }
+    }
+    blocks
+}
+
 /// A verdict as it is shown: one that rests on less than the paper's experiment looks different.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Badge {

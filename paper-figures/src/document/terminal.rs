@@ -28,12 +28,8 @@ pub fn claims(claims: &Claims) -> String {
 }
 
 fn part(part: &Part) -> String {
-    let holds = match part.holds {
-        Some(true) => "holds",
-        Some(false) => "does not hold",
-        None => "undecided",
-    };
-    let text = format!("{holds}: {} {}", sentence(&part.what), part.evidence);
+    let (state, what) = (part.state(), sentence(&part.what));
+    let text = format!("{state}: {what} {}", part.evidence);
     text.trim_end().to_owned()
 }
 

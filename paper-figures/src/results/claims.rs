@@ -162,6 +162,18 @@ pub struct Part {
     pub evidence: String,
 }
 
+impl Part {
+    /// Whether it holds, in a word or two.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "holds",
+            Some(false) => "does not hold",
+            None => "undecided",
+        }
+    }
+}
+
 impl Claims {
     pub(super) fn check(&self) -> Result<(), Invalid> {
         for (i, claim) in self.claims.iter().enumerate() {

@@ -227,6 +227,122 @@ fn publishing_a_section_writes_beside_its_results() {
 }
 
 #[test]
+fn every_page_has_the_reading_and_is_checked_against_it() {
+    let (folder, section) = results();
+    let reading = section.join("reading.md");
+    fs::write(
+        &reading,
+        "C3 was {C3}: [rows](table2.md), [code](https://a.org).\n",
+    )
+    .expect("written");
+    assert_eq!(run(folder.path(), &[]).0, 0);
+    let page = |path: &Path| fs::read_to_string(path).expect("a page");
+    let whole = page(&section.join("../report.html"));
+    for (page, rows) in [
+        (page(&section.join("README.md")), "[rows](table2.md)"),
+        (
+            page(&section.join("report.html")),
+            "<a href=\"table2.md\">rows</a>",
+        ),
+        (
+            whole,
+            "<a href=\"section3_1/table2.md\">rows</a>, <a href=\"https://a.org\">code</a>",
+        ),
+    ] {
+        assert!(
+            page.contains("C3 was reproduced: ") && page.contains(rows),
+            "{page}"
+        );
+    }
+    let check = || run(folder.path(), &["repro/reference", "--check"]);
+    assert_eq!(check(), (0, String::new()));
+    fs::write(&reading, "C4 was {C4}.\n").expect("written");
+    let (code, said) = check();
+    assert_eq!(
+        (code, said.matches("out of date").count()),
+        (1, 3),
+        "{said}"
+    );
+    fs::remove_file(&reading).expect("removed");
+    assert_eq!(check().1.matches("out of date").count(), 3);
+}
+
+/// A page, a matrix or a README that lacks what could not be read would look whole.
+#[test]
+fn what_would_lack_something_is_left_as_it_was() {
+    for (file, broken) in [
+        ("reading.md", "{C9}"),
+        ("claims.json", "{\"id\": "),
+        ("reading.md", "**"),
+    ] {
+        let (folder, section) = results();
+        let other = section.with_file_name("section3_2");
+        fs::create_dir(&other).expect("a folder");
+        write(&other, &fixtures::table2());
+        let made = [
+            section.join("README.md"),
+            section.join("report.html"),
+            section.join("../README.md"),
+            section.join("../report.html"),
+            folder.path().join("README.md"),
+        ];
+        fs::write(section.join("reading.md"), "{C3}").expect("written");
+        assert_eq!(run(folder.path(), &["--readme", "README.md"]).0, 0);
+        for path in &made {
+            fs::write(path, "as it was").expect("written");
+        }
+        fs::remove_file(section.join("figure3.svg")).expect("removed");
+        fs::remove_file(other.join("README.md")).expect("removed");
+        fs::write(section.join(file), broken).expect("written");
+        let (code, said) = run(folder.path(), &["--readme", "README.md"]);
+        assert_eq!((code, said.matches("\nerror: ").count()), (1, 1), "{said}");
+        assert!(said.contains(&format!("section3_1/{file}:")), "{said}");
+        assert!(said.contains("README.md is left as it is"), "{said}");
+        for path in &made {
+            assert_eq!(
+                fs::read_to_string(path).expect("there"),
+                "as it was",
+                "{}",
+                path.display()
+            );
+        }
+        assert!(section.join("figure3.svg").is_file() && other.join("README.md").is_file());
+        let (code, said) = run(folder.path(), &["--readme", "README.md", "--check"]);
+        assert_eq!((code, said.matches("\nerror: ").count()), (1, 1), "{said}");
+        assert_eq!(run(folder.path(), &["--report", "repro/reference"]).0, 1);
+    }
+}
+
+#[test]
+fn two_that_would_be_written_to_one_place_are_refused() {
+    let (folder, _) = results();
+    for (place, name) in [
+        ("a/section3_1", "x"),
+        ("b/section3_1", "y"),
+        ("d/section3_2", "y"),
+    ] {
+        let mut table = fixtures::table2();
+        table["id"] = name.into();
+        let place = folder.path().join(place);
+        fs::create_dir_all(&place).expect("a folder");
+        write(&place, &table);
+    }
+    for (paths, page) in [
+        (["a/section3_1", "b/section3_1"], "out/section3_1/README.md"),
+        (["a", "d"], "out/README.md"),
+    ] {
+        let (code, said) = run(folder.path(), &[paths[0], paths[1], "--out", "out"]);
+        let expected = format!(
+            "`{page}` is ambiguous: {} and {}; name only one",
+            paths[0], paths[1]
+        );
+        assert!(code == 1 && said.contains(&expected), "{said}");
+        let (code, said) = run(folder.path(), &paths);
+        assert_eq!(code, 0, "beside themselves there is room: {said}");
+    }
+}
+
+#[test]
 fn every_file_is_checked() {
     let (folder, section) = results();
     run(folder.path(), &[]);
@@ -445,16 +561,50 @@ mod on_unix {
         ] {
             fifo(&path);
         }
-        let (code, said) = run(folder.path(), &["--readme", "x.md"]);
+        let (code, said) = run(folder.path(), &[]);
         assert_eq!(code, 1);
-        for name in ["figure4.json", "x.md"] {
-            let expected = format!("{name}: cannot read it: expected a regular file");
-            assert!(said.contains(&expected), "{said}");
-        }
+        let refused = |name: &str| format!("{name}: cannot read it: expected a regular file");
+        assert!(said.contains(&refused("figure4.json")), "{said}");
         assert!(section.join("table2.md").is_file());
         assert!(!names(&section).contains(&".table2.md.tmp".to_owned()));
         let (code, said) = run(folder.path(), &["--check"]);
         assert_eq!((code, said.matches("error: ").count()), (1, 1), "{said}");
+
+        fs::remove_file(section.join("figure4.json")).expect("removed");
+        fifo(&section.join("reading.md"));
+        let (_, said) = run(folder.path(), &[]);
+        assert!(said.contains(&refused("reading.md")), "{said}");
+        fs::remove_file(section.join("reading.md")).expect("removed");
+        let (code, said) = run(folder.path(), &["--readme", "x.md"]);
+        assert!(code == 1 && said.contains(&refused("x.md")), "{said}");
+    }
+
+    /// Such as `lost+found`. Whoever may read everything sees no such folder.
+    #[test]
+    fn a_folder_that_cannot_be_read_is_named_and_the_others_are_drawn() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, section) = results();
+        let lost = folder.path().join("repro/reference/lost+found");
+        fs::create_dir(&lost).expect("a folder");
+        let permit =
+            |mode| fs::set_permissions(&lost, fs::Permissions::from_mode(mode)).expect("set");
+        permit(0o000);
+        if fs::read_dir(&lost).is_err() {
+            assert!(paper_figures::has_results(
+                &folder.path().join("repro/reference")
+            ));
+            let (code, said) = run(folder.path(), &["repro/reference"]);
+            assert_eq!((code, said.matches("error: ").count()), (1, 1), "{said}");
+            assert!(said.contains("lost+found: cannot read it"), "{said}");
+            assert!(section.join("README.md").is_file(), "{said}");
+            fs::remove_dir_all(&section).expect("removed");
+            let (_, said) = run(folder.path(), &["repro/reference"]);
+            assert!(
+                said.contains("lost+found: cannot read it") && !said.contains("found none"),
+                "{said}"
+            );
+        }
+        permit(0o700);
     }
 
     #[test]

@@ -4,4 +4,5 @@ mod cli;
 mod fixtures;
 mod parsing;
 mod pictures;
+mod reading;
 mod schema;

@@ -1,6 +1,6 @@
 //! Numbers and intervals in sentences, and in the `measured` of a verdict.
 
-use paper_figures::number::significant;
+use paper_figures::number::measured;
 use serde_json::{Value, json};
 
 use super::statistics::Estimate;
@@ -8,7 +8,7 @@ use super::statistics::Estimate;
 /// A number of four digits; of a run that diverged or never got there, "infinite".
 pub fn number(value: f64) -> String {
     match value.is_finite() {
-        true => significant(value, 4),
+        true => measured(value),
         false => "infinite".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use autodiff::GradientVector;
 use clap::ValueEnum;
 use datasets::{Dataset, ImageDataset, synthetic};
@@ -12,10 +12,11 @@ use models::TwoLayerShape;
 
 use crate::cli::Preset;
 use crate::data::{self, DataOptions};
+use crate::engine::experiment::Stop;
 use crate::methods::Method;
 use crate::tasks::training::Until;
 use crate::tasks::workload::Step;
-use crate::tasks::{Problem, Workload, images, regression, repeat_copy};
+use crate::tasks::{Problem, Training, Workload, images, regression, repeat_copy};
 
 /// A task of the paper at its own size, to be timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -108,26 +109,59 @@ impl Timed {
     }
 }
 
-/// Seconds of `steps` steps.
+/// Seconds of the next step of a training.
 ///
 /// # Errors
-/// If a step fails.
-pub fn seconds(step: &mut Step<'_>, steps: u32) -> Result<f64> {
+/// If it fails.
+pub fn seconds(step: &mut Step<'_>) -> Result<f64> {
     let start = Instant::now();
-    for _ in 0..steps {
-        step()?;
-    }
+    step()?;
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// How many steps to time at once, so that the clock's own time does not count: as many as take some milliseconds.
+/// Makes a training step from the same weights as every time before, and gives its seconds.
+pub type TimedStep<'d> = Box<dyn FnMut() -> Result<f64> + 'd>;
+
+/// Steps of a method from the weights that seed 0 begins with, whatever it made of them the time before. What a step costs depends
+/// on where it is made: products leave out zeros, of which networks have more or fewer as they train. So two methods are compared
+/// at the same weights; putting them back is not timed.
 ///
 /// # Errors
-/// If a step fails.
-pub fn block(step: &mut Step<'_>) -> Result<u32> {
+/// If the task cannot be set up.
+pub fn timed_step<'d>(workload: Workload<'d>, method: Method) -> Result<TimedStep<'d>> {
+    fn timed<'d, P: Problem + 'd>(mut training: Training<P>) -> TimedStep<'d> {
+        let start = training.problem().params().values().to_vec();
+        Box::new(move || {
+            let weights = training.problem().params_mut().values_mut();
+            weights.copy_from_slice(&start);
+            let began = Instant::now();
+            match training.step() {
+                Ok(_) => Ok(began.elapsed().as_secs_f64()),
+                Err(Stop::Failed(error)) => Err(error),
+                Err(Stop::Diverged { step, reason }) => {
+                    Err(anyhow!("it diverged at step {step}: {reason}"))
+                }
+            }
+        })
+    }
+    let course = workload.course();
+    Ok(match workload {
+        Workload::Regression(task) => timed(Training::new(task.problem(0)?, method, course)?),
+        Workload::Images(task) => timed(Training::new(task.problem(0)?, method, course)?),
+        Workload::RepeatCopy(task) => timed(Training::new(task.problem(0)?, method, course)?),
+    })
+}
+
+/// Seconds of `steps` steps.
+fn total(step: &mut TimedStep<'_>, steps: u32) -> Result<f64> {
+    (0..steps).map(|_| step()).sum()
+}
+
+/// How many steps to time at once, so that what disturbs one does not count: as many as take some milliseconds.
+fn block(step: &mut TimedStep<'_>) -> Result<u32> {
     const ENOUGH: Duration = Duration::from_millis(10);
     let mut steps = 1;
-    while seconds(step, steps)? < ENOUGH.as_secs_f64() {
+    while total(step, steps)? < ENOUGH.as_secs_f64() {
         steps *= 2;
     }
     Ok(steps)
@@ -138,16 +172,20 @@ pub fn block(step: &mut Step<'_>) -> Result<u32> {
 ///
 /// # Errors
 /// If a step fails.
-pub fn paired_ratios(one: &mut Step<'_>, other: &mut Step<'_>, pairs: u32) -> Result<Vec<f64>> {
+pub fn paired_ratios(
+    one: &mut TimedStep<'_>,
+    other: &mut TimedStep<'_>,
+    pairs: u32,
+) -> Result<Vec<f64>> {
     let steps = block(one)?.max(block(other)?);
     let mut ratios = Vec::new();
     for pair in 0..pairs {
         let ratio = if pair % 2 == 0 {
-            let first = seconds(one, steps)?;
-            first / seconds(other, steps)?
+            let first = total(one, steps)?;
+            first / total(other, steps)?
         } else {
-            let first = seconds(other, steps)?;
-            seconds(one, steps)? / first
+            let first = total(other, steps)?;
+            total(one, steps)? / first
         };
         ratios.push(ratio);
     }
@@ -225,16 +263,19 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_the_times() {
-        let sleep = |ms| -> Step<'static> {
-            Box::new(move || {
-                std::thread::sleep(Duration::from_millis(ms));
-                Ok(0.0)
-            })
-        };
-        let ratios = paired_ratios(&mut sleep(4), &mut sleep(2), 4).unwrap();
-        assert_eq!(ratios.len(), 4);
-        let middle = crate::stats::median(&ratios).unwrap();
-        assert!((1.2..3.0).contains(&middle), "{middle}");
+        let taking = |seconds| -> TimedStep<'static> { Box::new(move || Ok(seconds)) };
+        let ratios = paired_ratios(&mut taking(4e-3), &mut taking(2e-3), 4).unwrap();
+        assert_eq!(ratios, [2.0; 4]);
+    }
+
+    #[test]
+    fn a_step_is_timed_at_the_same_weights_each_time() {
+        let workload = Timed::Regression.workload(None, 1).unwrap();
+        // A rate at which the third step would diverge, were it made from where the second led.
+        let mut step = timed_step(workload, Method::new(Kind::Sgd, 1e200)).unwrap();
+        for _ in 0..5 {
+            assert!(step().unwrap() > 0.0);
+        }
     }
 
     #[test]

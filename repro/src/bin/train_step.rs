@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         }
         let mut times = Vec::new();
         for _ in 1..steps {
-            times.push(1e3 * seconds(&mut step, 1)?);
+            times.push(1e3 * seconds(&mut step)?);
         }
         let start = std::time::Instant::now();
         let loss = step()?;

@@ -182,6 +182,26 @@ fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
         decided.then_some(holds),
         format!("runs of both variants that diverged: {}", named.join(", ")),
     );
+    remark_worst(case, sweeps);
+}
+
+/// How badly the worst run ends with the smallest batch: clipped logits keep the loss of a network that was lost finite.
+fn remark_worst(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
+    let batches = sweeps.iter().flatten().flatten();
+    let at_limit = batches.filter(|batch| batch.size == LIMIT);
+    let of_first = |run: &Course<'_>| Some(run.final_loss()? / run.values("loss").first()?);
+    let worst = at_limit
+        .flat_map(|batch| batch.runs.iter().filter_map(of_first))
+        .reduce(f64::max);
+    if let Some(worst) = worst {
+        case.measured
+            .insert("worst_end_at_limit".to_owned(), words::value(worst));
+        case.remark(format!(
+            "Diverged is a run whose loss is not finite, which the clipped logits make rare; the worst run with batch {LIMIT} ends at {} \
+             of its first window's loss",
+            words::number(worst)
+        ));
+    }
 }
 
 #[cfg(test)]

@@ -68,7 +68,8 @@ fn part(case: &mut Case<'_>, optimizer: &str, run: Option<&RunNumbers>) {
     case.measured
         .insert(optimizer.to_owned(), words::values([difference, rounding]));
     let evidence = format!(
-        "the largest relative difference in {steps} steps is {}, and rounding makes up to {}",
+        "in core form (γ = γ0 = 1, τ = ∞, ε = δ = 0, Lmin given and moved along with the loss) on a quadratic of four parameters the \
+         largest relative difference in {steps} steps is {}, and rounding makes up to {}",
         words::number(difference),
         words::number(rounding)
     );

@@ -3,16 +3,22 @@
 //!
 //! Four parts. For each variant of L4 at its default α: every run gets to a loss of 1e-14 of its first within the run. For
 //! each base method at its best constant rate: no run does. The counts at larger marks, the losses at the end and L4 at its
-//! best α are reported.
+//! best α are reported, and so is what becomes of both variants with and without the constant ε of Eq. (6), in runs of their
+//! own: those of the arm [`EPSILON`], by `optimizer`, `epsilon`, `least_relative_loss` and `final_relative_loss` of their summary.
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
 use super::course::{Course, courses};
-use super::numbers::{Numbers, Role};
+use super::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
 use super::statistics::median;
 use super::{Claim, Finding, words};
 
+/// The arm of both variants with and without ε.
+pub const EPSILON: &str = "epsilon";
+
 const SECTION: &str = "3.1";
-/// Marks of relative loss, as the runs name them; the last decides.
+/// The relative loss that decides,
+const DECIDES: f64 = 1e-14;
+/// and the marks as the runs name them, of which it is the last.
 pub const MARKS: [&str; 3] = ["1e-6", "1e-10", "1e-14"];
 
 /// The verdict; `None` but of section 3.1.
@@ -36,6 +42,10 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             let words = reached(&mut case, role, &courses(numbers, arm));
             case.remark(format!("{}: {words}", name(role)));
         }
+    }
+    let epsilon = |arm: &&ArmNumbers| arm.role == Role::Measurement && arm.name == EPSILON;
+    if let Some(arm) = numbers.arms.iter().find(epsilon) {
+        remark_epsilon(&mut case, &arm.runs);
     }
     Some(case.finding(&format!(
         "a loss of {decides} of the first in every run of both L4 variants at the default α, and in none of their base methods at \
@@ -78,6 +88,48 @@ fn reached(case: &mut Case<'_>, role: Role, runs: &[Course<'_>]) -> String {
         words::list(&counts),
         words::number(last)
     )
+}
+
+/// What ε does, a remark each variant and ε.
+fn remark_epsilon(case: &mut Case<'_>, runs: &[RunNumbers]) {
+    let key = |run: &RunNumbers| {
+        let optimizer = run.summary.get("optimizer")?.as_str()?.to_owned();
+        Some((optimizer, run.summary.get("epsilon")?.as_f64()?))
+    };
+    let mut keys: Vec<(String, f64)> = runs.iter().filter_map(key).collect();
+    keys.sort_by(|one, other| one.0.cmp(&other.0).then(other.1.total_cmp(&one.1)));
+    keys.dedup();
+    for (optimizer, epsilon) in keys {
+        let shown = if epsilon == 0.0 {
+            "0".to_owned()
+        } else {
+            format!("{epsilon:e}")
+        };
+        let same = Some((optimizer.clone(), epsilon));
+        let alike: Vec<&RunNumbers> = runs.iter().filter(|run| key(run) == same).collect();
+        let number = |run: &&RunNumbers, name| match run.diverged_at {
+            Some(_) => None,
+            None => run.summary.get(name)?.as_f64(),
+        };
+        let least = alike
+            .iter()
+            .filter_map(|run| number(run, "least_relative_loss"));
+        let reached = least.filter(|least| *least <= DECIDES).count();
+        let last = alike
+            .iter()
+            .map(|run| number(run, "final_relative_loss").unwrap_or(f64::INFINITY));
+        let last = median(&last.collect::<Vec<_>>()).unwrap_or(f64::NAN);
+        let diverged = alike.iter().filter(|run| run.diverged_at.is_some()).count();
+        case.measured.insert(
+            format!("{optimizer}_with_epsilon_{shown}"),
+            words::values([reached as f64, alike.len() as f64, last]),
+        );
+        case.remark(format!(
+            "{optimizer} with ε = {shown}: {reached} of {} to {DECIDES:e}, median loss at the end {} of the first, {diverged} diverged",
+            alike.len(),
+            words::number(last)
+        ));
+    }
 }
 
 fn relative_loss(run: &Course<'_>) -> Option<f64> {
@@ -139,5 +191,31 @@ mod tests {
         let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
         let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14, median loss at the end 5.000×10⁻¹⁰ of the first";
         assert!(evidence(&finding).contains(words), "{finding:?}");
+    }
+
+    #[test]
+    fn what_epsilon_does_is_reported_by_variant() {
+        let run = |optimizer: &str, epsilon: f64, least: f64| {
+            Run::default()
+                .summary("optimizer", optimizer)
+                .summary("epsilon", epsilon)
+                .summary("least_relative_loss", least)
+                .summary("final_relative_loss", 2.0 * least)
+        };
+        let diverged = run("L4Mom", 0.0, 1e-15).diverged(3);
+        let arm = Arm::new(EPSILON, Role::Measurement).runs([
+            run("L4Adam", 0.0, 1e-15),
+            run("L4Adam", 1e-12, 1e-13),
+            run("L4Adam", 0.0, 1e-14),
+            diverged,
+        ]);
+        let finding = judge(&numbers(SECTION, "regression", [arm])).unwrap();
+        for words in [
+            "L4Adam with ε = 1e-12: 0 of 1 to 1e-14",
+            "L4Adam with ε = 0: 2 of 2 to 1e-14",
+            "L4Mom with ε = 0: 0 of 1 to 1e-14, median loss at the end infinite of the first, 1 diverged",
+        ] {
+            assert!(finding.evidence.contains(words), "{}", finding.evidence);
+        }
     }
 }

@@ -7,6 +7,7 @@
 use super::case::{Case, l4, l4_best, name};
 use super::course::{Course, whole_courses};
 use super::numbers::{Base, Numbers, Role};
+use super::statistics::median;
 use super::{Claim, Finding, words};
 
 const SECTION: &str = "3.2";
@@ -68,6 +69,40 @@ fn part(case: &mut Case<'_>, role: Role) {
         words::values(measured),
     );
     case.part(what, Some(there.len() == runs.len()), evidence);
+    remark_shares(case, &name(role), &runs, arm.steps_per_unit as f64);
+}
+
+/// Which part of an epoch's batches have a loss of exactly 0: whether a run is on its way there, or has been nearer.
+fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Course<'_>], batches: f64) {
+    let shares: Vec<Vec<f64>> = runs
+        .iter()
+        .map(|run| {
+            run.values("zero_loss_batches")
+                .iter()
+                .map(|zeros| 100.0 * zeros / batches)
+                .collect()
+        })
+        .collect();
+    let greatest: Vec<f64> = shares
+        .iter()
+        .filter_map(|run| run.iter().copied().reduce(f64::max))
+        .collect();
+    let last: Vec<f64> = shares
+        .iter()
+        .filter_map(|run| run.last().copied())
+        .collect();
+    let (Some(greatest), Some(last)) = (median(&greatest), median(&last)) else {
+        return;
+    };
+    case.measured.insert(
+        format!("zero_batches_{name}"),
+        words::values([greatest, last]),
+    );
+    case.remark(format!(
+        "A loss of exactly 0 have at most {} % of an epoch's batches of {name}, and {} % of the last epoch's (medians of the runs)",
+        words::number(greatest),
+        words::number(last)
+    ));
 }
 
 /// The first epoch, from 1, with nothing but losses and rates of exactly 0.
@@ -98,6 +133,7 @@ mod tests {
         Run::default()
             .logs("largest_batch_loss", 1.., then(loss, 0.1))
             .logs("zero_rate_steps", 1.., then(zero_rates, 10.0))
+            .logs("zero_loss_batches", 1.., then(zero_rates, 4.0))
             .stretch(10, 1)
     }
 
@@ -120,6 +156,21 @@ mod tests {
         let said = evidence(&judge(&numbers_of(run(0.1, 10.0))).unwrap());
         let words = "in 2 of 3 runs, first in epoch 40 and 40; the least that an epoch's largest batch loss gets to is 0";
         assert!(said.contains(words), "{said}");
+    }
+
+    #[test]
+    fn the_share_of_batches_at_zero_is_reported() {
+        let finding = judge(&numbers_of(run(0.1, 2.0))).unwrap();
+        let words = "at most 100 % of an epoch's batches of L4Adam, and 100 % of the last epoch's (medians of the runs)";
+        assert!(finding.evidence.contains(words), "{}", finding.evidence);
+        let mut falling = numbers_of(run(0.1, 2.0));
+        falling.arms[0].runs.drain(2..);
+        falling.arms[0].runs.remove(0);
+        let evidence = judge(&falling).unwrap().evidence;
+        assert!(
+            evidence.contains("at most 40 % of an epoch's batches of L4Adam, and 20 % of"),
+            "{evidence}"
+        );
     }
 
     #[test]

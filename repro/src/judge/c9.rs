@@ -10,7 +10,7 @@ use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side};
 use super::course::{Course, floor, paired};
 use super::numbers::{Base, Numbers};
-use super::statistics::Estimate;
+use super::statistics::{Estimate, mean};
 use super::{Claim, Finding, words};
 
 pub use super::comparison::THRESHOLD;
@@ -64,12 +64,58 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             words::number(height(side))
         ));
     }
+    for side in unclipped.iter().flatten().chain(&baselines) {
+        remark_first(&mut case, side);
+    }
     less_stable(&mut case, &unclipped);
     Some(case.finding(&format!(
         "for each L4 variant without clipping no more {} than the best tuned baseline needs (the 95 % interval of the ratio not \
          above 1), and more spikes of L4Mom than of L4Adam (the interval of the paired difference of log10(1 + spikes) above 0)",
         measure.words()
     )))
+}
+
+/// When a method's runs are first below the threshold, and what they do afterwards: it may take long to stay below it for want of
+/// speed, or by moves that are far too small for a spike.
+fn remark_first(case: &mut Case<'_>, side: &Side<'_>) {
+    let found: Option<Vec<_>> = side
+        .runs
+        .iter()
+        .map(|run| run.first_below(THRESHOLD))
+        .collect();
+    let Some(found) = found else {
+        case.remark(format!(
+            "Not every run of {} is ever below {THRESHOLD:e}",
+            side.name
+        ));
+        return;
+    };
+    let logs: Vec<f64> = found
+        .iter()
+        .map(|(step, _)| (*step as f64).log10())
+        .collect();
+    let first = mean(&logs).map_or(f64::NAN, |mean| 10_f64.powf(mean));
+    let again: Vec<f64> = found.iter().filter_map(|(_, above)| *above).collect();
+    let greatest = again.iter().copied().reduce(f64::max);
+    case.measured
+        .insert(format!("first_below_{}", side.name), words::value(first));
+    case.measured.insert(
+        format!("above_again_{}", side.name),
+        words::values([again.len() as f64, greatest.unwrap_or(0.0)]),
+    );
+    let afterwards = greatest.map_or_else(String::new, |greatest| {
+        format!(
+            ", with windows of up to {} after it",
+            words::number(greatest)
+        )
+    });
+    case.remark(format!(
+        "{} is first below {THRESHOLD:e} after {} steps (geometric mean), and {} of {} runs are above it again{afterwards}",
+        side.name,
+        words::number(first),
+        again.len(),
+        found.len()
+    ));
 }
 
 fn less_stable(case: &mut Case<'_>, unclipped: &[Option<Side<'_>>; 2]) {
@@ -193,6 +239,29 @@ mod tests {
             parts(adam([0, 1, 2]), diverging),
             "+-+",
             "what diverges never gets there and is unstable"
+        );
+    }
+
+    #[test]
+    fn a_first_time_below_the_threshold_is_told_from_the_last() {
+        let early = Run::losses(
+            1..,
+            (0..40).map(|window| match window {
+                0..10 => 1.0,
+                20 => 2e-3,
+                _ => 1e-4,
+            }),
+        );
+        let adam = Arm::l4_adam().runs([early.clone(), early]);
+        let evidence = judge(&with(adam, Arm::l4_mom().runs([run(50, 0)])))
+            .unwrap()
+            .evidence;
+        let words = "L4Adam is first below 1e-3 after 11.00 steps (geometric mean), and 2 of 2 runs are above it again, with windows of up \
+                     to 0.002000 after it";
+        assert!(evidence.contains(words), "{evidence}");
+        assert!(
+            evidence.contains("Not every run of L4Mom is ever below 1e-3"),
+            "{evidence}"
         );
     }
 

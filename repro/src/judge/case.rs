@@ -268,11 +268,14 @@ impl<'n> Case<'n> {
 
     fn why_untested(&self) -> Option<String> {
         let numbers = self.numbers;
-        if !self.missing.is_empty() {
-            return Some(format!("there is no {}", self.missing.join(", no ")));
+        let lacking = (!self.missing.is_empty())
+            .then(|| format!("there is no {}", self.missing.join(", no ")));
+        let short = (numbers.length.saturating_mul(SHORTEST) < numbers.paper_length)
+            .then(|| format!("{} are under 1 in {SHORTEST}", self.length_in_words()));
+        match (lacking, short) {
+            (Some(lacking), Some(short)) => Some(format!("{lacking}, and {short}")),
+            (lacking, short) => lacking.or(short),
         }
-        (numbers.length.saturating_mul(SHORTEST) < numbers.paper_length)
-            .then(|| format!("{} are under 1 in {SHORTEST}", self.length_in_words()))
     }
 
     /// The verdict. `rule` goes on from "Reproduced would be".

@@ -126,6 +126,17 @@ impl<'n> Course<'n> {
         Some(since.map_or(f64::INFINITY, |step| step as f64))
     }
 
+    /// The step at which the first window ends whose mean loss is below the threshold, and the greatest of the windows after it
+    /// that are not, if any.
+    pub fn first_below(&self, threshold: f64) -> Option<(u64, Option<f64>)> {
+        let (first, _) = self.logged("loss").find(|(_, loss)| *loss < threshold)?;
+        let after = self.logged("loss").filter(|(step, _)| *step > first);
+        let above = after
+            .map(|(_, loss)| loss)
+            .filter(|loss| *loss >= threshold);
+        Some((first, above.reduce(f64::max)))
+    }
+
     /// The mean of log10 loss over the run, each window cut at the floor; infinite of a diverged run.
     pub fn mean_log_loss(&self, floor: f64) -> Option<f64> {
         if self.diverged() {
@@ -252,6 +263,14 @@ mod tests {
         assert_eq!(steps([0.4; 4]), Some(1.0));
         let diverged = Run::losses(1.., [0.4; 4]).diverged(5);
         assert_eq!(read(diverged, |run| run.steps_to(0.5)), Some(INF));
+    }
+
+    #[test]
+    fn below_a_threshold_at_first_may_not_be_for_good() {
+        let first = |losses: [f64; 4]| read(Run::losses(1.., losses), |run| run.first_below(0.5));
+        assert_eq!(first([1.0, 0.4, 0.4, 0.4]), Some((2, None)));
+        assert_eq!(first([1.0, 0.4, 0.5, 0.7]), Some((2, Some(0.7))));
+        assert_eq!(first([1.0; 4]), None);
     }
 
     #[test]

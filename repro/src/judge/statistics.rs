@@ -54,8 +54,8 @@ impl Estimate {
     ///
     /// - +∞ in any seed (ours diverged, theirs did not): the mean is +∞, and so are both ends of its interval;
     /// - −∞ (theirs diverged, ours did not) counts as the lowest finite difference of the other seeds, so that one diverged
-    ///   baseline neither decides alone nor is missing. Where every seed has −∞, so have the mean and the interval. Two seeds
-    ///   of which one has −∞ have no interval: it would be that of one.
+    ///   baseline neither decides alone nor is missing. Where every seed has −∞, so have the mean and the interval. Where only
+    ///   one has not, there is no interval: it would be that of one.
     #[must_use]
     pub fn against(differences: &[f64]) -> Option<Self> {
         let n = differences.len();
@@ -85,7 +85,7 @@ impl Estimate {
         let cut = n - finite().count();
         Some(Self {
             cut,
-            interval: estimate.interval.filter(|_| cut == 0 || n > 2),
+            interval: estimate.interval.filter(|_| cut == 0 || n - cut > 1),
             ..estimate
         })
     }
@@ -235,6 +235,7 @@ mod tests {
         );
         assert_eq!(below(&[-INF, -INF]), Some(true));
         assert_eq!(below(&[-0.01, -INF]), None, "nor with one other");
+        assert_eq!(below(&[-0.01, -INF, -INF]), None, "one is no interval");
         assert_eq!(Estimate::against(&[-1.0, -1.1, -INF]).unwrap().cut, 1);
         let lost = Estimate::against(&[-9.0, -9.0, INF]).unwrap();
         assert_eq!(lost.is_above(0.0), Some(true), "so `not higher` fails");

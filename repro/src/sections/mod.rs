@@ -4,6 +4,7 @@
 //! seed, and writes the files.
 
 mod arms;
+mod epsilon;
 mod invariance;
 mod made;
 mod part;

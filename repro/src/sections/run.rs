@@ -284,7 +284,8 @@ fn prepare<'d>(
     deviations.extend(part.reductions(size));
     deviations.extend(missing);
     deviations.extend(searched_by.as_ref().map(|length| {
-        format!("The best settings, marked by a star, were searched with runs of {length}.")
+        format!("The best settings, marked by a star, were searched with runs of {length}, and the best of these alone is run at full length: \
+             that it is the best there too is not tested.")
     }));
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,

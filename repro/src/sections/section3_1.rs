@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use models::TwoLayerShape;
 
 use super::{
-    Arm, LMA, LOSS, Outcome, Part, RATE, Section, Show, Task, Unit, arm, invariance, size,
+    Arm, LMA, LOSS, Outcome, Part, RATE, Section, Show, Task, Unit, arm, epsilon, invariance, size,
 };
 use crate::cli::Preset;
 use crate::engine::metrics::Milestone;
@@ -83,7 +83,7 @@ pub static SECTION: Section = Section {
         ],
     }],
     default: Preset::Paper,
-    extra: Some(invariance::measure),
+    extra: Some(|| Ok([invariance::measure()?, epsilon::measure()?].concat())),
 };
 
 /// Table 2: the arms that are run until they converge, one at a time.

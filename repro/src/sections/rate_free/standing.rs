@@ -44,14 +44,24 @@ impl Measure {
     }
 }
 
-/// Steps until the loss is for good below the task's threshold; infinite of a run that diverged or never got there.
-pub fn steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
-    let threshold = match numbers.task.as_str() {
+/// The task's threshold.
+fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+    Some(match numbers.task.as_str() {
         "regression" => OF_FIRST_LOSS * run.run().summary.get("first_loss")?.as_f64()?,
         "Fashion-MNIST" => WITH_DROPOUT,
         _ => THRESHOLD,
-    };
-    run.steps_to(threshold)
+    })
+}
+
+/// Steps until the loss is for good below the task's threshold; infinite of a run that diverged or never got there.
+pub fn steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+    run.steps_to(threshold(numbers, run)?)
+}
+
+/// Steps until it is below for the first time, wherever it goes from there.
+pub fn first_steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+    let (step, _) = run.first_below(threshold(numbers, run)?)?;
+    Some(step as f64)
 }
 
 /// What the seeds say of two methods.

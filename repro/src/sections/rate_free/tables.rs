@@ -16,11 +16,11 @@ use crate::results::{
 };
 use crate::sections::{Made, Outcome};
 use crate::tasks::{Workload, repeat_copy};
-use crate::timing::paired_ratios;
+use crate::timing::{paired_ratios, timed_step};
 
 /// The two variants of L4.
 const OURS: [&str; 2] = ["L4Adam", "L4Mom"];
-/// A rate of Adam's at which it diverges nowhere: a step's time depends on it no further.
+/// A rate of Adam's. The time of its step does not depend on it.
 const TIMED_RATE: f64 = 1e-3;
 /// The greatest factor that the profile shows.
 const GREATEST: f64 = 1e4;
@@ -41,7 +41,7 @@ pub fn results(made: &Made<'_, '_>, numbers: &[Numbers], report: &Report) -> Res
     let title = format!(
         "Today's methods on tasks of the paper: final training loss (mean of the last tenth of the run), test accuracy (DNC: sequences \
          without a bit error), steps until the loss is for good below a threshold (regression: {:e} of the first loss; MNIST and \
-         DNC: {:e}; Fashion-MNIST: {}), and the time of a whole training step in units of Adam's, as the median of pairs that \
+         DNC: {:e}; Fashion-MNIST: {}) and for the first time, the least loss of a window, and the time of a whole training step in units of Adam's, as the median of pairs that \
          alternate in one process",
         standing::OF_FIRST_LOSS,
         crate::judge::comparison::THRESHOLD,
@@ -55,6 +55,8 @@ pub fn results(made: &Made<'_, '_>, numbers: &[Numbers], report: &Report) -> Res
             Column::new("loss", "Final training loss"),
             Column::with_unit("accuracy", "Test accuracy", "%"),
             Column::new("steps", "Steps to threshold"),
+            Column::new("first", "For the first time"),
+            Column::new("least", "Least loss"),
             Column::new("diverged", "Diverged runs"),
             Column::new("time", "Step, times Adam's"),
             Column::new("time_half", "Middle half"),
@@ -83,6 +85,10 @@ fn row(numbers: &Numbers, arm: &ArmNumbers, times: &[f64]) -> Row {
     }
     let steps = cell(&runs, |run| standing::steps(numbers, run));
     row.insert("steps".to_owned(), steps.into());
+    let first = cell(&runs, |run| standing::first_steps(numbers, run));
+    row.insert("first".to_owned(), first.into());
+    let least = |run: &Course<'_>| run.values("loss").into_iter().reduce(f64::min);
+    row.insert("least".to_owned(), cell(&runs, least).into());
     row.insert("diverged".to_owned(), (diverged as u64).into());
     if let Some([low, middle, high]) = quartiles(times) {
         let rounded = |time: f64| format!("{time:.3}");
@@ -136,8 +142,8 @@ fn step_times(outcome: &Outcome<'_>, pairs: u32) -> Result<Vec<Vec<f64>>> {
             continue;
         };
         let workload = at_full_length(arm.resolved.workload);
-        let mut one = workload.stepper(method, 0)?;
-        let mut other = workload.stepper(Method::new(Kind::Adam, TIMED_RATE), 0)?;
+        let mut one = timed_step(workload, method)?;
+        let mut other = timed_step(workload, Method::new(Kind::Adam, TIMED_RATE))?;
         let ratios = paired_ratios(&mut one, &mut other, pairs);
         if let Err(error) = &ratios {
             cli::tell(&format!("{} cannot be timed: {error:#}", arm.name()));

@@ -13,8 +13,8 @@
 //!
 //! # Convolution speed
 //!
-//! GFLOP/s in f32 at commit ab97213, on one core of an AMD EPYC (Zen 5, AVX-512) in a virtual machine, and what part
-//! of its peak that is: multiply-adds on registers alone reach 249 GFLOP/s in the same
+//! GFLOP/s in f32 at commit b3852f3, on one core of an AMD EPYC (Zen 5, AVX-512) in a virtual machine, and what part
+//! of its peak that is: multiply-adds on registers alone reach 285 GFLOP/s in the same
 //! run, `cargo bench -p autodiff --bench conv -- --quick`. The layers are those of the ResNet
 //! (batch 128) and of the ConvNet (batch 100). First layers have no input gradient, since
 //! images are data. All count the operations of a direct convolution; those marked W make
@@ -22,17 +22,17 @@
 //!
 //! | x, kernel → channels | forward | input gradient | weight gradient |
 //! |---|---|---|---|
-//! | 32×32×3, 3×3 → 16 | 185 (74 %) | – | 179 (72 %) |
-//! | 32×32×16, 3×3 → 16 (W) | 319 (128 %) | 300 (121 %) | 341 (137 %) |
-//! | 32×32×16, 3×3 → 32, stride 2 | 230 (92 %) | 189 (76 %) | 206 (83 %) |
-//! | 16×16×32, 3×3 → 32 (W) | 591 (237 %) | 596 (239 %) | 544 (219 %) |
-//! | 16×16×32, 3×3 → 64, stride 2 | 239 (96 %) | 244 (98 %) | 221 (89 %) |
-//! | 8×8×64, 3×3 → 64 (W) | 663 (266 %) | 630 (253 %) | 459 (184 %) |
-//! | 32×32×16, 1×1 → 16 | 173 (69 %) | 174 (70 %) | 155 (62 %) |
-//! | 32×32×16, 1×1 → 32, stride 2 | 187 (75 %) | 104 (42 %) | 208 (84 %) |
-//! | 16×16×32, 1×1 → 64, stride 2 | 220 (88 %) | 170 (68 %) | 228 (91 %) |
-//! | 28×28×1, 5×5 → 32 | 242 (97 %) | – | 226 (91 %) |
-//! | 14×14×32, 5×5 → 64 (W) | 524 (211 %) | 504 (202 %) | 489 (196 %) |
+//! | 32×32×3, 3×3 → 16 | 186 (65 %) | – | 190 (67 %) |
+//! | 32×32×16, 3×3 → 16 (W) | 418 (147 %) | 412 (144 %) | 430 (151 %) |
+//! | 32×32×16, 3×3 → 32, stride 2 | 246 (86 %) | 211 (74 %) | 233 (82 %) |
+//! | 16×16×32, 3×3 → 32 (W) | 667 (234 %) | 659 (231 %) | 601 (211 %) |
+//! | 16×16×32, 3×3 → 64, stride 2 | 257 (90 %) | 263 (92 %) | 241 (84 %) |
+//! | 8×8×64, 3×3 → 64 (W) | 746 (261 %) | 689 (241 %) | 514 (180 %) |
+//! | 32×32×16, 1×1 → 16 | 176 (62 %) | 176 (62 %) | 175 (61 %) |
+//! | 32×32×16, 1×1 → 32, stride 2 | 179 (63 %) | 111 (39 %) | 211 (74 %) |
+//! | 16×16×32, 1×1 → 64, stride 2 | 223 (78 %) | 180 (63 %) | 230 (81 %) |
+//! | 28×28×1, 5×5 → 32 | 251 (88 %) | – | 227 (79 %) |
+//! | 14×14×32, 5×5 → 64 (W) | 556 (195 %) | 563 (197 %) | 517 (181 %) |
 //!
 //! What the others are short of the peak has two reasons. Of 16 channels a tile is one register
 //! wide, and takes 9 loads to 8 multiply-adds where two of each could start in a cycle. And

@@ -19,6 +19,7 @@ from lcg import Lcg
 
 INPUTS, HIDDEN, OUTPUTS, SAMPLES = 6, 6, 10, 40
 STEPS = 201
+UNTIL_IT_HAS_GROWN = 600
 RECORDED = [0, 1, 2, 5, 10, 50, 200]
 LMA_STEPS = 8
 
@@ -115,15 +116,34 @@ def l4(alpha, with_adam, gamma=0.9, gamma0=0.75, tau=1000.0, epsilon=1e-12):
         theta, loss, grad = yield theta - eta * v, eta
 
 
-def train(optimizer, x, y, theta):
+def schedule_free_plus():
+    m = v = largest = total = 0.0
+    t = 0
+    theta, loss, grad = yield
+    x, z = theta, theta
+    while True:
+        t += 1
+        m = 0.9 * m + 0.1 * grad
+        v = 0.95 * v + 0.05 * grad**2
+        eta = max(0.0, loss + 0.9 * grad @ (z - x)) / (np.sqrt(np.pi / 2) * np.sum(np.abs(grad)))
+        z = z - eta * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-8)
+        largest = max(largest, eta)
+        total += largest**2
+        c = largest**2 / total
+        x = (1 - c) * x + c * z
+        theta, loss, grad = yield 0.9 * x + 0.1 * z, eta
+
+
+def train(optimizer, x, y, theta, count=STEPS):
     started(optimizer)
     losses, rates = [], []
-    for _ in range(STEPS):
+    for _ in range(count):
         loss, gradient = loss_and_gradient(theta, x, y)
         theta, rate = optimizer.send((theta, loss, gradient))
         losses.append(float(loss))
         rates.append(float(rate))
     return {
+        "last_loss": losses[-1],
         "loss": [losses[step] for step in RECORDED],
         "learning_rate": [rates[step] for step in RECORDED],
         "norm": float(np.sqrt(np.sum(theta**2))),
@@ -184,6 +204,7 @@ def main():
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "steps": RECORDED,
         "runs": {name: train(optimizer, x, y, start) for name, optimizer in optimizers.items()},
+        "schedule_free_plus": train(schedule_free_plus(), x, y, start, UNTIL_IT_HAS_GROWN),
         "levenberg_marquardt": levenberg_marquardt(x, y, start),
     }
     path = pathlib.Path(__file__).with_suffix(".json")

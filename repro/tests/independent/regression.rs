@@ -4,6 +4,7 @@
 //! a loss that falls it hardly does: errors are 1e-16 at the start and 1e-14 at the end, so one tolerance serves all steps.
 
 use autodiff::Params;
+use l4::rate_free::ScheduleFreePlus;
 use l4::{
     Adam, L4Adam, L4Mom, LeastSquares, LevenbergMarquardt, LevenbergMarquardtOutcome, Momentum,
     Optimizer, RmsProp, Schedule, Sgd,
@@ -28,11 +29,13 @@ const TOLERANCE: f64 = 1e-12;
 struct Numbers {
     steps: Vec<usize>,
     runs: BTreeMap<String, Run>,
+    schedule_free_plus: Run,
     levenberg_marquardt: LevenbergMarquardtRun,
 }
 
 #[derive(Deserialize)]
 struct Run {
+    last_loss: f64,
     loss: Vec<f64>,
     learning_rate: Vec<f64>,
     norm: f64,
@@ -144,6 +147,40 @@ fn l4_adam() {
 fn l4_mom() {
     agrees("L4Mom 0.15", L4Mom::new());
     agrees("L4Mom 0.25", L4Mom::new().alpha(0.25).unwrap());
+}
+
+/// Its loss falls, and then grows without bound: rounding grows with it, so that the first 50 steps are compared and the end is
+/// only told to be as hopeless.
+#[test]
+fn schedule_free_plus_explodes() {
+    let numbers = numbers();
+    let expected = numbers.schedule_free_plus;
+    let (mut regression, mut params) = problem();
+    let mut grads = params.zeros_like();
+    let mut optimizer = ScheduleFreePlus::new();
+    let mut losses = Vec::new();
+    for _ in 0..600 {
+        let loss = regression.loss_and_gradient(&params, &mut grads).unwrap();
+        optimizer
+            .step(loss, params.values_mut(), &mut grads)
+            .unwrap();
+        losses.push(loss);
+    }
+    for (k, &step) in numbers
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| **step <= 50)
+    {
+        let what = format!("ScheduleFree+, loss of step {step}");
+        assert_near(&what, losses[step], expected.loss[k], 1e-10);
+    }
+    let last = losses[losses.len() - 1];
+    assert!(
+        last > 1e10 && expected.last_loss > 1e10,
+        "{last:e} {:e}",
+        expected.last_loss
+    );
 }
 
 struct Residuals(Regression<f64>);

@@ -9,6 +9,8 @@ With the minibatch loss L at the parameters, each step
 5. sets Lmin to (1 + 1/tau) * Lmin, Eq. (5)
 """
 
+import copy
+import functools
 import math
 from collections import defaultdict
 
@@ -41,12 +43,19 @@ def check_constants(ranges, values):
 class _L4(Optimizer):
     """What L4Adam and L4Mom share: all but the direction v."""
 
+    # The averages of each parameter, by their names in `state`.
+    AVERAGES = ("mean_gradient",)
+
     def __init__(self, params, shared, group_defaults, check):
         check_constants(CONSTANTS, shared)
         super().__init__(params, group_defaults)
-        self.state[SHARED] = {**shared, "l_min": None}
+        self.state[SHARED] = {**shared, "l_min": math.inf}
         self.check = check
         self.learning_rate = None
+
+    def __getstate__(self):
+        # torch's has no attributes of its subclasses; copies and pickles are made from it.
+        return {**super().__getstate__(), "check": self.check, "learning_rate": self.learning_rate}
 
     def add_param_group(self, param_group):
         check_constants(GROUP_CONSTANTS, {**self.defaults, **param_group})
@@ -54,7 +63,7 @@ class _L4(Optimizer):
 
     @property
     def l_min(self):
-        """Lmin as the next step will find it, a tensor; None before the first step, unless it was set."""
+        """Lmin as the next step will find it: a tensor, or a number where it was set or loaded; inf before any loss."""
         return self.state[SHARED]["l_min"]
 
     @l_min.setter
@@ -62,29 +71,63 @@ class _L4(Optimizer):
         self.state[SHARED]["l_min"] = checked_l_min(value)
 
     def load_state_dict(self, state_dict):
-        """Goes on from `state_dict()`, constants included.
+        """Goes on from a copy of `state_dict()`, constants included.
 
-        Raises ValueError, with nothing changed, where another optimizer saved it or a value is out of range.
+        Raises ValueError, with nothing changed, where another optimizer saved it, an average has not the shape of its
+        parameter, or a value is out of range.
         """
+        state_dict = copy.deepcopy(state_dict)
+        self._check_groups(state_dict["param_groups"])
         shared = state_dict["state"].get(SHARED)
         if shared is None or shared.keys() != self.state[SHARED].keys():
-            raise ValueError("the state dict was not saved by an L4 optimizer of this version")
+            raise self._another_optimizers()
         check_constants(CONSTANTS, shared)
-        if shared["l_min"] is not None:
-            checked_l_min(shared["l_min"])
-        for group in state_dict["param_groups"]:
-            check_constants(GROUP_CONSTANTS, group)
+        shared["l_min"] = checked_l_min(shared["l_min"])
+        memories = [(p, state_dict["state"][k]) for k, p in self._places(state_dict) if k in state_dict["state"]]
+        for p, memory in memories:
+            self._check_memory(p, memory)
         super().load_state_dict(state_dict)
+        for p, memory in memories:
+            # torch rounds them to the parameter's own type.
+            self.state[p].update({name: memory[name].to(p.device, type_of_averages(p)) for name in self.AVERAGES})
+
+    def _places(self, state_dict):
+        """The parameters, each with its number in the saved state."""
+        saved = [k for group in state_dict["param_groups"] for k in group["params"]]
+        return zip(saved, (p for group in self.param_groups for p in group["params"]))
+
+    def _check_groups(self, groups):
+        expected = GROUP_CONSTANTS.keys() & self.defaults.keys()
+        for group in groups:
+            if GROUP_CONSTANTS.keys() & group.keys() != expected:
+                raise self._another_optimizers()
+            check_constants(GROUP_CONSTANTS, group)
+
+    def _check_memory(self, p, memory):
+        if memory.keys() != {"step", *self.AVERAGES}:
+            raise self._another_optimizers()
+        if not (isinstance(memory["step"], int) and memory["step"] >= 1):
+            raise ValueError(f"a saved step must be a count of at least 1, found {memory['step']}")
+        for name in self.AVERAGES:
+            mean = memory[name]
+            if mean.shape != p.shape:
+                raise ValueError(f"a saved {name} has shape {tuple(mean.shape)}, its parameter {tuple(p.shape)}")
+            if not mean.isfinite().all() or (name == "mean_square" and (mean < 0).any()):
+                raise ValueError(f"a saved {name} holds a number that no average can be: the file is damaged")
+
+    def _another_optimizers(self):
+        return ValueError(f"the state dict was not saved by an {type(self).__name__} of this version")
 
     def step(self, closure=None, *, loss=None):
         """One step. Either `loss` is the loss whose gradient the parameters hold (a tensor of one element, or a number),
         or `closure` zeroes the gradients, computes the loss, calls backward and returns the loss. Returns the loss.
 
-        Parameters without a gradient are left out. Afterwards `learning_rate` is eta, a tensor (that of alpha in the
-        first group).
+        Parameters without a gradient are left out; where none has one the step counts for Lmin, with eta 0. Afterwards
+        `learning_rate` is eta, a tensor (that of alpha in the first group).
 
         Raises ValueError, with parameters, averages and Lmin as they were, where the loss is negative or not finite or
-        the gradient is not finite: call `zero_grad` and go on to skip the batch.
+        the gradient is not finite: call `zero_grad` and go on to skip the batch. Where g.v or eta is not finite it does
+        so with the parameters as they were, but averages and Lmin after a step of eta 0.
         """
         if closure is not None:
             if loss is not None:
@@ -100,56 +143,68 @@ class _L4(Optimizer):
 
     @torch.no_grad()
     def _step(self, loss):
-        params = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if not params:
-            return
+        params = [(group, p) for group in self.param_groups for p in group["params"]]
+        loss = scalar_for([p for _, p in params], loss)
+        params = [(group, p) for group, p in params if p.grad is not None]
         for _, p in params:
             check_tensor(p)
-        loss = scalar_on(params[0][1].device, loss)
-        if self.check:
-            check_finite(loss, [p.grad for _, p in params])
 
-        shares, inner_product = [], torch.zeros_like(loss)
-        for group, ps in by_group_and_device(params):
-            g, v = self._estimate_and_direction(group, ps)
-            shares.append((group, ps, v))
-            products = [torch.dot(g.reshape(-1), v.reshape(-1)).to(loss) for g, v in zip(g, v)]
-            inner_product += torch.stack(products).sum()
+        shares = [(*share, [p.grad.to(type_of_averages(p)) for p in share[1]]) for share in by_group_and_device(params)]
+        if self.check:
+            check_inputs(loss, [dot(grad, grad).to(loss) for _, _, grads in shares for grad in grads])
+
+        directions, inner_product = [], torch.zeros_like(loss)
+        for group, ps, grads in shares:
+            g, v = self._estimate_and_direction(group, ps, grads)
+            directions.append((group, ps, v))
+            inner_product += torch.stack([dot(g, v).to(loss) for g, v in zip(g, v)]).sum()
 
         unit = self._unit_step(loss, inner_product)
+        largest_rate = max(group["lr"] for group in self.param_groups) * unit
+        finite = torch.isfinite(inner_product) & torch.isfinite(largest_rate)
+        unit = torch.where(finite, unit, torch.zeros_like(unit))
         self.learning_rate = self.param_groups[0]["lr"] * unit
-        for group, ps, v in shares:
-            eta = (group["lr"] * unit).to(ps[0].device)
-            torch._foreach_mul_(v, eta)
-            torch._foreach_sub_(ps, v)
-            if group["weight_decay"] != 0:
-                torch._foreach_mul_(ps, 1 - eta * group["weight_decay"])
+        if self.check and not check_moves(inner_product, largest_rate):
+            return
+        for group, ps, v in directions:
+            self._move(group, ps, v, (group["lr"] * unit).to(ps[0].device))
 
     def _unit_step(self, loss, inner_product):
-        """Steps 2, 3 and 5: eta for alpha = 1, without a read by the host. 0 where the loss is at its target, or g.v is
-        not above 0 and finite."""
+        """Steps 2, 3 and 5: eta for alpha = 1, without a read by the host. 0 where the loss is at its target or g.v is
+        not above 0. A loss that L4 does not take leaves Lmin alone."""
         shared = self.state[SHARED]
-        if shared["l_min"] is None:
-            l_min = shared["gamma0"] * loss
-        else:
-            l_min = torch.minimum(torch.as_tensor(shared["l_min"]).to(loss), loss)
-        shared["l_min"] = (1 + 1 / shared["tau"]) * l_min
+        before = shared["l_min"]
+        before = before.to(loss) if isinstance(before, torch.Tensor) else torch.full_like(loss, before)
+        l_min = torch.where(torch.isinf(before), shared["gamma0"] * loss, torch.minimum(before, loss))
+        # A negative loss is its own Lmin, and so at its target.
         distance = torch.clamp(loss - shared["gamma"] * l_min, min=0)
-        descends = (inner_product > 0) & torch.isfinite(inner_product)
-        # The division is safe with any epsilon where it counts.
-        divisor = torch.where(descends, inner_product + shared["epsilon"], torch.ones_like(loss))
-        return torch.where(descends, distance / divisor, torch.zeros_like(loss))
+        unit = distance / (inner_product + shared["epsilon"])
+        # Infinity stands for no loss so far; the bound matters only near the end of the number range.
+        after = torch.clamp((1 + 1 / shared["tau"]) * l_min, max=torch.finfo(loss.dtype).max)
+        shared["l_min"] = torch.where((loss >= 0) & torch.isfinite(loss), after, before)
+        return torch.where((distance == 0) | (inner_product <= 0), torch.zeros_like(loss), unit)
 
-    def _estimate(self, group, ps):
+    def _move(self, group, ps, v, eta):
+        """Step 4 and weight decay. `v` is used up."""
+        torch._foreach_mul_(v, eta)
+        if not self.check:
+            # A direction that is not finite is not, times 0, either.
+            for v_of_one in v:
+                v_of_one.masked_fill_(eta == 0, 0)
+        torch._foreach_sub_(ps, v)
+        if group["weight_decay"] != 0:
+            torch._foreach_mul_(ps, 1 - eta * group["weight_decay"])
+
+    def _estimate(self, group, ps, grads):
         """g = EMA(grad, tau_m), Eq. (7)."""
-        return self._average("mean_gradient", group["tau_m"], ps, [p.grad for p in ps])
+        return self._average("mean_gradient", group["tau_m"], ps, grads)
 
     def _average(self, name, timescale, ps, values):
         """An exponential moving average with bias correction, Algorithm 2, over the steps at which the parameter had a
-        gradient. The values may be used as scratch."""
-        for p in ps:
+        gradient."""
+        for p, value in zip(ps, values):
             if name not in self.state[p]:
-                self.state[p][name] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                self.state[p][name] = torch.zeros_like(value, memory_format=torch.preserve_format)
         means = [self.state[p][name] for p in ps]
         torch._foreach_lerp_(means, values, 1 / timescale)
         decay = 1 - 1 / timescale
@@ -175,10 +230,15 @@ class L4Adam(_L4):
         tau_m, tau_s: timescales in steps of the averages of the gradient and of its square.
         delta: added to the root of the average square.
         weight_decay: decoupled weight decay lambda: after the step, p -= eta * lambda * p.
-        check: read loss and gradient norm at each step, and refuse a loss that is negative or not finite and a gradient
-            that is not finite. It is the only read by the host in a step; without it there is none, and a NaN spoils
-            the averages.
+        check: read loss and gradient norm at each step, then g.v and eta, and refuse a loss that is negative and
+            numbers that are not finite. These are the only reads by the host in a step; without them there is none,
+            parameters rest where a step would be refused, and a NaN in a gradient spoils the averages.
+
+    Averages are in float32 at least, whatever the parameters are. Loss, g.v and eta are in the widest of float32, the
+    loss's type and the parameters'.
     """
+
+    AVERAGES = ("mean_gradient", "mean_square")
 
     def __init__(
         self,
@@ -199,11 +259,10 @@ class L4Adam(_L4):
         group = {"lr": alpha, "tau_m": tau_m, "tau_s": tau_s, "delta": delta, "weight_decay": weight_decay}
         super().__init__(params, shared, group, check)
 
-    def _estimate_and_direction(self, group, ps):
+    def _estimate_and_direction(self, group, ps, grads):
         """g, and v = g / (sqrt(EMA(grad^2, tau_s)) + delta)."""
         self._count_step(ps)
-        g = self._estimate(group, ps)
-        grads = [p.grad for p in ps]
+        g = self._estimate(group, ps, grads)
         roots = self._average("mean_square", group["tau_s"], ps, torch._foreach_mul(grads, grads))
         torch._foreach_sqrt_(roots)
         torch._foreach_add_(roots, group["delta"])
@@ -230,10 +289,15 @@ class L4Mom(_L4):
         group = {"lr": alpha, "tau_m": tau_m, "weight_decay": weight_decay}
         super().__init__(params, shared, group, check)
 
-    def _estimate_and_direction(self, group, ps):
+    def _estimate_and_direction(self, group, ps, grads):
         self._count_step(ps)
-        g = self._estimate(group, ps)
+        g = self._estimate(group, ps, grads)
         return g, g
+
+
+def type_of_averages(p):
+    """In half precision averages stand still, since a step's share is below their last digit, and squares underflow."""
+    return torch.promote_types(p.dtype, torch.float32)
 
 
 def by_group_and_device(params):
@@ -246,14 +310,16 @@ def by_group_and_device(params):
     return [(groups[key], ps) for (key, _), ps in shares.items()]
 
 
-def scalar_on(device, loss):
-    """The loss without its graph, on the device where g.v is summed up."""
+def scalar_for(params, loss):
+    """The loss without its graph, on the device where g.v is summed up, in the widest type of all."""
+    types = (p.dtype for p in params if p.is_floating_point())
+    dtype = functools.reduce(torch.promote_types, types, torch.float32)
+    device = next((p.device for p in params if p.grad is not None), params[0].device if params else None)
     if not isinstance(loss, torch.Tensor):
-        return torch.tensor(float(loss), device=device)
+        return torch.full((), float(loss), dtype=dtype, device=device)
     if loss.numel() != 1:
         raise ValueError(f"the loss must be one number, found a tensor of shape {tuple(loss.shape)}: reduce it first")
-    loss = loss.detach().reshape(()).to(device)
-    return loss if loss.dtype in (torch.float32, torch.float64) else loss.float()
+    return loss.detach().reshape(()).to(device, torch.promote_types(dtype, loss.dtype))
 
 
 def check_tensor(p):
@@ -263,23 +329,40 @@ def check_tensor(p):
         raise ValueError("L4 takes real parameters: pass torch.view_as_real of complex ones")
 
 
-def check_finite(loss, grads):
-    """The one read by the host."""
-    norms = [torch.linalg.vector_norm(g, dtype=torch.float32 if g.dtype.itemsize < 4 else None) for g in grads]
-    largest = torch.stack([norm.to(loss) for norm in norms]).max()
-    loss, largest = torch.stack([loss, largest]).tolist()
+def dot(x, y):
+    return torch.dot(x.reshape(-1), y.reshape(-1))
+
+
+def check_inputs(loss, squares):
+    """The host's first read."""
+    square = torch.stack(squares).max() if squares else torch.zeros_like(loss)
+    loss, square = torch.stack([loss, square]).tolist()
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss}, not a finite number: skip the batch, or go back to saved parameters")
     if loss < 0:
         raise ValueError(
             f"the loss is {loss}, but L4 takes 0 for the least attainable loss: add the constant that keeps it above 0"
         )
-    if not math.isfinite(largest):
-        raise ValueError("the gradient is not finite: skip the batch, or go back to saved parameters")
+    if not math.isfinite(square):
+        raise ValueError("the gradient or its square is not finite: skip the batch, or go back to saved parameters")
+
+
+def check_moves(inner_product, rate):
+    """The host's second read. Whether the parameters are to be moved."""
+    inner_product, rate = torch.stack([inner_product, rate]).tolist()
+    if not math.isfinite(inner_product):
+        raise ValueError(
+            f"the inner product g.v is {inner_product}: training has diverged, or delta is too small for a parameter "
+            "whose gradients were all 0"
+        )
+    if not math.isfinite(rate):
+        raise ValueError(f"the stepsize eta is {rate}: the gradient is too small for the loss, raise epsilon")
+    return rate != 0
 
 
 def checked_l_min(value):
+    """Infinity stands for no loss so far."""
     number = float(value)
-    if not (0 <= number < math.inf):
-        raise ValueError(f"Lmin must be finite and at least 0, found {number}")
-    return value if isinstance(value, torch.Tensor) else torch.tensor(number)
+    if not number >= 0:
+        raise ValueError(f"Lmin must be at least 0, found {number}")
+    return number

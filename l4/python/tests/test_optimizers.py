@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import pickle
 
 import pytest
 import torch
@@ -102,22 +103,75 @@ def test_a_refused_step_changes_nothing(method, loss, grad, match):
     assert repr(optimizer.state_dict()) == repr(before)
 
 
+@pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-def test_zero_loss_and_zero_gradient_are_fixed_points(method):
-    for loss, grad in [(0.0, [1.0, 1.0]), (1.0, [0.0, 0.0])]:
+def test_zero_loss_and_zero_gradient_are_fixed_points(method, check):
+    for loss, grad in [(0.0, [-1.0, 1.0]), (1.0, [0.0, 0.0])]:
         theta = param(-0.0, 3.0)
-        optimizer = method([theta], weight_decay=0.1)
+        optimizer = method([theta], weight_decay=0.1, check=check)
         step(optimizer, loss, [grad])
         assert optimizer.learning_rate.item() == 0.0
         assert repr(theta.tolist()) == "[-0.0, 3.0]"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_without_check_a_negative_loss_moves_nothing(method):
-    theta = param(1.0)
-    optimizer = method([theta], check=False)
-    step(optimizer, -1.0, [[1.0]])
-    assert theta.tolist() == [1.0]
+@pytest.mark.parametrize("loss", [-1.0, -math.inf, math.inf, math.nan])
+@pytest.mark.parametrize("at", [0, 1])
+def test_without_check_a_loss_that_l4_does_not_take_moves_nothing_and_leaves_lmin(method, loss, at):
+    theta, others = param(1.0), param(1.0)
+    optimizer, other = method([theta], check=False), method([others], check=False)
+    for k in range(3):
+        if k == at:
+            before, l_min = theta.tolist(), float(optimizer.l_min)
+            step(optimizer, loss, [[1.0]])
+            assert theta.tolist() == before and optimizer.learning_rate.item() == 0.0
+            assert float(optimizer.l_min) == l_min
+        step(optimizer, 2.0, [[1.0]])
+        step(other, 2.0, [[1.0]])
+    # The gradients are all the same, and so their averages, one more or not.
+    assert theta.item() == pytest.approx(others.item(), rel=1e-12) and theta.item() < 1.0
+    method([param(1.0)]).load_state_dict(optimizer.state_dict())
+
+
+def test_an_average_square_of_0_without_delta_moves_nothing():
+    # v = 0/0 in the second element.
+    theta = param(1.0, 2.0)
+    with pytest.raises(ValueError, match="g.v is nan"):
+        step(L4Adam([theta], delta=0.0), 1.0, [[1.0, 0.0]])
+    assert theta.tolist() == [1.0, 2.0]
+    step(L4Adam([theta], delta=0.0, weight_decay=0.1, check=False), 1.0, [[1.0, 0.0]])
+    assert theta.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stepsize_beyond_the_number_range_moves_nothing(method):
+    # g.v is 1e-40 in float32, and the loss over it beyond its range.
+    gradient = [[1e-20]] if method is L4Mom else [[1e-22]]
+    theta = torch.tensor([1.0], requires_grad=True)
+    optimizer = method([theta], epsilon=0.0)
+    with pytest.raises(ValueError, match="eta is inf"):
+        step(optimizer, 1.0, gradient)
+    assert theta.tolist() == [1.0] and optimizer.learning_rate.item() == 0.0
+    assert float(optimizer.l_min) == pytest.approx(0.75 * 1.001, rel=1e-6) and optimizer.state[theta]["step"] == 1
+    optimizer = method([theta], epsilon=0.0, check=False)
+    step(optimizer, 1.0, gradient)
+    assert theta.tolist() == [1.0] and optimizer.learning_rate.item() == 0.0
+
+
+def test_lmin_stays_finite_at_the_end_of_the_number_range():
+    largest = torch.finfo(torch.float64).max
+    optimizer = L4Mom([param(1.0)])
+    optimizer.l_min = largest
+    step(optimizer, largest, [[1e9]])
+    assert float(optimizer.l_min) == largest
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_check_a_nan_gradient_spoils_averages_but_not_parameters(method):
+    theta = param(1.0, 2.0)
+    optimizer = method([theta], weight_decay=0.1, check=False)
+    step(optimizer, 1.0, [[1.0, math.nan]])
+    assert theta.tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -145,6 +199,62 @@ def test_a_saved_state_goes_on_bit_for_bit(method):
     assert resumed.param_groups[0]["lr"] == 0.2 and resumed.state["l4"]["tau"] == 50.0
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_copies_and_pickles_go_on_alike(method):
+    theta = param(1.0)
+    optimizer = method([theta], check=False)
+    step(optimizer, 1.0, [[1.0]])
+    for copied in [copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))]:
+        assert copied.check is False and copied.learning_rate.item() == optimizer.learning_rate.item() > 0.0
+        step(copied, 1.0, [[1.0]])
+        assert copied.param_groups[0]["params"][0].item() < theta.item()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_state_loaded_twice_is_the_same_twice(method):
+    theta = param(1.0)
+    optimizer = method([theta])
+    step(optimizer, 1.0, [[1.0]])
+    state = copy.deepcopy(optimizer.state_dict())
+    before = repr(state)
+    optimizer.load_state_dict(state)
+    step(optimizer, 0.5, [[2.0]])
+    assert repr(state) == before
+
+
+def test_a_state_of_the_other_method_is_refused():
+    for method, other in [(L4Adam, L4Mom), (L4Mom, L4Adam)]:
+        optimizer, saved = method([param(1.0)]), other([param(1.0)])
+        step(optimizer, 1.0, [[1.0]])
+        step(saved, 2.0, [[1.0]])
+        before = repr(optimizer.state_dict())
+        with pytest.raises(ValueError, match=f"not saved by an {method.__name__}"):
+            optimizer.load_state_dict(saved.state_dict())
+        assert repr(optimizer.state_dict()) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": 0},
+        {"step": 1.5},
+        {"mean_gradient": torch.zeros(2)},
+        {"mean_gradient": torch.tensor([math.nan])},
+        {"mean_square": torch.tensor([-1.0])},
+        {"mean_square": torch.tensor([math.inf])},
+        {"stranger": torch.tensor([1.0])},
+    ],
+)
+def test_a_damaged_average_is_refused(change):
+    optimizer = L4Adam([param(1.0)])
+    step(optimizer, 1.0, [[1.0]])
+    state, before = copy.deepcopy(optimizer.state_dict()), repr(optimizer.state_dict())
+    state["state"][0].update(change)
+    with pytest.raises(ValueError):
+        optimizer.load_state_dict(state)
+    assert repr(optimizer.state_dict()) == before
+
+
 def test_a_state_dict_out_of_range_is_refused():
     theta = param(1.0)
     optimizer = L4Adam([theta])
@@ -158,7 +268,7 @@ def test_a_state_dict_out_of_range_is_refused():
     state["param_groups"][0]["lr"] = -1.0
     with pytest.raises(ValueError, match="lr"):
         optimizer.load_state_dict(state)
-    with pytest.raises(ValueError, match="not saved by an L4"):
+    with pytest.raises(ValueError, match="not saved by an L4Adam"):
         optimizer.load_state_dict(torch.optim.Adam([theta]).state_dict())
     assert 0 < float(optimizer.l_min) < 1
 
@@ -184,12 +294,17 @@ def test_groups_share_eta_and_have_their_own_alpha_and_decay():
 
 
 def test_a_scheduler_changes_alpha():
-    optimizer = L4Mom([param(0.0)], alpha=0.2)
+    theta = param(0.0)
+    optimizer = L4Mom([theta], alpha=0.2)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
     step(optimizer, 1.0, [[1.0]])
+    assert optimizer.learning_rate.item() == pytest.approx(0.2 * (1.0 - 0.9 * 0.75), rel=1e-9)
     schedule.step()
+    before = theta.item()
     step(optimizer, 1.0, [[1.0]])
-    assert optimizer.param_groups[0]["lr"] == 0.1
+    eta = 0.1 * (1.0 - 0.9 * 0.75 * 1.001)
+    assert optimizer.learning_rate.item() == pytest.approx(eta, rel=1e-9)
+    assert theta.item() == pytest.approx(before - eta, rel=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -207,6 +322,20 @@ def test_a_parameter_without_gradient_rests_and_its_averages_begin_later(method)
     assert b.item() == fresh.item() < 1.0
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_without_any_gradient_counts_for_lmin_and_moves_nothing(method):
+    theta = param(1.0)
+    optimizer = method([theta], weight_decay=0.1)
+    step(optimizer, 4.0, [[1.0]])
+    moved = theta.tolist()
+    for loss in [math.nan, -1.0]:
+        with pytest.raises(ValueError, match="loss"):
+            step(optimizer, loss, [None])
+    step(optimizer, 2.0, [None])
+    assert theta.tolist() == moved and optimizer.learning_rate.item() == 0.0
+    assert float(optimizer.l_min) == pytest.approx(2.0 * 1.001, rel=1e-12)
+
+
 def test_sparse_gradients_are_refused():
     table = torch.nn.Embedding(10, 2, sparse=True)
     optimizer = L4Adam(table.parameters())
@@ -222,6 +351,46 @@ def test_parameters_of_two_types_make_one_step(method):
     optimizer = method([a, b])
     step(optimizer, torch.tensor(1.0), [[1.0, -1.0], [1.0]])
     assert a.tolist()[0] == pytest.approx(b.item(), rel=1e-6) and b.item() < 0.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_given_as_a_number_has_the_parameters_precision(method):
+    by_number, by_tensor = param(0.0), param(0.0)
+    numbers, tensors = method([by_number]), method([by_tensor])
+    numbers.l_min = 0.7
+    tensors.l_min = torch.tensor(0.7, dtype=torch.float64)
+    step(numbers, 1.1, [[1.0]])
+    step(tensors, torch.tensor(1.1, dtype=torch.float64), [[1.0]])
+    assert by_number.item() == by_tensor.item() and numbers.learning_rate.dtype == torch.float64
+    # Of the least type that holds all of them where they differ.
+    single = method([torch.ones(1, requires_grad=True), param(0.0)])
+    step(single, torch.tensor(1.0), [[1.0], [1.0]])
+    assert single.learning_rate.dtype == torch.float64
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_parameters_have_averages_in_float32(method, dtype):
+    # 1e-5 squared is 0 in float16; in bfloat16 each step's share of an average is rounded away once it has grown.
+    gradient = torch.tensor([1e-5, -0.5], dtype=dtype)
+    half, single = (torch.tensor([1.0, 1.0], dtype=t, requires_grad=True) for t in (dtype, torch.float32))
+    optimizer, other = method([half], epsilon=0.0), method([single], epsilon=0.0)
+    for _ in range(100):
+        half.grad, single.grad = gradient.clone(), gradient.float()
+        optimizer.step(loss=1.0)
+        other.step(loss=1.0)
+    assert half.dtype == dtype
+    names = {"mean_gradient"} | ({"mean_square"} if method is L4Adam else set())
+    for name in names:
+        mean = optimizer.state[half][name]
+        assert mean.dtype == torch.float32 and mean.tolist() == other.state[single][name].tolist()
+    assert optimizer.learning_rate.item() == other.learning_rate.item()
+    # What is saved goes on in float32 too.
+    resumed = method([half])
+    resumed.load_state_dict(optimizer.state_dict())
+    for name in names:
+        assert resumed.state[half][name].dtype == torch.float32
+        assert resumed.state[half][name].tolist() == optimizer.state[half][name].tolist()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

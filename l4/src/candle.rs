@@ -48,8 +48,8 @@ use crate::config::non_negative;
 use crate::simd::first_unusable;
 use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4};
 use crate::{
-    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, State, StateError,
-    Step, StepError, StepRule,
+    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, MEAN_SQUARE, State,
+    StateError, Step, StepError, StepRule,
 };
 
 /// L4Adam over candle's variables.
@@ -247,7 +247,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// # Errors
     ///
     /// [`Error::State`] when the entries are not those of [`state`](Self::state) or of other shapes,
-    /// or Lmin or a constant is outside its range; [`Error::Candle`].
+    /// or a number is outside its range; [`Error::Candle`].
     pub fn restore(&mut self, mut saved: HashMap<String, Tensor>) -> Result<(), Error> {
         let mut rule = State::new(take_count(&mut saved, "rule.step")?);
         let mut memories = Vec::new();
@@ -274,6 +274,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let rule = self.l4.read_scalars(rule)?;
         self.l4.rule = rule;
         self.l4.memories = memories.into_iter().collect();
+        // α is the saved one, whatever was asked for before.
+        self.refused_alpha = None;
         Ok(())
     }
 }
@@ -349,14 +351,26 @@ impl Variable {
         }
         let tensor = saved.to_dtype(self.var.dtype())?;
         let tensor = tensor.to_device(self.var.device())?;
-        match tensors::Tensor::first_unusable(&tensor)? {
-            None => Ok(tensor),
-            Some((_, value)) => Err(Error::State(StateError::Value {
-                name: name.into(),
-                expected: "finite numbers",
-                value,
-            })),
-        }
+        let on_host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
+        check_average(name, &on_host.to_dtype(DType::F64)?.to_vec1()?)?;
+        Ok(tensor)
+    }
+}
+
+/// A saved average is finite, and of squares not negative.
+fn check_average(name: &str, values: &[f64]) -> Result<(), StateError> {
+    let squares = name.ends_with(MEAN_SQUARE);
+    let damaged = |x: &&f64| !x.is_finite() || (squares && **x < 0.0);
+    match values.iter().find(damaged) {
+        None => Ok(()),
+        Some(&value) => Err(StateError::Value {
+            name: name.into(),
+            expected: match squares {
+                true => "finite numbers of at least 0",
+                false => "finite numbers",
+            },
+            value,
+        }),
     }
 }
 

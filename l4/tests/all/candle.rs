@@ -202,6 +202,7 @@ fn a_damaged_state_is_refused() {
     let scalar = |x: f64| Some(Tensor::new(x, &Device::Cpu).unwrap());
     let nan = Tensor::full(f32::NAN, (2, 3), &Device::Cpu).unwrap();
     let other_shape = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();
+    let negative = Tensor::full(-1f32, (2, 3), &Device::Cpu).unwrap();
     for (name, entry) in [
         ("rule.l_min", scalar(-1.0)),
         ("rule.l_min", scalar(f64::NAN)),
@@ -213,6 +214,7 @@ fn a_damaged_state_is_refused() {
         ("weight.g.mean_gradient", None),
         ("weight.g.mean_gradient", Some(nan)),
         ("weight.v.mean_square", Some(other_shape)),
+        ("weight.v.mean_square", Some(negative)),
         ("stranger", scalar(1.0)),
     ] {
         let mut state = good.clone();
@@ -224,6 +226,12 @@ fn a_damaged_state_is_refused() {
         assert!(matches!(error, Err(Error::State(_))), "{name}: {error:?}");
         assert_eq!(saved(&optimizer), before, "{name}");
     }
+    // The square of a mean square may be infinite.
+    let mut state = good.clone();
+    let large = Tensor::full(1e30f32, (2, 3), &Device::Cpu).unwrap();
+    state.insert("weight.v.mean_square".into(), large);
+    optimizer.restore(state).unwrap();
+
     let mom = L4Mom::of_map(&layer.variables, l4::L4Mom::new());
     let error = mom.unwrap().restore(good);
     assert!(
@@ -248,6 +256,12 @@ fn alpha_takes_the_learning_rates_place() {
     assert_eq!(optimizer.learning_rate(), 0.3);
     let error = optimizer.backward_step(&loss).unwrap_err().to_string();
     assert!(error.contains("alpha must be"), "{error}");
+    optimizer.backward_step(&loss).unwrap();
+
+    // A restored state has an alpha of its own.
+    let saved = optimizer.state().unwrap();
+    optimizer.set_learning_rate(0.0);
+    optimizer.restore(saved).unwrap();
     optimizer.backward_step(&loss).unwrap();
 }
 

@@ -46,15 +46,15 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use burn_core::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn_core::tensor::{Bytes, Device, Gradients, Tensor, TensorData};
+use burn_core::tensor::{Bytes, DType, Device, Gradients, Tensor, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
 use crate::config::non_negative;
 use crate::simd::first_unusable;
 use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4};
 use crate::{
-    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, State, StateError,
-    Step, StepError, StepRule,
+    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, MEAN_SQUARE, State,
+    StateError, Step, StepError, StepRule,
 };
 
 /// L4Adam over a burn module.
@@ -73,11 +73,16 @@ pub struct L4<D> {
     decays: Vec<(ParamGroup, f64)>,
 }
 
+/// Why a state could not be saved: burn's reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the state cannot be saved: {0}")]
+pub struct SaveError(String);
+
 /// Why a saved state was not taken. The optimiser is as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The bytes are no burnpack.
+    /// The bytes are no burnpack, or one with a tensor that cannot be had in its parameter's type.
     #[error("the saved state cannot be read: {0}")]
     Format(String),
     /// The entries are not those of this optimiser.
@@ -157,6 +162,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         };
         module.visit(&mut collector);
         let found = collector.found;
+        if let Err(error) = self.check_lengths(&found) {
+            return (module, Err(error));
+        }
         match self.l4.step(loss.inner(), &found) {
             Ok((step, directions)) if tensors::moves(&step) => {
                 let names = found.into_iter().map(|(name, _)| name);
@@ -174,13 +182,26 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         }
     }
 
+    /// burn panics on tensors of two lengths, but where one of them is 1.
+    fn check_lengths(&self, grads: &[(String, Tensor<1>)]) -> Result<(), StepError> {
+        for (path, gradient) in grads {
+            let found = gradient.shape().num_elements();
+            let memory = self.l4.memories.get(path);
+            let expected = memory.map_or(found, |m| m.mean_gradient.shape().num_elements());
+            if expected != found {
+                return Err(StepError::ParameterCount { expected, found });
+            }
+        }
+        Ok(())
+    }
+
     /// Everything needed to go on from here, as a burnpack: the rule and both averages of each
     /// parameter, by its path.
     ///
     /// # Errors
     ///
-    /// burn's, in words.
-    pub fn into_bytes(&self) -> Result<Bytes, RestoreError> {
+    /// [`SaveError`], burn's in words.
+    pub fn into_bytes(&self) -> Result<Bytes, SaveError> {
         let (mut tensors, mut counts) = (Vec::new(), Vec::new());
         for (path, memory) in &self.l4.memories {
             counts.push((format!("{path}.steps"), Scalar::from(memory.steps)));
@@ -198,41 +219,49 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let writer = scalars.fold(Writer::new(tensors), |writer, (name, value)| {
             writer.with_scalar(&name, value)
         });
-        Ok(writer.into_bytes()?)
+        let bytes = writer.into_bytes();
+        bytes.map_err(|error| SaveError(format!("{error}")))
     }
 
-    /// Goes on from a saved state, with a module built alike; averages go to `device`.
+    /// Goes on from a saved state, with `module` as it was saved or one built alike; averages go to
+    /// the devices of its parameters.
     ///
     /// # Errors
     ///
-    /// [`RestoreError`] when the bytes are not those of [`into_bytes`](Self::into_bytes), or Lmin or
-    /// a constant is outside its range.
-    pub fn restore(&mut self, bytes: Bytes, device: &Device) -> Result<(), RestoreError> {
+    /// [`RestoreError`] when the bytes are not those of [`into_bytes`](Self::into_bytes) or of a
+    /// module of other parameters, or a number is outside its range.
+    pub fn restore<M: Module>(&mut self, bytes: Bytes, module: &M) -> Result<(), RestoreError> {
         let reader = Reader::from_bytes(bytes)?;
         let mut scalars = reader.scalars().clone();
-        let device = device.clone().inner();
-        let mut tensors = BTreeMap::new();
-        for tensor in reader.into_tensors()? {
-            let (name, dtype, shape, _, bytes) = tensor.into_parts()?;
-            tensors.insert(name, TensorData::from_bytes(bytes, shape, dtype));
-        }
+        let tensors = reader.into_tensors()?.into_iter();
+        let mut tensors: BTreeMap<String, _> = tensors.map(|t| (t.name.clone(), t)).collect();
 
         let mut rule = State::new(take_count(&mut scalars, "rule.step")?);
         let mut memories = BTreeMap::new();
-        for name in scalars.keys().cloned().collect::<Vec<_>>() {
-            if let Some(path) = name.strip_suffix(".steps") {
-                let steps = take_count(&mut scalars, &name)?;
-                let memory = Memory::from_named::<D, RestoreError>(steps, |name| {
-                    take_tensor(&mut tensors, &format!("{path}.{name}"), &device)
-                })?;
-                memories.insert(path.into(), memory);
-            } else if let Some(scalar) = name.strip_prefix("rule.") {
-                let value = scalars.remove(&name).and_then(|x| f64::try_from(x).ok());
-                rule = rule.with_scalar(scalar, value.unwrap_or(f64::NAN));
+        for place in Places::of(module) {
+            let steps = format!("{}.steps", place.path);
+            if !scalars.contains_key(&steps) {
+                continue;
             }
+            let steps = take_count(&mut scalars, &steps)?;
+            let memory = Memory::from_named::<D, RestoreError>(steps, |name| {
+                let name = format!("{}.{name}", place.path);
+                let saved = tensors
+                    .remove(&name)
+                    .ok_or_else(|| missing("tensor", &name))?;
+                place.fitting(&name, saved)
+            })?;
+            memories.insert(place.path, memory);
+        }
+        // After the parameters, whose paths may begin with `rule.` too.
+        for (name, scalar) in scalars {
+            let Some(name) = name.strip_prefix("rule.") else {
+                return Err(StateError::Unexpected { name }.into());
+            };
+            rule = rule.with_scalar(name, f64::try_from(scalar).unwrap_or(f64::NAN));
         }
         let rule = self.l4.read_scalars(rule)?;
-        if let Some(name) = scalars.into_keys().chain(tensors.into_keys()).next() {
+        if let Some(name) = tensors.into_keys().next() {
             return Err(StateError::Unexpected { name }.into());
         }
         (self.l4.rule, self.l4.memories) = (rule, memories);
@@ -240,35 +269,104 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     }
 }
 
-fn take_count(scalars: &mut BTreeMap<String, Scalar>, name: &str) -> Result<u64, StateError> {
-    let scalar = scalars.remove(name);
-    let count = scalar.and_then(|scalar| u64::try_from(scalar).ok());
-    count.ok_or_else(|| StateError::Missing {
-        kind: "count",
-        name: name.into(),
-    })
+/// A parameter of a module, and what its averages have to be like.
+struct Place {
+    path: String,
+    elements: usize,
+    dtype: DType,
+    device: Device,
 }
 
-fn take_tensor(
-    tensors: &mut BTreeMap<String, TensorData>,
-    name: &str,
-    device: &Device,
-) -> Result<Tensor<1>, RestoreError> {
-    let data = tensors.remove(name).ok_or_else(|| StateError::Missing {
-        kind: "tensor",
-        name: name.into(),
-    })?;
-    let dtype = data.dtype();
-    let tensor = Tensor::<1>::from_data(data, (device, dtype));
-    match tensors::Tensor::first_unusable(&tensor) {
-        Ok(None) => Ok(tensor),
-        Ok(Some((_, value))) => Err(RestoreError::State(StateError::Value {
-            name: name.into(),
-            expected: "finite numbers",
-            value,
-        })),
-        Err(never) => match never {},
+impl Place {
+    /// A saved average, on the device of this parameter.
+    fn fitting(&self, name: &str, saved: burn_pack::Tensor) -> Result<Tensor<1>, RestoreError> {
+        let unreadable = |error| RestoreError::Format(format!("{name}: {error}"));
+        let (_, dtype, shape, _, bytes) = saved.into_parts()?;
+        let data = TensorData::try_from_bytes(bytes, shape, dtype).map_err(unreadable)?;
+        if data.num_elements() != self.elements {
+            return Err(RestoreError::State(StateError::Length {
+                name: name.into(),
+                expected: self.elements,
+                found: data.num_elements(),
+            }));
+        }
+        let data = data.try_cast(self.dtype).map_err(unreadable)?;
+        check_average(name, &data.iter::<f64>().collect::<Vec<_>>())?;
+        let (bytes, _, dtype) = data.into_parts();
+        let data = TensorData::try_from_bytes(bytes, [self.elements], dtype).map_err(unreadable)?;
+        Ok(Tensor::from_data(data, (&self.device, dtype)))
     }
+}
+
+/// A saved average is finite, and of squares not negative.
+fn check_average(name: &str, values: &[f64]) -> Result<(), StateError> {
+    let squares = name.ends_with(MEAN_SQUARE);
+    let damaged = |x: &&f64| !x.is_finite() || (squares && **x < 0.0);
+    match values.iter().find(damaged) {
+        None => Ok(()),
+        Some(&value) => Err(StateError::Value {
+            name: name.into(),
+            expected: match squares {
+                true => "finite numbers of at least 0",
+                false => "finite numbers",
+            },
+            value,
+        }),
+    }
+}
+
+/// Collects the places of a module.
+struct Places {
+    path: Vec<String>,
+    found: Vec<Place>,
+}
+
+impl Places {
+    fn of<M: Module>(module: &M) -> Vec<Place> {
+        let mut places = Places {
+            path: Vec::new(),
+            found: Vec::new(),
+        };
+        module.visit(&mut places);
+        places.found
+    }
+}
+
+impl ModuleVisitor for Places {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        self.found.push(Place {
+            path: self.path.join("."),
+            elements: value.shape().num_elements(),
+            dtype: value.dtype(),
+            device: value.device().inner(),
+        });
+    }
+}
+
+fn missing(kind: &'static str, name: &str) -> StateError {
+    let name = name.into();
+    StateError::Missing { kind, name }
+}
+
+fn take_count(scalars: &mut BTreeMap<String, Scalar>, name: &str) -> Result<u64, StateError> {
+    let scalar = scalars.remove(name).ok_or_else(|| missing("count", name))?;
+    // What an i64 holds leaves room to count on.
+    let count = i64::try_from(scalar).ok();
+    let count = count.and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| StateError::Value {
+        name: name.into(),
+        expected: "a count",
+        value: f64::try_from(scalar).unwrap_or(f64::NAN),
+    })
 }
 
 /// Collects the gradients of a module, flat, by the paths of their parameters.

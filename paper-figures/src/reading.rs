@@ -1,7 +1,8 @@
 //! What a person makes of a section's results: `reading.md` beside them, written by hand, whose numbers are references.
 //!
 //! It has paragraphs with an empty line between them, bullets (`- `), `[links](target)` and `**strong**` text, and nothing
-//! else. A link leads from the folder that the file lies in. No measured number is typed into it:
+//! else; a star alone, as in L4Adam*, is a star. A link leads from the folder that the file lies in. No measured number is
+//! typed into it:
 //!
 //! | reference | becomes |
 //! |---|---|
@@ -143,7 +144,7 @@ impl<'a> Rest<'a> {
                     })?;
                     continue;
                 }
-                '}' | '[' | ']' | '`' => break,
+                '}' | '[' | ']' | '`' | '\\' => break,
                 // `**L4Adam***` ends in the star of the name.
                 '*' if from.starts_with("**") && !from.starts_with("***") => break,
                 '\n' => words.push(' '),

@@ -37,17 +37,22 @@ pub fn replaced(
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut out = String::with_capacity(text.len());
     let mut open: Option<usize> = None;
-    let mut is_fenced = false;
+    let mut fenced: Option<Fence> = None;
     for (i, line) in text.split_inclusive('\n').enumerate() {
         let problem = |problem: String| Problem {
             line: i + 1,
             problem,
         };
-        is_fenced ^= open.is_none() && is_fence(line);
-        let kind = if is_fenced {
-            Line::Other
-        } else {
-            classified(line)
+        if open.is_none() {
+            fenced = match (fenced, Fence::of(line)) {
+                (Some(begun), Some(fence)) if fence.closes(begun) => None,
+                (None, fence) => fence,
+                (begun, _) => begun,
+            };
+        }
+        let kind = match fenced {
+            Some(_) => Line::Other,
+            None => classified(line),
         };
         match (kind, open) {
             (Line::Open(key), None) => {
@@ -99,9 +104,32 @@ fn classified(line: &str) -> Line<'_> {
     }
 }
 
-fn is_fence(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with("```") || line.starts_with("~~~")
+/// What begins or ends a block of code, by the rules of CommonMark.
+#[derive(Clone, Copy)]
+struct Fence {
+    character: char,
+    length: usize,
+    is_bare: bool,
+}
+
+impl Fence {
+    fn of(line: &str) -> Option<Self> {
+        let line = line.trim();
+        let character = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
+        let info = line.trim_start_matches(character);
+        let length = line.len() - info.len();
+        // Code in a line of text may be between three backticks as well.
+        let is_fence = length >= 3 && !(character == '`' && info.contains('`'));
+        is_fence.then_some(Self {
+            character,
+            length,
+            is_bare: info.is_empty(),
+        })
+    }
+
+    fn closes(self, begun: Self) -> bool {
+        self.is_bare && self.character == begun.character && self.length >= begun.length
+    }
 }
 
 #[cfg(test)]
@@ -152,10 +180,27 @@ mod tests {
         for text in [
             "```\n<!-- generated: no/such -->\n```\n",
             "Write `<!-- generated: no/such -->` to get a table.\n",
+            "~~~ md\n```\n<!-- generated: no/such -->\n~~~\n",
+            "````\n```\n<!-- generated: no/such -->\n```\n```` x\n<!-- /generated -->\n````\n",
             "<!-- a comment -->\n",
             "",
         ] {
             assert_eq!(replaced(text, content).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_fence_hides_no_marker() {
+        let block = "<!-- generated: a/b -->\nold\n<!-- /generated -->\n";
+        for before in [
+            "```x``` stands in the line.\n",
+            "``\n",
+            "```\n~~~\n```\n",
+            "```` rust\n```\n`````\n",
+            "~~~ `x`\n~~~\n",
+        ] {
+            let replaced = replaced(&format!("{before}{block}"), content).expect("well-formed");
+            assert!(replaced.contains("one\ntwo"), "{before}");
         }
     }
 

@@ -208,8 +208,8 @@ impl Scale {
     }
 
     fn decade_ticks(&self, first: i32, last: i32, room: usize) -> Ticks {
-        let fits =
-            |stride: &&i32| (last / **stride - (first - 1).div_euclid(**stride)) <= room as i32;
+        let multiples = |stride: i32| last.div_euclid(stride) - (first - 1).div_euclid(stride);
+        let fits = |stride: &&i32| multiples(**stride) <= room as i32;
         let stride = DECADE_STRIDES.iter().find(fits).copied().unwrap_or(200);
         let at = |decade: f64| (decade - self.low) / (self.high - self.low);
         let (labelled, others): (Vec<i32>, Vec<i32>) =
@@ -386,6 +386,7 @@ mod tests {
                 "10⁵"
             ]
         );
+        assert_eq!(log(&[1e-38, 1e-1], 7).len(), 7, "every fifth decade");
         assert_eq!(log(&[1.0, 10.0], 7), ["1", "2", "5", "10"]);
         assert_eq!(log(&[0.5, 200.0], 7), ["10⁰", "10¹", "10²"]);
         assert_eq!(log(&[0.03, 0.9], 7), ["0.05", "0.1", "0.2", "0.5"]);

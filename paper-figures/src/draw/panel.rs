@@ -21,6 +21,9 @@ const AXIS_NAME: Type = Type::of_size(8.0).anchored(Anchor::Middle);
 const MAJOR_TICK: f64 = 3.0;
 const MINOR_TICK: f64 = 1.6;
 
+/// More lines than this of the vertical axis' name would leave the plot too little of the panel's width.
+const MOST_NAME_LINES: usize = 4;
+
 /// A pixel column, well below a line's width: what happens inside one cannot be told apart.
 const COLUMN: i32 = INCH / 150;
 
@@ -50,7 +53,7 @@ impl<'a> Panel<'a> {
             _ => format!("({}) {}", axes.panel, axes.title),
         };
         let y_ticks = y.ticks((PLOT_HEIGHT / (2 * TICK_LABEL.line_height())) as usize);
-        let y_name = AXIS_NAME.wrapped(&axes.y.name, PLOT_HEIGHT);
+        let y_name = y_name(&axes.y.name);
         let left = points(GAP)
             + y_name.len() as i32 * AXIS_NAME.line_height()
             + points(GAP)
@@ -246,6 +249,15 @@ fn y_scale(axes: &Axes, series: &[&Series]) -> Scale {
         .flatten()
         .copied();
     Scale::new(axes.y.scale, Extent::of(values.chain(marked)), true)
+}
+
+fn y_name(name: &str) -> Vec<String> {
+    let mut lines = AXIS_NAME.wrapped(name, PLOT_HEIGHT);
+    if lines.len() > MOST_NAME_LINES {
+        lines.truncate(MOST_NAME_LINES);
+        lines[MOST_NAME_LINES - 1].push_str(" …");
+    }
+    lines
 }
 
 fn widest(ticks: &Ticks) -> i32 {

@@ -182,6 +182,7 @@ fn what_cannot_be_followed_is_named_with_its_line_and_what_there_is() {
         ("a [](c)", 1, &["`](` after `[`"]),
         ("a ] b", 1, &["found `]`"]),
         ("a `b`", 1, &["found ``"]),
+        ("a L4Adam\\* b", 1, &["found `\\`"]),
         ("a\n# b", 2, &["found `# b`"]),
         ("> a", 1, &["found `> a`"]),
         ("* a", 1, &["found `* a`"]),

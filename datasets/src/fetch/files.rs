@@ -113,12 +113,22 @@ pub(super) fn read(path: &Path, file: &FileSpec) -> Result<Vec<u8>, DataError> {
     })
 }
 
-fn read_verified(path: PathBuf, file: &FileSpec) -> Result<Found, DataError> {
-    let content = read(&path, file)?;
+/// A file of a place that the caller has not named; else why it is passed over, which asks nothing
+/// of the caller.
+fn read_verified(path: PathBuf, file: &FileSpec) -> Result<Found, String> {
+    let content = read(&path, file).map_err(|error| match error {
+        DataError::Format { path, reason } => format!("{}: {reason}", path.display()),
+        other => other.to_string(),
+    })?;
     let found = Found::new(file, path, content);
     match found.trust {
         Trust::Verified => Ok(found),
-        _ => Err(found.mismatch(file)),
+        _ => Err(format!(
+            "SHA-256 (unpacked) of {}: expected {}, found {}",
+            found.path.display(),
+            file.sha256,
+            found.sha256
+        )),
     }
 }
 
@@ -186,7 +196,7 @@ impl<'a> Collection<'a> {
         for (index, file) in missing {
             match locate(dir, file).map(|path| read_verified(path, file)) {
                 Some(Ok(found)) => self.found[index] = Some(found),
-                Some(Err(error)) => log.pass_over(&place, &error.to_string()),
+                Some(Err(reason)) => log.pass_over(&place, &reason),
                 None => absent.push(file.name),
             }
         }

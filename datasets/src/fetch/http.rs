@@ -107,7 +107,11 @@ impl Client {
             StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(()),
             status => return Err(status_failure(status)),
         };
-        let total = response.body().content_length().map(|rest| start + rest);
+        // One that no file has is no length.
+        let total = response
+            .body()
+            .content_length()
+            .and_then(|rest| rest.checked_add(start));
         let mut body = response.into_body().into_reader();
         let mut growing = Growing::open(part, start, limit)?;
         let mut buffer = vec![0; 1 << 16];

@@ -1,12 +1,15 @@
 //! Finding the files of a data set, wherever they are, and vouching for their bytes.
 //!
-//! Sources are tried in this order, each for the files that are still missing:
+//! Sources are tried in this order:
 //!
 //! 1. the directory that the caller names ([`Options::data_dir`]),
 //! 2. folders where the operating system keeps the data set,
 //! 3. the user's cache, which all of the following fill,
-//! 4. public mirrors over HTTPS,
+//! 4. public mirrors, over HTTPS where they have it,
 //! 5. the package that carries the same bytes, through its ordinary client.
+//!
+//! The first two have all of the files or are passed over; a named directory with some of them is an
+//! error. The others are asked for the files that are still missing.
 //!
 //! Invariant: no byte leaves this module unless its file has the known SHA-256, or the caller has
 //! accepted unverified files, which holds for the named directory only and is recorded in the
@@ -130,10 +133,10 @@ fn find(
                 return Ok(found);
             }
         }
-        None => log.note(
-            "data directory",
-            &format!("none named (--data or {DATA_DIR_VARIABLE})"),
-        ),
+        None => {
+            let reason = format!("none named (--data or {DATA_DIR_VARIABLE})");
+            log.note("data directory", &reason);
+        }
     }
     for dir in &spec.system_dirs {
         let mut files = Collection::new(spec);
@@ -213,18 +216,22 @@ impl<'a> Log<'a> {
         Self { tried, on_event }
     }
 
-    /// A source that did not do, which is worth telling only if none does, and once.
-    fn note(&mut self, source: &str, reason: &str) {
+    /// A source that did not do, which is worth telling only if none does, and once. Says whether
+    /// this is the first time.
+    fn note(&mut self, source: &str, reason: &str) -> bool {
         let [source, reason] = [source, reason].map(str::to_owned);
         let tried = Tried { source, reason };
-        if !self.tried.contains(&tried) {
+        let is_new = !self.tried.contains(&tried);
+        if is_new {
             self.tried.push(tried);
         }
+        is_new
     }
 
     /// A source that should have done.
     fn pass_over(&mut self, source: &str, reason: &str) {
-        (self.on_event)(Event::PassedOver { source, reason });
-        self.note(source, reason);
+        if self.note(source, reason) {
+            (self.on_event)(Event::PassedOver { source, reason });
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ use super::{DataError, Fault};
 /// Time for a client that makes progress; the options below bound the time to find out that there
 /// is no network.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
+
+/// Bytes that may come behind what is wanted of an archive, for its extractor to be read to the end.
+const REST: u64 = 64 << 20;
 
 /// A package of some registry.
 #[derive(Clone, Debug)]
@@ -60,19 +63,9 @@ impl Package {
             }
             Self::Debian { .. } => {
                 let package = only_file(folder, "deb")?;
-                let mut command = Command::new("dpkg-deb");
-                command
-                    .arg("--fsys-tarfile")
-                    .arg(package)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null());
-                // Needs no guard: it ends when nobody reads what it writes.
-                let mut extractor = Running::start(&mut command)?;
-                match extractor.child.stdout.take() {
-                    Some(mut archive) => unpack(&mut archive),
-                    None => Ok(()),
-                }
+                let mut extractor = Command::new("dpkg-deb");
+                extractor.arg("--fsys-tarfile").arg(package);
+                extract(&mut extractor, folder, unpack)
             }
         }
     }
@@ -177,11 +170,7 @@ fn run(client: &[String], folder: &Path, limit: Duration) -> Result<(), Fault> {
                 return Err(Fault::Source(format!("{} is not installed", client[0])));
             }
             Some(status) => {
-                let said = fs::read(&log).map_err(log_error)?;
-                return Err(Fault::Source(format!(
-                    "{status}: {}",
-                    summary(&String::from_utf8_lossy(&said))
-                )));
+                return Err(failed(status, &fs::read(&log).map_err(log_error)?));
             }
             None if Instant::now() > deadline => {
                 return Err(Fault::Source(format!(
@@ -192,6 +181,47 @@ fn run(client: &[String], folder: &Path, limit: Duration) -> Result<(), Fault> {
             None => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Hands what `extractor` writes to `unpack`. It must end in success, unless `unpack` leaves more
+/// than [`REST`] of it unread.
+fn extract(
+    extractor: &mut Command,
+    folder: &Path,
+    unpack: impl FnOnce(&mut dyn Read) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let log = folder.join("extractor.log");
+    let log_error = |reason| DataError::io("write", &log, reason);
+    let output = File::create(&log).map_err(log_error)?;
+    extractor
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(output);
+    // Needs no guard: it ends when nobody reads what it writes.
+    let mut running = Running::start(extractor)?;
+    let Some(mut archive) = running.child.stdout.take() else {
+        return Ok(());
+    };
+    let unpacked = unpack(&mut archive);
+    // One that is not read to its end fails for that alone.
+    let rest = io::copy(&mut archive.take(REST), &mut io::sink());
+    if matches!(unpacked, Err(Fault::Local(_))) || !rest.is_ok_and(|rest| rest < REST) {
+        return unpacked;
+    }
+    let ended = running.child.wait();
+    let status = ended.map_err(|error| Fault::Source(error.to_string()))?;
+    if status.success() {
+        return unpacked;
+    }
+    Err(failed(status, &fs::read(&log).map_err(log_error)?))
+}
+
+/// A client that ended in failure, with what it said.
+fn failed(status: ExitStatus, said: &[u8]) -> Fault {
+    Fault::Source(format!(
+        "{status}: {}",
+        summary(&String::from_utf8_lossy(said))
+    ))
 }
 
 /// The first errors that a client reported, in one line. Warnings, which apt marks with `W:`,
@@ -264,5 +294,36 @@ mod tests {
         let client = ["no-such-client-of-any-registry".to_owned()];
         let reason = reason(run(&client, folder.path(), Duration::from_secs(1)));
         assert_eq!(reason, "no-such-client-of-any-registry is not installed");
+    }
+
+    #[test]
+    fn an_extractor_that_fails_is_quoted_and_one_that_is_not_needed_to_its_end_is_not() {
+        let whole = |archive: &mut dyn Read| {
+            let mut said = String::new();
+            archive.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "half");
+            Ok(())
+        };
+        let half = |archive: &mut dyn Read| {
+            archive.read_exact(&mut [0; 4]).unwrap();
+            Ok(())
+        };
+        let broken = |_: &mut dyn Read| Err(Fault::Source("broken".to_owned()));
+        let extract = |script: &str, unpack: &dyn Fn(&mut dyn Read) -> Result<(), Fault>| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut command = Command::new("sh");
+            extract(command.args(["-c", script]), folder.path(), unpack)
+        };
+        let failing = "printf half; echo E: no such member >&2; exit 2";
+        for unpack in [&whole as &dyn Fn(&mut dyn Read) -> _, &half, &broken] {
+            assert_eq!(
+                reason(extract(failing, unpack)),
+                "exit status: 2: E: no such member"
+            );
+        }
+        extract("printf half", &whole).unwrap();
+        extract("printf half; head -c 10000000 /dev/zero", &half).unwrap();
+        extract("printf half; exec cat /dev/zero", &half).unwrap();
+        assert_eq!(reason(extract("printf half", &broken)), "broken");
     }
 }

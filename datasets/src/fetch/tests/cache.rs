@@ -5,6 +5,7 @@ use std::thread;
 
 use super::server::Server;
 use super::*;
+use crate::fetch::Event;
 
 #[test]
 fn a_damaged_file_in_the_cache_is_fetched_again() {
@@ -20,6 +21,42 @@ fn a_damaged_file_in_the_cache_is_fetched_again() {
         .map(|request| request.path)
         .collect();
     assert_eq!(paths, [format!("/{TEST_IMAGES}.gz")]);
+}
+
+#[test]
+fn a_damaged_file_is_told_once_and_with_advice_for_no_other_place() {
+    for place in ["cache/mnist", "system"] {
+        let folders = Folders::new();
+        folders.write_all(place);
+        let mut images = small_files()[2].1.clone();
+        images[100] ^= 1;
+        folders.write(&format!("{place}/{TEST_IMAGES}"), &images);
+        folders.write(&format!("{place}/{TEST_LABELS}"), &[0; 100]);
+        let mut spec = small_spec(vec![]);
+        spec.system_dirs = vec![folders.path("system")];
+        let mut told = Vec::new();
+        let mut on_event = |event: Event<'_>| {
+            if let Event::PassedOver { reason, .. } = event {
+                told.push(reason.to_owned());
+            }
+        };
+        let options = folders.options(Unverified::Refuse);
+        let error = find(&spec, &options, &http::Client::new(), &mut on_event).unwrap_err();
+        assert_eq!(told.len(), 2, "{told:?}");
+        let expected = spec.files[2].sha256.to_string();
+        assert!(
+            told[0].contains(TEST_IMAGES) && told[0].contains(&expected),
+            "{told:?}"
+        );
+        assert!(
+            told[1].contains(TEST_LABELS) && told[1].contains("found more"),
+            "{told:?}"
+        );
+        for message in [told.join(""), error.to_string()] {
+            assert!(!message.contains("--allow-unverified"), "{message}");
+            assert!(!message.contains("replace the file"), "{message}");
+        }
+    }
 }
 
 #[test]

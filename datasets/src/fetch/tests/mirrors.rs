@@ -63,6 +63,21 @@ fn a_broken_connection_is_resumed() {
 }
 
 #[test]
+fn a_length_that_no_body_has_is_passed_over() {
+    let server = Server::start(|request, before| {
+        let file = file_of(request).unwrap();
+        match before {
+            0 => Reply::Cut(file, 40),
+            1 => Reply::Boasted(file),
+            _ => Reply::Range(file),
+        }
+    });
+    let folders = Folders::new();
+    assert_is_small_data(&folders.find(&small_spec(vec![server.mirror()])).unwrap());
+    assert_eq!(server.requests()[1].start, Some(40));
+}
+
+#[test]
 fn a_server_without_ranges_is_served_from_the_start() {
     let server = Server::start(|request, before| {
         let file = file_of(request).unwrap();
@@ -296,4 +311,44 @@ fn an_archive_is_verified_and_unpacked() {
         Sha256::of(&archive)
     );
     assert!(message.contains(&expected), "{message}");
+}
+
+/// What is there already counts into the archive's size: it is in the archive all the same.
+#[test]
+fn an_archive_completes_a_cache_that_has_the_largest_file() {
+    const EXAMPLES: u32 = 1500;
+    let records = |examples: u32| [3; 3073].repeat(examples as usize);
+    let files = [
+        ("data_batch_1.bin", EXAMPLES, Part::Train),
+        ("test_batch.bin", 1, Part::Test),
+    ];
+    let archive = gzip(&tar(&files
+        .map(|(name, examples, _)| (name, records(examples)))
+        .each_ref()
+        .map(|(name, content)| (*name, content.as_slice()))));
+    let sha256 = Sha256::of(&archive);
+    let server = Server::start(move |_, _| Reply::Range(archive.clone()));
+    let spec = Spec {
+        dataset: Dataset::Cifar10,
+        files: files
+            .iter()
+            .map(|&(name, examples, part)| FileSpec {
+                name,
+                part,
+                content: Content::Cifar10 { examples },
+                sha256: Sha256::of(&records(examples)),
+            })
+            .collect(),
+        system_dirs: vec![],
+        sub_dirs: vec![],
+        mirrors: vec![Mirror::Archive {
+            url: format!("{}/cifar-10-binary.tar.gz", server.base),
+            sha256,
+        }],
+        package: None,
+    };
+    let folders = Folders::new();
+    folders.write("cache/cifar10/data_batch_1.bin", &records(EXAMPLES));
+    let data = folders.find(&spec).unwrap();
+    assert_eq!((data.train.len(), data.test.len()), (1500, 1));
 }

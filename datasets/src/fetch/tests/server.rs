@@ -17,6 +17,8 @@ pub(super) enum Reply {
     Range(Vec<u8>),
     /// The range that was asked for, of which the connection lets only so many bytes pass.
     Cut(Vec<u8>, usize),
+    /// The range that was asked for, said to be longer than any body is.
+    Boasted(Vec<u8>),
 }
 
 /// A request: path, and the start of the range it asks for.
@@ -93,6 +95,7 @@ fn read_request(stream: &TcpStream) -> Request {
 }
 
 fn send(mut stream: &TcpStream, request: &Request, reply: Reply) -> io::Result<()> {
+    let boasted = matches!(reply, Reply::Boasted(_)).then_some(u64::MAX);
     let (body, range, pass) = match reply {
         Reply::Status(code) => {
             return write!(
@@ -101,7 +104,7 @@ fn send(mut stream: &TcpStream, request: &Request, reply: Reply) -> io::Result<(
             );
         }
         Reply::Whole(body) => (body, None, usize::MAX),
-        Reply::Range(body) => (body, request.start, usize::MAX),
+        Reply::Range(body) | Reply::Boasted(body) => (body, request.start, usize::MAX),
         Reply::Cut(body, pass) => (body, request.start, pass),
     };
     let start = range.unwrap_or(0);
@@ -125,7 +128,7 @@ fn send(mut stream: &TcpStream, request: &Request, reply: Reply) -> io::Result<(
     write!(
         stream,
         "Content-Length: {}\r\nConnection: close\r\n\r\n",
-        rest.len()
+        boasted.unwrap_or(rest.len() as u64)
     )?;
     stream.write_all(&rest[..rest.len().min(pass)])
 }

@@ -9,7 +9,7 @@ leads to the same results; a failure, which is printed. Never a panic, never a h
 Linux; as root it also fills small file systems of its own.
 """
 
-import argparse, collections, gzip, json, os, pathlib, random, re, shutil, signal, subprocess, sys, tempfile, time
+import argparse, collections, gzip, json, os, pathlib, random, re, shutil, signal, subprocess, sys, tempfile, time, traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Seconds: on a busy machine a trial takes a minute.
@@ -22,9 +22,20 @@ class Failure(Exception):
     pass
 
 
+class Impossible(Exception):
+    """This machine does not allow trials of that kind."""
+
+
 def expect(holds, *what):
     if not holds:
         raise Failure(" ".join(str(part) for part in what)[:2000])
+
+
+def end(process):
+    """Whatever has happened, no process outlives its trial."""
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
 
 
 class Tried:
@@ -39,9 +50,9 @@ class Tried:
                 after(self.process)
             out, err = self.process.communicate(timeout=wait)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
             raise Failure(f"hangs: {words}")
+        finally:
+            end(self.process)
         self.out, self.err = ((text or b"").decode(errors="replace") for text in (out, err))
         self.code = self.process.returncode
         expect("panicked" not in self.err and self.code not in (101, -6, -11), "panic or abort:", words, self.code, self.err)
@@ -162,10 +173,13 @@ def damage(chance, file):
 def unfinished():
     """An output directory of a run that was interrupted."""
     out = WORK / "interrupted"
-    while not any(out.glob("runs/*/checkpoint.safetensors")) or len(list(out.glob("runs/*/result.json"))) > 3:
+    for attempt in range(30):
+        if any(out.glob("runs/*/checkpoint.safetensors")) and len(list(out.glob("runs/*/result.json"))) <= 3:
+            return out
         shutil.rmtree(out, ignore_errors=True)
-        Tried(SECTION + ["--out", out], after=lambda process: (time.sleep(0.3), process.send_signal(signal.SIGTERM)))
-    return out
+        seconds = 0.1 * (1 + attempt)
+        Tried(SECTION + ["--out", out], after=lambda process: (time.sleep(seconds), process.send_signal(signal.SIGTERM)))
+    raise Failure("no signal in 3 s leaves a checkpoint and at most 3 finished runs")
 
 
 def store(chance, out):
@@ -198,27 +212,40 @@ def committed(chance, out):
     shutil.copytree(start, out, dirs_exist_ok=True)
     numbers = sorted(out.glob("**/numbers.json.gz"))
     file = chance.choice(numbers if chance.random() < 0.5 else sorted(out.glob("section*/*.json")))
+    before = file.read_bytes()
     if file in numbers and chance.random() < 0.5:
-        text = gzip.decompress(file.read_bytes())
         plain = file.with_suffix("")
-        plain.write_bytes(text)
+        plain.write_bytes(gzip.decompress(before))
         what = damage(chance, plain)
         changed = plain.read_bytes() if plain.is_file() else b""
         shutil.rmtree(plain) if plain.is_dir() else plain.unlink(missing_ok=True)
         file.write_bytes(gzip.compress(changed))
-        harmless = changed == text
     else:
-        before = file.read_bytes()
         what = damage(chance, file)
-        harmless = file.is_file() and file.read_bytes() == before
     judged = Tried(["judge", "--reference", out, "--check"])
     expect(judged.code in (0, 1), "exit code", judged.code, judged.err)
-    if file.name == "numbers.json.gz":
-        # What gzip ignores, and numbers that are not there: their section is judged as one that is not run.
-        as_before = judged.code == 0 and judged.out == Tried(["judge", "--reference", start]).out
-        expect(harmless or as_before or judged.code == 1, what, "judged otherwise, and nothing is said")
+    as_before = judged.code == 0 and judged.out == Tried(["judge", "--reference", start, "--check"]).out
+    if file in numbers:
+        # Numbers of one section in another's place may be missed first by a third.
+        named = out if what.startswith("other") else file.parent
+        expect(as_before or judged.code == 1 and str(named) in judged.err, what, "judged otherwise, or it is not named:", judged.err)
+    elif file.name == "claims.json":
+        expect(as_before or judged.code == 1 and str(file) in judged.err, what, "judged otherwise, or it is not named:", judged.err)
+        mended = Tried(["judge", "--reference", out])
+        if mended.code == 0:
+            verdicts = lambda content: json.loads(content)["claims"]
+            expect(verdicts(file.read_bytes()) == verdicts(before), what, "other verdicts than the numbers give")
+        else:
+            expect(mended.code == 1 and str(file) in mended.err, what, "exit code", mended.code, mended.err)
+    else:
+        expect(as_before, what, "the judge reads what is no verdict:", judged.err)
     drawn = Tried(["paper-figures", out])
     expect(drawn.code in (0, 1), "paper-figures: exit code", drawn.code, drawn.err)
+    if drawn.code == 1:
+        # Where it can be read, the reading of it may miss something.
+        expect(file not in numbers and str(file.parent) in drawn.err, what, "paper-figures does not name it:", drawn.err)
+        for page in (path / name for path in (out, file.parent) for name in ("README.md", "report.html")):
+            expect(page.read_bytes() == (start / page.relative_to(out)).read_bytes(), what, "changes", page)
     return ("harmless" if judged.code == 0 and drawn.code == 0 else "reported"), 2
 
 
@@ -295,7 +322,11 @@ def outputs(chance, out):
 def disk(chance, out):
     """The disk is full from some moment on, and then it is not: an error that says so, and nothing is lost."""
     _, whole = reference(SECTION)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={chance.randrange(10, 300) * 4}k", "tmpfs", out], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={chance.randrange(10, 300) * 4}k", "tmpfs", out]
+    try:
+        subprocess.run(mount, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Impossible(f"no file system can be mounted here: {getattr(error, 'stderr', None) or error}".strip())
     try:
         tried = Tried(SECTION + ["--out", out / "x"])
         expect(tried.code in (0, 1), "exit code", tried.code, tried.err)
@@ -314,23 +345,29 @@ def shared(chance, out):
     count = chance.randrange(2, 5)
     command = lambda part: [str(PROGRAMS / SECTION[0])] + SECTION[1:-1] + ["1", "--out", str(out), "--shard", f"{part}/{count}"]
     start = lambda part: subprocess.Popen(command(part), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    going, killed, computed = {part: start(part) for part in range(1, count + 1)}, 0, 0
-    limit = time.time() + HANG
-    while going and time.time() < limit:
-        time.sleep(chance.uniform(0.02, 0.3))
-        part = chance.choice(list(going))
-        if killed < 6 and chance.random() < 0.5:
-            going[part].send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-            killed += 1
-        for part, process in list(going.items()):
-            if process.poll() is not None:
-                _, err = process.communicate()
-                expect(process.returncode in (0, 130, -9, -15), "exit code", process.returncode, err)
-                expect(b"panicked" not in err, err)
-                del going[part]
-                if process.returncode != 0:
-                    going[part] = start(part)
-    expect(not going, "a part does not end")
+    going, killed = {}, 0
+    try:
+        for part in range(1, count + 1):
+            going[part] = start(part)
+        limit = time.time() + HANG
+        while going and time.time() < limit:
+            time.sleep(chance.uniform(0.02, 0.3))
+            part = chance.choice(list(going))
+            if killed < 6 and chance.random() < 0.5:
+                going[part].send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
+                killed += 1
+            for part, process in list(going.items()):
+                if process.poll() is not None:
+                    _, err = process.communicate()
+                    expect(process.returncode in (0, 130, -9, -15), "exit code", process.returncode, err)
+                    expect(b"panicked" not in err, err)
+                    del going[part]
+                    if process.returncode != 0:
+                        going[part] = start(part)
+        expect(not going, "a part does not end")
+    finally:
+        for process in going.values():
+            end(process)
     last = Tried(SECTION + ["--out", out])
     expect(last.code == 0 and "0 runs computed" in last.err, last.err)
     same(essence(out), whole)
@@ -353,26 +390,32 @@ def main():
     PROGRAMS = arguments.programs.resolve()
     kinds = arguments.kinds or [kind for kind in TRIALS if kind != "disk" or os.geteuid() == 0]
     chance = random.Random(arguments.seed)
-    counts, events, failures = collections.Counter(), collections.Counter(), []
-    end = time.time() + 60 * arguments.minutes
+    counts, events, failures, impossible = collections.Counter(), collections.Counter(), [], set()
+    until = time.time() + 60 * arguments.minutes
     with tempfile.TemporaryDirectory(prefix="campaign-") as work:
         WORK = pathlib.Path(work)
         trial = 0
-        while time.time() < end and trial != arguments.trial:
+        while time.time() < until and trial != arguments.trial and impossible < set(kinds):
             trial += 1
+            # Drawn whether or not it can be tried, so that a number names the same trial everywhere.
             kind = chance.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
-            if arguments.trial not in (None, trial):
+            if arguments.trial not in (None, trial) or kind in impossible:
                 continue
             own = random.Random(f"{arguments.seed} {trial} {kind}")
-            out = WORK / "out"
+            # Of its own, as what a failed trial left running or mounted must not reach the next.
+            out = WORK / f"trial-{trial}"
             out.mkdir()
             try:
                 outcome, number = TRIALS[kind](own, out)
                 counts[kind, re.sub(r"\d+ ", "", outcome)] += 1
                 events[kind] += number
-            except Failure as failure:
+            except Impossible as reason:
+                impossible.add(kind)
+                print(f"no trials of {kind}: {reason}", flush=True)
+            except Exception as failure:
                 failures.append(kind)
-                print(f"FAILURE in {kind}, trial {trial} of seed {arguments.seed}: {failure}", flush=True)
+                said = failure if isinstance(failure, Failure) else traceback.format_exc()
+                print(f"FAILURE in {kind}, trial {trial} of seed {arguments.seed}: {said}", flush=True)
             shutil.rmtree(out, ignore_errors=True)
     print(f"{trial} trials")
     for (kind, outcome), number in sorted(counts.items()):

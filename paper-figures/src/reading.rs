@@ -105,6 +105,10 @@ impl<'a> Rest<'a> {
             } else if c == '[' {
                 let text = self.enclosed("[", "](")?;
                 let target = self.up_to(')', from)?.to_owned();
+                if target.is_empty() || target.contains(char::is_whitespace) {
+                    let problem = format!("expected a target without spaces, found `{target}`");
+                    return Err(self.problem(from, problem));
+                }
                 Span::Link { text, target }
             } else {
                 Span::Text(self.words()?)

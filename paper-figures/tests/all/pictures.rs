@@ -190,7 +190,10 @@ fn texts_stay_on_the_sheet_and_the_legend_below_the_plots() {
 
 #[test]
 fn a_long_name_of_an_axis_leaves_room_for_the_plot() {
-    for name in ["a loss whose name goes on and on ".repeat(20), "x".repeat(2000)] {
+    for name in [
+        "a loss whose name goes on and on ".repeat(20),
+        "x".repeat(2000),
+    ] {
         let mut file = fixtures::figure2();
         for axes in 0..2 {
             file["axes"][axes]["y"]["name"] = name.as_str().into();
@@ -200,7 +203,10 @@ fn a_long_name_of_an_axis_leaves_room_for_the_plot() {
         let across = places(grid[0]).into_iter().map(|(x, _)| x);
         let (left, right) = (across.clone().min(), across.max());
         let width = right.expect("a grid") - left.expect("a grid");
-        let sheet = attribute(&svg, "viewBox").split(' ').nth(2).expect("a width");
+        let sheet = attribute(&svg, "viewBox")
+            .split(' ')
+            .nth(2)
+            .expect("a width");
         let sheet: i32 = sheet.parse().expect("a number");
         assert!(width > sheet / 4, "{width} of {sheet}");
     }

@@ -179,6 +179,8 @@ fn what_cannot_be_followed_is_named_with_its_line_and_what_there_is() {
         ("a ****", 1, &["`**` after `**`"]),
         ("a [b] c", 1, &["`](` after `[`"]),
         ("a [b](c", 1, &["expected `)`"]),
+        ("a [b]()", 1, &["a target without spaces"]),
+        ("a [b](c\nd)", 1, &["a target without spaces"]),
         ("a [](c)", 1, &["`](` after `[`"]),
         ("a ] b", 1, &["found `]`"]),
         ("a `b`", 1, &["found ``"]),

@@ -90,6 +90,12 @@ impl Searched {
         Self(parts)
     }
 
+    /// The searches by the length of their runs, the longest first.
+    #[must_use]
+    pub fn by_length(&self) -> &[Numbers] {
+        &self.0
+    }
+
     /// The length of the longest runs, in words, where it is less than the section's own.
     #[must_use]
     pub fn reduced(&self) -> Option<String> {
@@ -117,7 +123,9 @@ impl Searched {
     }
 }
 
-fn tried(numbers: &Numbers, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
+/// What a search tried of a method, in increasing order of its setting: the setting, its numbers, its mean score.
+#[must_use]
+pub fn tried(numbers: &Numbers, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
     let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
     let mut tried: Vec<_> = arms
         .filter_map(|arm| {

@@ -96,6 +96,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if let Some(figure) = table1::sensitivity(&searches, &report) {
         report.figure(&figure)?;
     }
+    report.table(&table1::searched(&searches, &report))?;
     report.table(&running_time::table(&timed, &report))?;
     let others = committed(&reference_root(), "3")?;
     let findings = judge_section(&numbers, &others);

@@ -1,18 +1,21 @@
 //! Table 1, the best settings, and how the final loss depends on them: from the committed searches.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
+use crate::judge::numbers::Numbers;
+use crate::judge::words::number;
 use crate::methods::{Kind, Knob};
 use crate::report::Report;
 use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
 };
 use crate::sections::{ALL, Choice, Section, Task};
-use crate::tune::{RULE, Searched, score};
+use crate::tune::{RULE, Searched, score, tried};
 
 /// The searched methods of Table 1, in its order.
 const METHODS: [Kind; 4] = [Kind::Momentum, Kind::Adam, Kind::L4Adam, Kind::L4Mom];
@@ -199,6 +202,68 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
         columns,
         rows,
     })
+}
+
+/// What the searches tried: a row a task, method and length of a run, which is what a best setting rests on.
+#[must_use]
+pub fn searched(searches: &[TaskSearch], report: &Report) -> Table {
+    let columns = vec![
+        Column::new("data_set", "Data set"),
+        Column::new("method", "Method"),
+        Column::new("tried", "Rates, or α, and the losses there"),
+        Column::new("length", "Length of a run"),
+        Column::new("seeds", "Seeds"),
+        Column::new("commit", "Commit"),
+    ];
+    let mut rows = Vec::new();
+    for search in searches {
+        for numbers in search.searched.by_length() {
+            let made = Kind::ALL
+                .iter()
+                .filter_map(|kind| row_of_search(numbers, *kind));
+            rows.extend(made);
+        }
+    }
+    let title = "The searches: each setting with the geometric mean of its losses over the seeds, which no section uses; the measure is that of \
+                 Table 1";
+    Table {
+        header: report.header("searches", title),
+        columns,
+        rows,
+    }
+}
+
+fn row_of_search(numbers: &Numbers, kind: Kind) -> Option<IndexMap<String, Entry>> {
+    let tried = tried(numbers, kind);
+    let runs = || tried.iter().flat_map(|(_, arm, _)| &arm.runs);
+    runs().next()?;
+    let listed: Vec<String> = tried
+        .iter()
+        .map(|(setting, _, score)| match score.is_finite() {
+            true => format!("{setting}: {}", number(10_f64.powf(*score))),
+            false => format!("{setting}: diverged"),
+        })
+        .collect();
+    let seeds: BTreeSet<String> = runs().map(|run| run.seed.to_string()).collect();
+    let commits: BTreeSet<&str> = runs()
+        .map(|run| run.git_commit.get(..10).unwrap_or(&run.git_commit))
+        .collect();
+    let seeds: Vec<String> = seeds.into_iter().collect();
+    let commits: Vec<&str> = commits.into_iter().collect();
+    let length = format!("{} {}", numbers.length, numbers.unit);
+    let row = [
+        ("data_set", numbers.task.as_str()),
+        ("method", kind.name()),
+        ("tried", &listed.join("; ")),
+        ("length", &length),
+        ("seeds", &seeds.join(", ")),
+        ("commit", &commits.join(", ")),
+    ];
+    Some(
+        row.into_iter()
+            .map(|(key, text)| (key.to_owned(), text.into()))
+            .collect(),
+    )
 }
 
 /// Loss against rate and against α, a panel each for every task that has been searched; `None` if none has.

@@ -161,7 +161,7 @@ fn commits(p: &Provenance) -> String {
     if others.is_empty() {
         commit
     } else {
-        format!("{commit} (some runs by {})", others.join(", "))
+        format!("{commit} (runs of {})", others.join(", "))
     }
 }
 

@@ -1,7 +1,5 @@
 //! The runner in processes of its own that are killed, interrupted and doubled.
 
-#![cfg(unix)]
-
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,13 +8,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{CHILD, deterministic_files, spec};
 use tempfile::tempdir;
 
+use crate::support::{self, CHILD, deterministic_files, spec};
+
 mod shards;
-#[allow(dead_code, reason = "each test program uses a part of it")]
-#[path = "../support/mod.rs"]
-mod support;
 
 /// Not a test: what the child processes run. Without a command line for it there is nothing to do.
 #[test]
@@ -42,7 +38,7 @@ fn spawn_after(shell: &str, out: &Path, options: &str) -> Child {
 
 fn as_child(mut command: Command, out: &Path, options: &str) -> Command {
     command
-        .args(["child", "--exact", "--nocapture"])
+        .args(["survival::child", "--exact", "--nocapture"])
         .env(CHILD, format!("--out {} {options}", out.display()))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -11,11 +11,9 @@ use repro::engine::runner::{Options, Planned, Runner, RunnerError};
 use repro::results::{Cell, CellOfRuns, Divergence};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
 use tempfile::{TempDir, tempdir};
 
-#[allow(dead_code, reason = "each test program uses a part of it")]
-mod support;
+use crate::support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
 
 const STEPS: u64 = 100;
 

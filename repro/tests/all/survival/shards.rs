@@ -6,10 +6,10 @@ use std::process::{Child, Command, Output};
 
 use tempfile::tempdir;
 
-use super::support::deterministic_files;
 use super::{
     as_child, checkpointed, complete, run_directory, spawn, stderr, stdout, undisturbed, wait_until,
 };
+use crate::support::deterministic_files;
 
 /// Runs that a process says it computed.
 fn computed(output: &Output) -> usize {

@@ -1,0 +1,9 @@
+//! All tests of the crate from outside but those against independent implementations, in one program: linking takes longer than
+//! compiling a file.
+
+mod readme;
+mod runner;
+mod schema;
+mod support;
+#[cfg(unix)]
+mod survival;

@@ -28,8 +28,10 @@ pub const UNSTEADY: f64 = 0.5;
 pub const TRACKS: f64 = 3.162;
 /// Part of the run, or an epoch if that is more, within which the lead comes "right after" the drop.
 pub const SOON: f64 = 0.1;
-/// When the schedule first drops, as parts of the run: after epochs 100 and 150 of the paper's 250.
-const DROPS: [f64; 2] = [0.4, 0.6];
+/// After which of the paper's epochs the schedule's rate drops tenfold,
+pub const DROPS: [u64; 3] = [100, 150, 200];
+/// of so many.
+pub const EPOCHS: u64 = 250;
 /// A heavy ball's steady step is its rate times 1/(1 − 0.9) times the gradient, that of L4Mom's averaged gradient its rate
 /// times the gradient.
 pub const HEAVY_BALL: f64 = 10.0;
@@ -110,7 +112,7 @@ fn tracks(case: &mut Case<'_>) {
         return;
     };
     let steps = (case.numbers.length * arm.steps_per_unit) as f64;
-    let [first, second] = DROPS.map(|drop| drop * steps);
+    let [first, second, _] = DROPS.map(|drop| steps * drop as f64 / EPOCHS as f64);
     let ratios = [(0.0, first), (first, second)].map(|within| rate_ratio(&ours, &policy, within));
     let [Some(before), Some(between)] = ratios else {
         case.lacks("rates of L4Mom beside the schedule's".to_owned());
@@ -217,7 +219,7 @@ fn wins(case: &mut Case<'_>) {
         })
     };
     let lead = (1..=epochs).rev().take_while(|epoch| leads(*epoch)).last();
-    let drop = DROPS[0] * epochs as f64;
+    let drop = epochs as f64 * DROPS[0] as f64 / EPOCHS as f64;
     let soon = drop + (SOON * epochs as f64).max(1.0);
     let right_after = lead.is_some_and(|epoch| epoch as f64 > drop && epoch as f64 <= soon);
     let finals: Vec<String> = std::iter::once(policy)

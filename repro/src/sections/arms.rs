@@ -2,6 +2,7 @@
 
 use models::TwoLayerShape;
 
+use crate::judge::c8::{DROPS, EPOCHS};
 use crate::judge::numbers::{Alpha, Rate, Role};
 use crate::methods::{Kind, Knob, Method};
 
@@ -188,13 +189,10 @@ impl Arm {
     }
 }
 
-/// The parts of 250 after which the default policy's rate drops tenfold.
-pub const DROPS: [u64; 3] = [100, 150, 200];
-
 /// The default policy's drops, in proportion to a run of this many steps or epochs.
 #[must_use]
 pub fn drops(length: u64) -> [u64; 3] {
-    DROPS.map(|epoch| (u128::from(length) * u128::from(epoch) / 250) as u64)
+    DROPS.map(|epoch| (u128::from(length) * u128::from(epoch) / u128::from(EPOCHS)) as u64)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::cli::{self, Execution, Preset, reference_root};
 use crate::data::{self, DataOptions};
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
+use crate::judge::c8::DROPS;
 use crate::tasks::workload::repeated;
 use crate::tune::Searched;
 
@@ -441,7 +442,7 @@ impl Part {
         if policy && whole.length != size.length {
             reductions.push(format!(
                 "The default policy's drops, after {:?} of {} {unit} in the paper, are moved in proportion, to after {:?} of {}.",
-                arms::DROPS, whole.length, arms::drops(size.length), size.length
+                DROPS, whole.length, arms::drops(size.length), size.length
             ));
         }
         reductions

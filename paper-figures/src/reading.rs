@@ -7,6 +7,7 @@
 //! | reference | becomes |
 //! |---|---|
 //! | `{C3}`, `{C11 MNIST}` | the verdict on the claim; its task is named where the section has several of that number |
+//! | `{C3=partly}` | the same, and an error where it is another: what is said around it rests on it |
 //! | `{C3:L4Adam}` | what stands under that key of the claim's `measured`: a number, `3.660 (1.960 to 6.800)`, `5, 5 and 2` |
 //! | `{C3:L4Adam#2}` | of several numbers, the second |
 //! | `{table2[weights=96][method=LMA*].time}` | what the table shows under the column `time` in the only row that shows this under these columns |
@@ -186,6 +187,10 @@ fn reference(name: &str, results: &[Loaded]) -> Result<String, String> {
         Some((of, key)) => (of, Some(key)),
         None => (name, None),
     };
+    let (of, expected) = match (key, of.split_once('=')) {
+        (None, Some((of, verdict))) => (of, Some(verdict)),
+        _ => (of, None),
+    };
     let claims = results.iter().flat_map(|loaded| match &loaded.file {
         Parsed::Claims(claims) => claims.claims.as_slice(),
         _ => &[],
@@ -201,9 +206,13 @@ fn reference(name: &str, results: &[Loaded]) -> Result<String, String> {
         _ => None,
     };
     let claim = one_of(claim, "claims", claims.map(full), of)?;
-    match key {
-        Some(key) => measured(claim, key),
-        None => Ok(claim.verdict.name().to_owned()),
+    let verdict = claim.verdict.name();
+    match (key, expected) {
+        (Some(key), _) => measured(claim, key),
+        (None, Some(expected)) if expected != verdict => {
+            Err(format!("the verdict is {verdict}: read the results anew"))
+        }
+        (None, _) => Ok(verdict.to_owned()),
     }
 }
 

@@ -2,9 +2,9 @@
 //! from the adaptation" (section 3).
 //!
 //! Three parts: the time of L4Adam, the time of L4Mom, and memory. Whole training steps of L4 and of its base method
-//! alternate in one process, and each pair gives a ratio of times. A time part holds if on each of the [`WORKLOADS`] the 95 %
-//! interval of the ratio (geometric mean) reaches below [`LONGEST`]; the memory part if nowhere the optimiser's state has more
-//! bytes than its base method's.
+//! alternate in one process, in pairs, and each process gives a ratio of times, the geometric mean over its pairs. A time part
+//! holds if on each of the [`WORKLOADS`] the 95 % interval of the ratio over processes (geometric mean) reaches below [`LONGEST`];
+//! the memory part if nowhere the optimiser's state has more bytes than its base method's.
 //!
 //! It reads the runs of [`Role::Measurement`] whose summary has `workload`, `variant` (`L4Adam`, `L4Mom`), `ratios` and
 //! `state_bytes_per_parameter` (of L4, of its base).
@@ -104,7 +104,10 @@ fn time(case: &mut Case<'_>, variant: &str, timed: &[&Timed<'_>]) {
         };
         measured.push(format!("{workload} {}", words::estimate(&ratio)));
     }
-    let evidence = format!("times its base method's step, {}", measured.join(", "));
+    let evidence = format!(
+        "times its base method's step, by processes: {}",
+        measured.join(", ")
+    );
     case.part(format!("{variant} takes no longer"), holds, evidence);
 }
 

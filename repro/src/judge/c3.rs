@@ -120,12 +120,17 @@ fn remark_epsilon(case: &mut Case<'_>, runs: &[RunNumbers]) {
             .map(|run| number(run, "final_relative_loss").unwrap_or(f64::INFINITY));
         let last = median(&last.collect::<Vec<_>>()).unwrap_or(f64::NAN);
         let diverged = alike.iter().filter(|run| run.diverged_at.is_some()).count();
+        let steps = alike
+            .iter()
+            .filter_map(|run| run.summary.get("steps")?.as_f64());
+        let steps = steps.reduce(f64::max).unwrap_or(f64::NAN);
         case.measured.insert(
             format!("{optimizer}_with_epsilon_{shown}"),
             words::values([reached as f64, alike.len() as f64, last]),
         );
         case.remark(format!(
-            "{optimizer} with ε = {shown}: {reached} of {} to {DECIDES:e}, median loss at the end {} of the first, {diverged} diverged",
+            "{optimizer} with ε = {shown} in {} steps: {reached} of {} to {DECIDES:e}, median loss at the end {} of the first, {diverged} diverged",
+            words::number(steps),
             alike.len(),
             words::number(last)
         ));
@@ -199,6 +204,7 @@ mod tests {
             Run::default()
                 .summary("optimizer", optimizer)
                 .summary("epsilon", epsilon)
+                .summary("steps", 30)
                 .summary("least_relative_loss", least)
                 .summary("final_relative_loss", 2.0 * least)
         };
@@ -211,9 +217,9 @@ mod tests {
         ]);
         let finding = judge(&numbers(SECTION, "regression", [arm])).unwrap();
         for words in [
-            "L4Adam with ε = 1e-12: 0 of 1 to 1e-14",
-            "L4Adam with ε = 0: 2 of 2 to 1e-14",
-            "L4Mom with ε = 0: 0 of 1 to 1e-14, median loss at the end infinite of the first, 1 diverged",
+            "L4Adam with ε = 1e-12 in 30 steps: 0 of 1 to 1e-14",
+            "L4Adam with ε = 0 in 30 steps: 2 of 2 to 1e-14",
+            "L4Mom with ε = 0 in 30 steps: 0 of 1 to 1e-14, median loss at the end infinite of the first, 1 diverged",
         ] {
             assert!(finding.evidence.contains(words), "{}", finding.evidence);
         }

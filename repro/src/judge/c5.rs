@@ -99,7 +99,7 @@ fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Course<'_>], batches: 
         words::values([greatest, last]),
     );
     case.remark(format!(
-        "A loss of exactly 0 have at most {} % of an epoch's batches of {name}, and {} % of the last epoch's (medians of the runs)",
+        "A loss of exactly 0 have {} % of the batches of a run's best epoch with {name}, and {} % of its last epoch's (medians of the runs)",
         words::number(greatest),
         words::number(last)
     ));
@@ -161,14 +161,14 @@ mod tests {
     #[test]
     fn the_share_of_batches_at_zero_is_reported() {
         let finding = judge(&numbers_of(run(0.1, 2.0))).unwrap();
-        let words = "at most 100 % of an epoch's batches of L4Adam, and 100 % of the last epoch's (medians of the runs)";
+        let words = "100 % of the batches of a run's best epoch with L4Adam, and 100 % of its last epoch's (medians of the runs)";
         assert!(finding.evidence.contains(words), "{}", finding.evidence);
         let mut falling = numbers_of(run(0.1, 2.0));
         falling.arms[0].runs.drain(2..);
         falling.arms[0].runs.remove(0);
         let evidence = judge(&falling).unwrap().evidence;
         assert!(
-            evidence.contains("at most 40 % of an epoch's batches of L4Adam, and 20 % of"),
+            evidence.contains("40 % of the batches of a run's best epoch with L4Adam, and 20 % of"),
             "{evidence}"
         );
     }

@@ -127,14 +127,15 @@ impl<'n> Course<'n> {
     }
 
     /// The step at which the first window ends whose mean loss is below the threshold, and the greatest of the windows after it
-    /// that are not, if any.
+    /// that are not, if any; infinite of a run that diverged.
     pub fn first_below(&self, threshold: f64) -> Option<(u64, Option<f64>)> {
         let (first, _) = self.logged("loss").find(|(_, loss)| *loss < threshold)?;
         let after = self.logged("loss").filter(|(step, _)| *step > first);
         let above = after
             .map(|(_, loss)| loss)
             .filter(|loss| *loss >= threshold);
-        Some((first, above.reduce(f64::max)))
+        let diverged = self.diverged().then_some(f64::INFINITY);
+        Some((first, above.chain(diverged).reduce(f64::max)))
     }
 
     /// The mean of log10 loss over the run, each window cut at the floor; infinite of a diverged run.
@@ -271,6 +272,9 @@ mod tests {
         assert_eq!(first([1.0, 0.4, 0.4, 0.4]), Some((2, None)));
         assert_eq!(first([1.0, 0.4, 0.5, 0.7]), Some((2, Some(0.7))));
         assert_eq!(first([1.0; 4]), None);
+        let diverged = Run::losses(1.., [1.0, 0.4]).diverged(3);
+        let first = read(diverged, |run| run.first_below(0.5));
+        assert_eq!(first, Some((2, Some(INF))));
     }
 
     #[test]

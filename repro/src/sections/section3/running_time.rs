@@ -15,6 +15,7 @@ use crate::judge::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
 use crate::methods::{Kind, Method};
 use crate::report::Report;
 use crate::results::{Cell, CellOfRuns, Column, Entry, Measured, Table};
+use crate::stats;
 use crate::timing::{
     OptimizerCost, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
 };
@@ -28,7 +29,9 @@ const PAIRS: [(Kind, Kind, f64); 2] = [
 /// How much is timed.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Pairs of blocks of steps.
+    /// Processes, each with a ratio of its own.
+    pub processes: u32,
+    /// Pairs of blocks of steps in each.
     pub pairs: u32,
     /// On which workloads.
     workloads: &'static [Timed],
@@ -38,12 +41,16 @@ impl Size {
     /// That of a preset.
     #[must_use]
     pub fn of(preset: Preset) -> Self {
-        let (pairs, workloads): (_, &[Timed]) = match preset {
-            Preset::Smoke => (4, &[Timed::Regression, Timed::Dnc]),
-            Preset::Quick | Preset::Reduced => (8, &WORKLOADS),
-            Preset::Paper => (40, &WORKLOADS),
+        let (processes, pairs, workloads): (_, _, &[Timed]) = match preset {
+            Preset::Smoke => (2, 4, &[Timed::Regression, Timed::Dnc]),
+            Preset::Quick | Preset::Reduced => (3, 4, &WORKLOADS),
+            Preset::Paper => (10, 8, &WORKLOADS),
         };
-        Self { pairs, workloads }
+        Self {
+            processes,
+            pairs,
+            workloads,
+        }
     }
 }
 
@@ -52,6 +59,7 @@ pub struct Cost {
     workload: Timed,
     variant: Kind,
     base: Kind,
+    /// One of each process.
     ratios: Vec<f64>,
     /// Of the variant and of its base.
     alone: [OptimizerCost; 2],
@@ -63,7 +71,7 @@ fn method(kind: Kind, rate: f64) -> Method {
     Method::new(kind, Method::default_alpha(kind).unwrap_or(rate))
 }
 
-/// Times whole steps in pairs, the optimisers alone, and asks for the memory of processes of their own.
+/// Asks processes of their own for the ratios of whole steps and for their memory, and times the optimisers alone.
 ///
 /// # Errors
 /// If a step fails.
@@ -81,11 +89,10 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
                 base.name(),
                 workload.name()
             ));
+            let ratio = |_| ratio_of_another(workload, variant, size.pairs);
+            let ratios = (0..size.processes).map(ratio).collect::<Result<_>>()?;
             let methods = [variant, base].map(|kind| method(kind, rate));
-            let [mut one, mut other] =
-                [timed_step(task, methods[0])?, timed_step(task, methods[1])?];
-            let ratios = paired_ratios(&mut one, &mut other, size.pairs)?;
-            let alone = methods.map(|method| optimizer_cost(task, method, 20 * size.pairs));
+            let alone = methods.map(|method| optimizer_cost(task, method, 100 * size.pairs));
             let [variant_alone, base_alone] = alone;
             costs.push(Cost {
                 workload,
@@ -103,15 +110,54 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
     Ok(costs)
 }
 
-/// The peak memory of another process of this program that makes a few steps; `None` where that cannot be had.
+/// What another process of this program prints when it is asked by a hidden option.
+fn ask(option: &str, what: &str) -> Result<String> {
+    let output = Command::new(env::current_exe()?)
+        .args([option, what])
+        .output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{option} {what}: {errors}");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The ratio of whole steps, L4's over its base method's, in a process of its own. Where memory lies, which differs from process
+/// to process, moves it more than the pairs of one process tell.
+fn ratio_of_another(workload: Timed, variant: Kind, pairs: u32) -> Result<f64> {
+    let what = format!("{},{},{pairs}", workload.name(), variant.name());
+    let printed = ask("--ratio-of", &what)?;
+    printed
+        .parse()
+        .with_context(|| format!("expected a ratio, found {printed:?}"))
+}
+
+/// Prints the geometric mean of the ratios of pairs of blocks of steps that alternate in this process.
+///
+/// # Errors
+/// If there is no such workload or variant, or a step fails.
+pub fn ratio_of(what: &str) -> Result<()> {
+    let words: Vec<&str> = what.split(',').collect();
+    let [workload, variant, pairs] = words[..] else {
+        bail!("expected WORKLOAD,OPTIMIZER,PAIRS");
+    };
+    let workload = Timed::from_str(workload, true).map_err(anyhow::Error::msg)?;
+    let pair = PAIRS.into_iter().find(|(kind, ..)| kind.name() == variant);
+    let (variant, base, rate) = pair.context("no such variant")?;
+    let data = workload.data(&DataOptions::default())?;
+    let task = workload
+        .workload(data.as_ref(), 1)
+        .context("its data are missing")?;
+    let mut one = timed_step(task, method(variant, rate))?;
+    let mut other = timed_step(task, method(base, rate))?;
+    let ratios = paired_ratios(&mut one, &mut other, pairs.parse()?)?;
+    let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
+    let mean = stats::mean(&logs).context("there are no pairs")?;
+    Ok(cli::print(&format!("{}\n", mean.exp()))?)
+}
+
+/// The peak memory of another process that makes a few steps; `None` where that cannot be had.
 fn peak_memory_of(workload: Timed, kind: Kind) -> Option<u64> {
     let what = format!("{},{}", workload.name(), kind.name());
-    let program = env::current_exe().ok()?;
-    let output = Command::new(program)
-        .args(["--memory-of", &what])
-        .output()
-        .ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    ask("--memory-of", &what).ok()?.parse().ok()
 }
 
 /// Makes a few steps and prints the peak memory of this process, in bytes.
@@ -191,9 +237,12 @@ pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
         section: "3".to_owned(),
         task: "running time".to_owned(),
         preset: preset.name().to_owned(),
-        unit: "pairs of blocks of steps".to_owned(),
-        length: size.pairs.into(),
-        paper_length: Size::of(Preset::Paper).pairs.into(),
+        unit: format!(
+            "processes with {} pairs of blocks of steps each",
+            size.pairs
+        ),
+        length: size.processes.into(),
+        paper_length: Size::of(Preset::Paper).processes.into(),
         arms: arms.collect::<Result<_>>()?,
         ..Numbers::default()
     })
@@ -251,7 +300,7 @@ pub fn table(costs: &[Cost], report: &Report) -> Table {
         row
     };
     let title = "Running time and memory of L4 against its base methods, one thread: whole training steps (forward, backward, update) in \
-                 pairs that alternate in one process, all made from the weights of seed 0; the update alone; and memory";
+                 pairs that alternate in one process, all made from the weights of seed 0, by processes; the update alone; and memory";
     Table {
         header: report.header("running_time", title),
         columns,

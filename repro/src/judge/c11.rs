@@ -185,23 +185,28 @@ fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
     remark_worst(case, sweeps);
 }
 
-/// How badly the worst run ends with the smallest batch: clipped logits keep the loss of a network that was lost finite.
+/// How badly the worst run ends with each batch: clipped logits keep the loss of a network that was lost finite.
 fn remark_worst(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
-    let batches = sweeps.iter().flatten().flatten();
-    let at_limit = batches.filter(|batch| batch.size == LIMIT);
-    let of_first = |run: &Course<'_>| Some(run.final_loss()? / run.values("loss").first()?);
-    let worst = at_limit
-        .flat_map(|batch| batch.runs.iter().filter_map(of_first))
-        .reduce(f64::max);
-    if let Some(worst) = worst {
-        case.measured
-            .insert("worst_end_at_limit".to_owned(), words::value(worst));
-        case.remark(format!(
-            "Diverged is a run whose loss is not finite, which the clipped logits make rare; the worst run with batch {LIMIT} ends at {} \
-             of its first window's loss",
-            words::number(worst)
-        ));
+    let worst = BATCHES.map(|size| {
+        let batches = sweeps.iter().flatten().flatten();
+        let runs = batches
+            .filter(|batch| batch.size == size)
+            .flat_map(|batch| &batch.runs);
+        runs.filter_map(Course::final_loss).reduce(f64::max)
+    });
+    let worst: Vec<f64> = worst.into_iter().flatten().collect();
+    if worst.len() < BATCHES.len() {
+        return;
     }
+    case.measured.insert(
+        "worst_ends".to_owned(),
+        words::values(worst.iter().copied()),
+    );
+    case.remark(format!(
+        "Diverged is a run whose loss is not finite, which the clipped logits make rare; the greatest final losses with batches {} are {}",
+        words::list(&BATCHES.map(|batch| batch.to_string())),
+        words::list(&worst.into_iter().map(words::number).collect::<Vec<_>>())
+    ));
 }
 
 #[cfg(test)]
@@ -322,5 +327,12 @@ mod tests {
         assert_eq!(limit(&[]), Some('-'));
         assert_eq!(limit(&[8, 16]), Some('-'));
         assert_eq!(limit(&[64]), Some('-'));
+    }
+
+    #[test]
+    fn the_worst_end_with_each_batch_is_told() {
+        let evidence = judge(&dnc([640; 4], &[32])).unwrap().evidence;
+        let words = "greatest final losses with batches 8, 16, 32 and 64 are 1.000×10⁻⁴, 1.000×10⁻⁴, infinite and 1.000×10⁻⁴";
+        assert!(evidence.contains(words), "{evidence}");
     }
 }

@@ -6,7 +6,7 @@
 //! | [`tasks`] | what is learnt: data, a model and a loss, and the training of one by a method |
 //! | [`methods`] | the optimisers, a line each, with their settings as they tell them themselves |
 //! | [`engine`] | runs: sliced, saved, resumed, kept, and taken from what is committed |
-//! | [`tune`] | searches for the best rates and α, which the sections read |
+//! | [`tune`], [`searched`] | the search for the best rates and α, and what it found, which the sections read |
 //! | [`judge`] | verdicts on the paper's claims, pure functions of committed numbers |
 //!
 //! Data flow one way: sections → tasks → models → autodiff, and sections → judge.
@@ -87,6 +87,7 @@ pub mod methods;
 pub mod peers;
 pub mod report;
 pub mod results;
+pub mod searched;
 pub mod sections;
 pub mod stats;
 pub mod tasks;

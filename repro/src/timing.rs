@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use autodiff::GradientVector;
 use clap::ValueEnum;
 use datasets::{Dataset, ImageDataset, synthetic};
@@ -14,7 +14,6 @@ use crate::cli::Preset;
 use crate::data::{self, DataOptions};
 use crate::methods::Method;
 use crate::tasks::training::Until;
-use crate::tasks::workload::Step;
 use crate::tasks::{Problem, Workload, images, regression, repeat_copy};
 
 /// A task of the paper at its own size, to be timed.
@@ -76,12 +75,14 @@ impl Timed {
         })
     }
 
-    /// The workload on these data; `None` if it needs some and has none.
-    #[must_use]
-    pub fn workload(self, data: Option<&ImageDataset>, threads: usize) -> Option<Workload<'_>> {
+    /// The workload on its [data](Self::data).
+    ///
+    /// # Errors
+    /// If it needs some and is given none.
+    pub fn workload(self, data: Option<&ImageDataset>, threads: usize) -> Result<Workload<'_>> {
         let classify = |network, batch| {
-            let data = data?;
-            Some(Workload::Images(images::Setting {
+            let data = data.with_context(|| format!("{} is given no images", self.name()))?;
+            Ok(Workload::Images(images::Setting {
                 data,
                 network,
                 batch,
@@ -91,7 +92,7 @@ impl Timed {
             }))
         };
         match self {
-            Timed::Regression => Some(Workload::Regression(regression::Setting {
+            Timed::Regression => Ok(Workload::Regression(regression::Setting {
                 shape: TwoLayerShape::PAPER,
                 steps: u64::MAX,
                 until: Until::Steps,
@@ -99,23 +100,13 @@ impl Timed {
             Timed::Mlp | Timed::MlpMnist => classify(images::Network::Mlp, 64),
             Timed::Convnet => classify(images::Network::ConvNet { dropout: 0.4 }, 100),
             Timed::Resnet32 => classify(images::Network::ResNet, 128),
-            Timed::Dnc => Some(Workload::RepeatCopy(repeat_copy::Setting {
+            Timed::Dnc => Ok(Workload::RepeatCopy(repeat_copy::Setting {
                 batch: 16,
                 steps: u64::MAX,
                 padded: true,
             })),
         }
     }
-}
-
-/// Seconds of the next step of a training.
-///
-/// # Errors
-/// If it fails.
-pub fn seconds(step: &mut Step<'_>) -> Result<f64> {
-    let start = Instant::now();
-    step()?;
-    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Makes a training step from the same weights as every time before, and gives its seconds.
@@ -268,7 +259,7 @@ mod tests {
             let mut step = task.stepper(Method::new(Kind::L4Adam, 0.15), 0).unwrap();
             assert!(step().unwrap().is_finite(), "{workload:?}");
         }
-        assert!(Timed::Convnet.workload(None, 1).is_none());
+        assert!(Timed::Convnet.workload(None, 1).is_err());
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Grid search, with restarts, for the one setting of a method that the paper varies: its constant rate, or L4's α.
 //!
 //! A search is made at the section's own length, on seeds that the section does not use. Its numbers are kept as a section's
-//! are, so that it goes on where it stopped; sections read the best settings from what is committed of them, below
-//! `repro/reference/tune`, and from nowhere else. Where the whole grid is out of reach at that length, it is searched at a
-//! reduced one, and the best few settings once more at the section's own (`--values`), which then decides.
+//! are, so that it goes on where it stopped; what is committed of them, [`searched`](crate::searched) reads. Where the whole grid is
+//! out of reach at that length, it is searched at a reduced one, and the best few settings once more at the section's own
+//! (`--values`), which then decides.
 
-use std::cmp::Reverse;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,11 +13,12 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Execution, Preset, reference_root};
 use crate::data::{self, DataOptions};
-use crate::engine::reference::{self, NumbersError};
+use crate::engine::reference;
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
 use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::{Kind, Knob, Method};
+use crate::searched::{Searched, folder, mean_score};
 use crate::sections::{ALL, Part, Search, Section, Size, Task, arm};
 use crate::tasks::Workload;
 
@@ -33,113 +33,6 @@ const POWERS: std::ops::RangeInclusive<i32> = -2..=2;
 
 /// Powers of two beyond which a grid is not extended.
 const LIMIT: i32 = 12;
-
-/// Loss below which the DNC's clipped logits leave nothing to compare.
-pub const DNC_FLOOR: f64 = 1e-7;
-
-/// Stands for a loss of exactly 0, of which there is no logarithm.
-const LEAST_LOSS: f64 = 1e-45;
-
-/// How good a run is, the less the better: the logarithm to base 10 of its final loss, which is the mean over the last
-/// tenth. On the DNC, where all good runs end on one floor, the mean over the run of the logarithm, cut at that floor.
-/// Infinite if it diverged.
-#[must_use]
-pub fn score(run: &RunNumbers, task: &str) -> f64 {
-    if run.diverged_at.is_some() {
-        return f64::INFINITY;
-    }
-    if task == (Task::RepeatCopy { batch: 0 }).name() {
-        let losses = run.values("loss");
-        let sum: f64 = losses.iter().map(|loss| loss.max(DNC_FLOOR).log10()).sum();
-        return sum / losses.len() as f64;
-    }
-    let last = run.summary.get("final_loss").and_then(Value::as_f64);
-    last.map_or(f64::INFINITY, |loss| loss.max(LEAST_LOSS).log10())
-}
-
-/// The rule by which a best setting is chosen, in words.
-pub const RULE: &str = "lowest mean over the restarts of log10 of the final training loss (the mean over the last tenth of \
-                        the run), a divergence counting as infinite; on the DNC, of the mean over the run of log10 of the \
-                        loss, cut at 1e-7";
-
-/// The mean score of an arm's runs.
-#[must_use]
-pub fn mean_score(arm: &ArmNumbers, task: &str) -> f64 {
-    match arm.runs.len() {
-        0 => f64::INFINITY,
-        n => arm.runs.iter().map(|run| score(run, task)).sum::<f64>() / n as f64,
-    }
-}
-
-/// What a search, finished or not, has found on a task, by the length of its runs, the longest first.
-#[derive(Clone, Debug, Default)]
-pub struct Searched(Vec<Numbers>);
-
-impl Searched {
-    /// The committed search of a section below `root`, which may have none.
-    ///
-    /// # Errors
-    /// If its file is damaged.
-    pub fn open(root: &Path, section: &str) -> Result<Self, NumbersError> {
-        let parts = reference::read(&root.join("tune").join(folder(section)))?;
-        Ok(Self::of(parts.unwrap_or_default()))
-    }
-
-    fn of(mut parts: Vec<Numbers>) -> Self {
-        parts.sort_by_key(|numbers| Reverse(numbers.length));
-        Self(parts)
-    }
-
-    /// The searches by the length of their runs, the longest first.
-    #[must_use]
-    pub fn by_length(&self) -> &[Numbers] {
-        &self.0
-    }
-
-    /// The length of the longest runs, in words, where it is less than the section's own.
-    #[must_use]
-    pub fn reduced(&self) -> Option<String> {
-        let longest = self.0.first()?;
-        let (length, whole) = (longest.length, longest.paper_length);
-        (length < whole).then(|| format!("{length} of {whole} {}", longest.unit))
-    }
-
-    /// What was tried of a method at the length at which most settings were, in increasing order of its setting: the setting,
-    /// its numbers, its mean score.
-    #[must_use]
-    pub fn tried(&self, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
-        let grids = self.0.iter().map(|numbers| tried(numbers, kind));
-        grids.rev().max_by_key(Vec::len).unwrap_or_default()
-    }
-
-    /// The best setting of a method at the greatest length at which any was tried; `None` if all diverged there.
-    #[must_use]
-    pub fn best(&self, kind: Kind) -> Option<f64> {
-        let mut grids = self.0.iter().map(|numbers| tried(numbers, kind));
-        let grid = grids.find(|grid| !grid.is_empty())?.into_iter();
-        let finite = grid.filter(|(_, _, score)| score.is_finite());
-        let best = finite.min_by(|a, b| a.2.total_cmp(&b.2))?;
-        Some(best.0)
-    }
-}
-
-/// What a search tried of a method, in increasing order of its setting: the setting, its numbers, its mean score.
-#[must_use]
-pub fn tried(numbers: &Numbers, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
-    let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
-    let mut tried: Vec<_> = arms
-        .filter_map(|arm| {
-            let setting = arm.setting(kind.knob()?.name())?;
-            Some((setting, arm, mean_score(arm, &numbers.task)))
-        })
-        .collect();
-    tried.sort_by(|a, b| a.0.total_cmp(&b.0));
-    tried
-}
-
-fn folder(section: &str) -> String {
-    format!("section{}", section.replace('.', "_"))
-}
 
 /// The options of a search.
 #[derive(Args, Clone, Debug)]
@@ -298,9 +191,11 @@ fn earlier(
     searches: &[Search],
     out: &Path,
 ) -> Result<(Vec<ArmNumbers>, Vec<Numbers>)> {
-    let Searched(parts) = match reference::read(out)? {
-        Some(parts) => Searched(parts),
-        None => Searched::open(&reference_root(), number)?,
+    let parts = match reference::read(out)? {
+        Some(parts) => parts,
+        None => Searched::open(&reference_root(), number)?
+            .by_length()
+            .to_vec(),
     };
     let (same, others): (Vec<_>, Vec<_>) = parts
         .into_iter()
@@ -474,19 +369,6 @@ mod tests {
     }
 
     #[test]
-    fn a_divergence_is_the_worst_score_and_a_floor_is_cut() {
-        let mut run = RunNumbers::default();
-        run.summary.insert("final_loss".to_owned(), json!(1e-3));
-        assert_eq!(score(&run, "MNIST"), -3.0);
-        let (steps, values) = (vec![1, 2], vec![1.0, 1e-12]);
-        let column = crate::engine::metrics::Column { steps, values };
-        run.metrics.insert("loss".to_owned(), column);
-        assert_eq!(score(&run, "DNC"), -3.5);
-        run.diverged_at = Some(5);
-        assert_eq!(score(&run, "DNC"), f64::INFINITY);
-    }
-
-    #[test]
     fn a_search_finds_a_rate_inside_its_grid_and_computes_nothing_twice() {
         let out = tempfile::tempdir().unwrap();
         let path = out.path();
@@ -503,44 +385,6 @@ mod tests {
         let before = runs();
         run(&parse(&words)).unwrap();
         assert_eq!(runs(), before);
-    }
-
-    #[test]
-    fn the_widest_grid_is_shown_and_the_longest_runs_decide() {
-        let grid = |length, losses: &[(f64, f64)]| {
-            let arm = |&(rate, loss): &(f64, f64)| ArmNumbers {
-                name: Kind::Adam.name().to_owned(),
-                role: arm("", Kind::Adam).searched().role(),
-                settings: Map::from_iter([("rate".to_owned(), json!(rate))]),
-                steps_per_unit: 1,
-                runs: vec![RunNumbers {
-                    summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
-                    ..RunNumbers::default()
-                }],
-            };
-            Numbers {
-                length,
-                paper_length: 40,
-                unit: "epochs".to_owned(),
-                arms: losses.iter().map(arm).collect(),
-                ..Numbers::default()
-            }
-        };
-        let reduced = grid(15, &[(1.0, 0.3), (2.0, 0.1), (4.0, 0.2)]);
-        let best = |parts| Searched::of(parts).best(Kind::Adam);
-        assert_eq!(best(vec![reduced.clone()]), Some(2.0));
-        let whole = grid(40, &[(2.0, 0.09), (4.0, 0.08)]);
-        assert_eq!(best(vec![reduced.clone(), whole.clone()]), Some(4.0));
-        let shorter = Searched::of(vec![reduced.clone()]).reduced();
-        assert_eq!(shorter.as_deref(), Some("15 of 40 epochs"));
-        let searched = Searched::of(vec![reduced, whole]);
-        assert_eq!(searched.reduced(), None);
-        let settings: Vec<f64> = searched
-            .tried(Kind::Adam)
-            .iter()
-            .map(|tried| tried.0)
-            .collect();
-        assert_eq!(settings, [1.0, 2.0, 4.0]);
     }
 
     #[test]

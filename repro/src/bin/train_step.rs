@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use clap::Parser;
 use repro::cli;
@@ -11,7 +11,7 @@ use repro::data::DataOptions;
 use repro::engine::provenance;
 use repro::methods::{Kind, Method};
 use repro::peers::{Settings, compare};
-use repro::timing::{Timed, peak_memory, seconds};
+use repro::timing::{Timed, peak_memory};
 use serde_json::json;
 
 /// Times the training steps of one workload: median, minimum and maximum over the counted steps, after a warm-up. With --compare,
@@ -76,53 +76,55 @@ fn kind(name: &str) -> Result<Kind, String> {
 fn main() -> ExitCode {
     cli::main(|| {
         let arguments = Arguments::try_parse()?;
-        let threads = arguments.threads;
-        let (Some(workload), Some(optimizer)) = (arguments.workload, arguments.optimizer) else {
-            let started = SystemTime::now();
-            let comparison = compare(Settings {
-                python: &arguments.python,
-                threads,
-                rounds: arguments.rounds,
-            })?;
-            return comparison.report(&arguments.out, started);
-        };
-        let data = workload.data(&arguments.data)?;
-        let task = workload.workload(data.as_ref(), threads.into());
-        let task = task.expect("its data are loaded");
-        let setting = Method::default_alpha(optimizer).unwrap_or(1e-3);
-        let mut step = task.stepper(Method::new(optimizer, setting), 0)?;
-        let steps = arguments.steps.unwrap_or(match workload {
-            Timed::Regression => 2000,
-            Timed::Mlp | Timed::Dnc => 400,
-            Timed::MlpMnist => 937,
-            Timed::Convnet => 12,
-            Timed::Resnet32 => 6,
-        });
-        for _ in 0..(steps / 10).max(3) {
-            step()?;
+        if let (Some(workload), Some(optimizer)) = (arguments.workload, arguments.optimizer) {
+            return time(workload, optimizer, &arguments);
         }
-        let mut times = Vec::new();
-        for _ in 1..steps {
-            times.push(1e3 * seconds(&mut step)?);
-        }
-        let start = std::time::Instant::now();
-        let loss = step()?;
-        times.push(1e3 * start.elapsed().as_secs_f64());
-        times.sort_by(f64::total_cmp);
-        let line = json!({
-            "engine": "autodiff",
-            "workload": workload.name(),
-            "optimizer": optimizer.name(),
-            "threads": threads,
-            "step_ms": times[times.len() / 2],
-            "min_ms": times[0],
-            "max_ms": times[times.len() - 1],
-            "steps": steps,
-            "loss": loss,
-            "peak_memory_bytes": peak_memory(),
-            "simd": autodiff::kernels::simd_level(),
-            "git_commit": provenance::GIT_COMMIT,
-        });
-        Ok(cli::print(&format!("{line}\n"))?)
+        let started = SystemTime::now();
+        let comparison = compare(Settings {
+            python: &arguments.python,
+            threads: arguments.threads,
+            rounds: arguments.rounds,
+        })?;
+        comparison.report(&arguments.out, started)
     })
+}
+
+/// Times one workload, and prints a line of JSON.
+fn time(workload: Timed, optimizer: Kind, arguments: &Arguments) -> anyhow::Result<()> {
+    let data = workload.data(&arguments.data)?;
+    let task = workload.workload(data.as_ref(), arguments.threads.into())?;
+    let setting = Method::default_alpha(optimizer).unwrap_or(1e-3);
+    let mut step = task.stepper(Method::new(optimizer, setting), 0)?;
+    let steps = arguments.steps.unwrap_or(match workload {
+        Timed::Regression => 2000,
+        Timed::Mlp | Timed::Dnc => 400,
+        Timed::MlpMnist => 937,
+        Timed::Convnet => 12,
+        Timed::Resnet32 => 6,
+    });
+    for _ in 0..(steps / 10).max(3) {
+        step()?;
+    }
+    let (mut times, mut loss) = (Vec::new(), f64::NAN);
+    for _ in 0..steps {
+        let start = Instant::now();
+        loss = step()?;
+        times.push(1e3 * start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    let line = json!({
+        "engine": "autodiff",
+        "workload": workload.name(),
+        "optimizer": optimizer.name(),
+        "threads": arguments.threads,
+        "step_ms": times[times.len() / 2],
+        "min_ms": times[0],
+        "max_ms": times[times.len() - 1],
+        "steps": steps,
+        "loss": loss,
+        "peak_memory_bytes": peak_memory(),
+        "simd": autodiff::kernels::simd_level(),
+        "git_commit": provenance::GIT_COMMIT,
+    });
+    Ok(cli::print(&format!("{line}\n"))?)
 }

@@ -12,11 +12,11 @@ use crate::engine::run::RunResult;
 use crate::engine::runner::Planned;
 use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::Method;
+use crate::searched::Searched;
 use crate::tasks::levenberg_marquardt::LevenbergMarquardtRun;
 use crate::tasks::training::Until;
 use crate::tasks::workload::plan_levenberg_marquardt;
 use crate::tasks::{Workload, images, regression, repeat_copy};
-use crate::tune::Searched;
 
 /// Dropout of the ConvNet's source.
 const DROPOUT: f64 = 0.4;

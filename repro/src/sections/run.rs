@@ -19,8 +19,8 @@ use crate::data::{self, DataOptions};
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
 use crate::judge::c8::DROPS;
+use crate::searched::Searched;
 use crate::tasks::workload::repeated;
-use crate::tune::Searched;
 
 /// The options of every section.
 #[derive(Args, Clone, Debug)]

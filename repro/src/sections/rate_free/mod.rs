@@ -206,8 +206,8 @@ fn write(mut made: Made<'_, '_>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::cli::reference_root;
+    use crate::searched::Searched;
     use crate::sections::{Choice, Resolved, Task};
-    use crate::tune::Searched;
     use datasets::{ImageDataset, synthetic};
 
     /// A part, with the section of the paper that is on its task.

@@ -79,9 +79,7 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
     let mut costs = Vec::new();
     for &workload in size.workloads {
         let data = workload.data(&DataOptions::default())?;
-        let task = workload
-            .workload(data.as_ref(), 1)
-            .context("its data are missing")?;
+        let task = workload.workload(data.as_ref(), 1)?;
         for (variant, base, rate) in PAIRS {
             cli::tell(&format!(
                 "timing {} against {} on {}",
@@ -143,9 +141,7 @@ pub fn ratio_of(what: &str) -> Result<()> {
     let pair = PAIRS.into_iter().find(|(kind, ..)| kind.name() == variant);
     let (variant, base, rate) = pair.context("no such variant")?;
     let data = workload.data(&DataOptions::default())?;
-    let task = workload
-        .workload(data.as_ref(), 1)
-        .context("its data are missing")?;
+    let task = workload.workload(data.as_ref(), 1)?;
     let mut one = timed_step(task, method(variant, rate))?;
     let mut other = timed_step(task, method(base, rate))?;
     let ratios = paired_ratios(&mut one, &mut other, pairs.parse()?)?;
@@ -174,9 +170,7 @@ pub fn memory_of(what: &str) -> Result<()> {
         .find(|kind| kind.name() == name)
         .context("no such method")?;
     let data = workload.data(&DataOptions::default())?;
-    let task = workload
-        .workload(data.as_ref(), 1)
-        .context("its data are missing")?;
+    let task = workload.workload(data.as_ref(), 1)?;
     let mut step = task.stepper(method(*kind, 5e-4), 0)?;
     for _ in 0..3 {
         let loss = step()?;

@@ -14,8 +14,8 @@ use crate::report::Report;
 use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
 };
+use crate::searched::{RULE, Searched, score, tried};
 use crate::sections::{ALL, Choice, Section, Task};
-use crate::tune::{RULE, Searched, score, tried};
 
 /// The searched methods of Table 1, in its order.
 const METHODS: [Kind; 4] = [Kind::Momentum, Kind::Adam, Kind::L4Adam, Kind::L4Mom];

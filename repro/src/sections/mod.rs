@@ -3,8 +3,10 @@
 //! A [`Section`] has [`Part`]s, most of them one; a part is a task and its [`Arm`]s. [`run()`] trains every arm with every
 //! seed, and writes the files.
 
+mod arguments;
 mod arms;
 mod epsilon;
+mod estimate;
 mod invariance;
 mod made;
 mod part;
@@ -19,10 +21,11 @@ pub mod section3_5;
 pub mod section3_6;
 mod show;
 
+pub use arguments::{Arguments, parse};
 pub use arms::{Arm, Choice, LMA, arm};
 pub use made::Made;
 pub use part::{ArmOutcome, Outcome, Resolved};
-pub use run::{Arguments, main, make, parse, run};
+pub use run::{main, make, run};
 pub use show::{LOSS, Panel, RATE, Show, TableColumn, What};
 
 use datasets::Dataset;

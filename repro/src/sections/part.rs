@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use datasets::ImageDataset;
 use models::TwoLayerShape;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Arm, Choice, Network, Part, Size, Task, Unit};
 use crate::data;
@@ -15,11 +15,13 @@ use crate::methods::Method;
 use crate::searched::Searched;
 use crate::tasks::levenberg_marquardt::LevenbergMarquardtRun;
 use crate::tasks::training::Until;
-use crate::tasks::workload::plan_levenberg_marquardt;
+use crate::tasks::workload::{plan_levenberg_marquardt, repeated};
 use crate::tasks::{Workload, images, regression, repeat_copy};
 
 /// Dropout of the ConvNet's source.
 const DROPOUT: f64 = 0.4;
+/// Times that a run is made where its times are measured.
+const REPETITIONS: u64 = 3;
 /// Attempts of Levenberg–Marquardt after which it is given up.
 const SOLVER_STEPS: u64 = 1000;
 
@@ -103,6 +105,20 @@ impl<'d> Resolved<'d> {
         }
         Ok(settings)
     }
+
+    /// The runs of a seed: one, or several where times matter, and while no other is computed.
+    pub(super) fn runs(&self, seed: u64) -> Result<Vec<Planned<'d>>> {
+        if !self.is_timed() {
+            return Ok(vec![self.plan(seed)?]);
+        }
+        let run = |repetition| Ok(repeated(self.plan(seed)?, repetition).alone());
+        (0..REPETITIONS).map(run).collect()
+    }
+
+    /// Whether its claim is about times.
+    pub(super) fn is_timed(&self) -> bool {
+        self.arm.until_converged.is_some()
+    }
 }
 
 impl Arm {
@@ -184,6 +200,21 @@ pub struct ArmOutcome<'d> {
 }
 
 impl ArmOutcome<'_> {
+    /// Takes the results of its runs, which come next.
+    pub(super) fn take_results(
+        &mut self,
+        seeds: u64,
+        results: &mut impl Iterator<Item = RunResult>,
+    ) {
+        for _ in 0..seeds {
+            let result = match self.resolved.is_timed() {
+                true => with_repetitions(results.take(REPETITIONS as usize).collect()),
+                false => results.next(),
+            };
+            self.results.extend(result);
+        }
+    }
+
     /// What the section's results call it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -206,6 +237,23 @@ impl ArmOutcome<'_> {
             runs: self.results.iter().map(RunNumbers::of).collect(),
         })
     }
+}
+
+/// The first of the repetitions of a run. What they have passed when is in its summary, as `repetitions_seconds`.
+fn with_repetitions(results: Vec<RunResult>) -> Option<RunResult> {
+    let mut first = results.first()?.clone();
+    let marks = first.timing.milestones.keys().map(|mark| {
+        let times = results
+            .iter()
+            .filter_map(|result| result.timing.milestones.get(mark));
+        let seconds: Vec<f64> = times.map(|milestone| milestone.seconds).collect();
+        (mark.clone(), json!(seconds))
+    });
+    let marks = Value::Object(marks.collect());
+    first
+        .summary
+        .insert("repetitions_seconds".to_owned(), marks);
+    Some(first)
 }
 
 /// A part and what came of it.

@@ -3,16 +3,21 @@
 //!
 //! Two parts, one for each variant of L4 at its default α: its final training loss, the mean of the last tenth, is lower than
 //! that of its base method at the best constant rate of our own search. On the DNC, where all methods end on the floor of
-//! clipped logits, the steps are compared in which the loss gets below [`THRESHOLD`] for good.
+//! clipped logits, the steps are compared in which the loss gets below [`THRESHOLD`] for good. What other thresholds would say, and
+//! the first time below instead of the last, is reported there.
 
 use super::case::{Case, VARIANTS, best, l4, name};
-use super::comparison::{Comparison, Measure};
+use super::comparison::{Comparison, Measure, Side, ratio};
+use super::course::Course;
 use super::numbers::{Numbers, Rate, Role};
-use super::{Claim, Finding};
+use super::{Claim, Finding, words};
 
 pub use super::comparison::THRESHOLD;
 
 const SECTIONS: [&str; 5] = ["3.1", "3.2", "3.3", "3.4", "3.5"];
+
+/// Thresholds that do not decide.
+const OTHER_THRESHOLDS: [f64; 3] = [1e-1, 1e-2, 1e-4];
 
 /// What decides on a task, and what is reported beside.
 fn measures(task: &str) -> (Measure, &'static [Measure]) {
@@ -60,12 +65,46 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             let comparison = Comparison::of(&mut case, *measure, &ours, &theirs);
             case.remark(format!("Beside it, {}", comparison.words));
         }
+        if decides == Measure::StepsToThreshold {
+            remark_thresholds(&mut case, &ours, &theirs);
+        }
     }
     Some(case.finding(&format!(
         "lower {} of both L4 variants at the default α than of their base methods at the best constant rates (the 95 % interval \
          of the ratio below 1)",
         decides.words()
     )))
+}
+
+/// How much hangs on the threshold, and on being below it for good.
+fn remark_thresholds(case: &mut Case<'_>, ours: &Side<'_>, theirs: &Side<'_>) {
+    let sides = format!("{}_over_{}", ours.name, theirs.name);
+    let mut found = Vec::new();
+    let mut add = |key: String, what: String, log10: &dyn Fn(&Course<'_>) -> Option<f64>| {
+        if let Some(ratio) = ratio(ours, theirs, log10) {
+            case.measure(format!("{key}_{sides}"), &ratio);
+            found.push(format!("{what} {}", words::estimate(&ratio)));
+        }
+    };
+    for threshold in OTHER_THRESHOLDS {
+        let steps = |run: &Course<'_>| Some(run.steps_to(threshold)?.log10());
+        let (key, what) = (
+            format!("steps_to_{threshold:e}"),
+            format!("below {threshold:e} for good"),
+        );
+        add(key, what, &steps);
+    }
+    let what = format!("below {THRESHOLD:e} for the first time");
+    add("steps_to_first".to_owned(), what, &|run| {
+        Some(run.steps_to_first(THRESHOLD)?.log10())
+    });
+    if !found.is_empty() {
+        let [ours, theirs] = [&ours.name, &theirs.name];
+        let found = words::list(&found);
+        case.remark(format!(
+            "Ratios of the steps of {ours} to those of {theirs} until the loss is {found}"
+        ));
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +178,11 @@ mod tests {
             )
         };
         assert_eq!(judged(finding([6, 8, 9])), "++");
+        let evidence = evidence(&finding([8, 10, 12]).unwrap());
+        let words = "Ratios of the steps of L4Adam to those of Adam* until the loss is below 1e-1 for good 1 (95";
+        assert!(evidence.contains(words), "{evidence}");
+        let words = "below 1e-3 for the first time 1 (95 % interval 1 to 1, n = 3). ";
+        assert!(evidence.contains(words), "{evidence}");
         assert_eq!(judged(finding([8, 10, 12])), "-+");
         assert_eq!(
             judged(finding([6, 8, 20])),

@@ -6,7 +6,7 @@
 //! than with less. Both with the 95 % interval.
 
 use super::case::{Case, VARIANTS, best, l4, main_arms, name, plain_dropout};
-use super::comparison::{Comparison, Measure, Side};
+use super::comparison::{Comparison, Measure, Side, remark_accuracies};
 use super::course::{courses, floor, paired};
 use super::numbers::{ArmNumbers, Base, Numbers};
 use super::statistics::Estimate;
@@ -28,6 +28,9 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     }
     for base in VARIANTS {
         more_dropout(&mut case, base);
+    }
+    for base in VARIANTS {
+        remark_accuracies(&mut case, base, &[numbers.length]);
     }
     Some(case.finding(&format!(
         "for each L4 variant a final training loss over {LOWER} times lower than the better baseline's at its best rate (the 95 % \

@@ -13,7 +13,7 @@ use super::case::{Case, VARIANTS, l4, main_arms, name};
 use super::comparison::Measure;
 use super::course::{Course, courses, floor, whole_courses};
 use super::numbers::{ArmNumbers, Base, Numbers};
-use super::statistics::{mean, rising, slope};
+use super::statistics::{Estimate, difference, mean, rising, slope};
 use super::{Claim, Finding, words};
 
 pub use super::comparison::THRESHOLD;
@@ -147,6 +147,25 @@ fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: b
         words::estimate(&factor)
     );
     case.part(what, slope.is_above(0.0), evidence);
+    let mut neighbours = Vec::new();
+    for pair in sweep.windows(2) {
+        let [small, large] = pair else { continue };
+        let height = |batch: &Batch<'_>, run: &Course<'_>| batch.height(run, of_dnc, floor);
+        let growth = small.runs.iter().filter_map(|run| {
+            let other = large.runs.iter().find(|other| other.seed() == run.seed())?;
+            Some(difference(height(large, other)?, height(small, run)?))
+        });
+        if let Some(growth) = Estimate::against(&growth.collect::<Vec<_>>()) {
+            let factor = growth.map(|log| 10_f64.powf(log));
+            let (from, to) = (small.size, large.size);
+            case.measure(format!("growth_{variant}_{from}_to_{to}"), &factor);
+            neighbours.push(format!("from {from} to {to} {}", words::estimate(&factor)));
+        }
+    }
+    case.remark(format!(
+        "{variant}, batch by batch: {}",
+        words::list(&neighbours)
+    ));
 }
 
 fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
@@ -183,6 +202,30 @@ fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
         format!("runs of both variants that diverged: {}", named.join(", ")),
     );
     remark_worst(case, sweeps);
+    for (base, sweep) in VARIANTS.into_iter().zip(sweeps) {
+        remark_spikes(case, base, sweep.as_deref().unwrap_or_default());
+    }
+}
+
+/// How unstable a variant is with each batch, by the spikes of C6.
+fn remark_spikes(case: &mut Case<'_>, base: Base, sweep: &[Batch<'_>]) {
+    let variant = name(l4(base));
+    let counts: Vec<usize> = sweep
+        .iter()
+        .map(|batch| batch.runs.iter().map(Course::spikes).sum())
+        .collect();
+    if counts.is_empty() {
+        return;
+    }
+    case.measured.insert(
+        format!("spikes_{variant}"),
+        words::values(counts.iter().map(|spikes| *spikes as f64)),
+    );
+    case.remark(format!(
+        "Spikes of all runs of {variant}, as in C6, with batches {}: {}",
+        words::list(&BATCHES.map(|batch| batch.to_string())),
+        words::list(&counts.iter().map(usize::to_string).collect::<Vec<_>>())
+    ));
 }
 
 /// How badly the worst run ends with each batch: clipped logits keep the loss of a network that was lost finite.
@@ -333,6 +376,29 @@ mod tests {
     fn the_worst_end_with_each_batch_is_told() {
         let evidence = judge(&dnc([640; 4], &[32])).unwrap().evidence;
         let words = "greatest final losses with batches 8, 16, 32 and 64 are 1.000×10⁻⁴, 1.000×10⁻⁴, infinite and 1.000×10⁻⁴";
+        assert!(evidence.contains(words), "{evidence}");
+    }
+
+    #[test]
+    fn neighbouring_batches_are_compared_and_spikes_are_counted() {
+        let evidence = judge(&mnist(
+            |batch, _| if batch == 8 { 64.0 } else { f64::from(batch) },
+        ))
+        .unwrap()
+        .evidence;
+        let words = "L4Adam, batch by batch: from 8 to 16 0.2500 (95 % interval 0.2500 to 0.2500";
+        assert!(evidence.contains(words), "{evidence}");
+        let mut numbers = dnc([640; 4], &[]);
+        for arm in numbers
+            .arms
+            .iter_mut()
+            .filter(|arm| arm.setting("batch") == Some(64.0))
+        {
+            arm.runs[1].metrics["loss"].values[20] = 1.0;
+        }
+        let evidence = judge(&numbers).unwrap().evidence;
+        let words =
+            "Spikes of all runs of L4Mom, as in C6, with batches 8, 16, 32 and 64: 0, 0, 0 and 1";
         assert!(evidence.contains(words), "{evidence}");
     }
 }

@@ -11,7 +11,8 @@
 //! - `largest_difference`: the largest over the steps t of ‖θ′ₜ − θₜ‖/‖θₜ‖, where θ is the trajectory on L and θ′ that on aL + b,
 //!   of the transform for which it is largest in relation to `rounding`.
 //! - `rounding`: the same distance, between the trajectory on L and one on L to which at every step an error of a few units in
-//!   the last place of aL + b was added: what rounding the transformed loss alone does. So the bound is measured and not chosen.
+//!   the last place of aL + b was added: what rounding the transformed loss alone does. The bound is measured; that an error is
+//!   of up to 8 units is our choice.
 
 use serde_json::Value;
 

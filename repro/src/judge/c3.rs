@@ -76,15 +76,27 @@ fn reached(case: &mut Case<'_>, role: Role, runs: &[Course<'_>]) -> String {
         .iter()
         .map(|mark| format!("{} of {} to {mark}", count(runs, mark), runs.len()))
         .collect();
-    let last: Vec<f64> = runs.iter().filter_map(relative_loss).collect();
-    let last = median(&last).unwrap_or(f64::NAN);
+    let ends: Vec<f64> = runs.iter().filter_map(relative_loss).collect();
+    let low = ends.iter().filter(|end| **end <= DECIDES).count();
+    let last = median(&ends).unwrap_or(f64::NAN);
+    let [.., decides] = MARKS;
+    let latest = runs.iter().filter_map(|run| run.step_of(decides)).max();
+    case.measured
+        .insert(format!("ends_low_{}", name(role)), low.into());
+    if let Some(latest) = latest {
+        case.measured
+            .insert(format!("latest_{}", name(role)), latest.into());
+    }
+    let latest = latest.map_or_else(String::new, |step| {
+        format!(", the latest in step {}", words::number(step as f64))
+    });
     let measured = MARKS
         .iter()
         .map(|mark| count(runs, mark) as f64)
         .chain([last]);
     case.measured.insert(name(role), words::values(measured));
     format!(
-        "{}, median loss at the end {} of the first",
+        "{}{latest}; {low} end below {decides}, median loss at the end {} of the first",
         words::list(&counts),
         words::number(last)
     )
@@ -115,10 +127,16 @@ fn remark_epsilon(case: &mut Case<'_>, runs: &[RunNumbers]) {
             .iter()
             .filter_map(|run| number(run, "least_relative_loss"));
         let reached = least.filter(|least| *least <= DECIDES).count();
-        let last = alike
+        let ends = alike
             .iter()
             .map(|run| number(run, "final_relative_loss").unwrap_or(f64::INFINITY));
-        let last = median(&last.collect::<Vec<_>>()).unwrap_or(f64::NAN);
+        let ends: Vec<f64> = ends.collect();
+        let shown_ends: Vec<String> = ends.iter().map(|end| words::number(*end)).collect();
+        let last = median(&ends).unwrap_or(f64::NAN);
+        case.measured.insert(
+            format!("{optimizer}_ends_with_epsilon_{shown}"),
+            words::values(ends),
+        );
         let diverged = alike.iter().filter(|run| run.diverged_at.is_some()).count();
         let steps = alike
             .iter()
@@ -129,10 +147,10 @@ fn remark_epsilon(case: &mut Case<'_>, runs: &[RunNumbers]) {
             words::values([reached as f64, alike.len() as f64, last]),
         );
         case.remark(format!(
-            "{optimizer} with ε = {shown} in {} steps: {reached} of {} to {DECIDES:e}, median loss at the end {} of the first, {diverged} diverged",
+            "{optimizer} with ε = {shown} in {} steps: {reached} of {} to {DECIDES:e}, losses at the end {} of the first, {diverged} diverged",
             words::number(steps),
             alike.len(),
-            words::number(last)
+            words::list(&shown_ends)
         ));
     }
 }
@@ -194,7 +212,15 @@ mod tests {
     fn the_evidence_has_the_counts_and_the_loss_at_the_end() {
         let arm = reaching(Arm::l4_adam(), "1e-10", 4, 3);
         let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
-        let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14, median loss at the end 5.000×10⁻¹⁰ of the first";
+        let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14; 0 end below 1e-14, median loss at the end 5.000×10⁻¹⁰ of \
+                     the first";
+        assert!(evidence(&finding).contains(words), "{finding:?}");
+        let mut arm = reaching(Arm::l4_adam(), "1e-14", 4, 17);
+        arm.0.runs[1]
+            .summary
+            .insert("final_loss".to_owned(), 2e-15.into());
+        let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
+        let words = "4 of 5 to 1e-14, the latest in step 17; 1 end below 1e-14";
         assert!(evidence(&finding).contains(words), "{finding:?}");
     }
 
@@ -218,8 +244,8 @@ mod tests {
         let finding = judge(&numbers(SECTION, "regression", [arm])).unwrap();
         for words in [
             "L4Adam with ε = 1e-12 in 30 steps: 0 of 1 to 1e-14",
-            "L4Adam with ε = 0 in 30 steps: 2 of 2 to 1e-14",
-            "L4Mom with ε = 0 in 30 steps: 0 of 1 to 1e-14, median loss at the end infinite of the first, 1 diverged",
+            "L4Adam with ε = 0 in 30 steps: 2 of 2 to 1e-14, losses at the end 2.000×10⁻¹⁵ and 2.000×10⁻¹⁴ of the first, 0 diverged",
+            "L4Mom with ε = 0 in 30 steps: 0 of 1 to 1e-14, losses at the end infinite of the first, 1 diverged",
         ] {
             assert!(finding.evidence.contains(words), "{}", finding.evidence);
         }

@@ -2,7 +2,7 @@
 //! (section 3.2).
 //!
 //! Two parts: L4Adam at its default α, and at its best. Each holds if every run has an epoch in which the loss of every batch
-//! is exactly 0 and the rate of every step is 0. Runs count as far as they go, which the paper has "30 epochs and beyond".
+//! is exactly 0 and the rate of every step is 0. Runs count as far as they go, also beyond the length of Table 3.
 
 use super::case::{Case, l4, l4_best, name};
 use super::course::{Course, whole_courses};

@@ -38,14 +38,22 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         .filter_map(|role| case.optional_side(role));
     let sides: Vec<_> = needed.into_iter().chain(optional).collect();
     let (mut moving, mut stable) = (true, true);
-    let (mut rates, mut spikes) = (Vec::new(), Vec::new());
+    let (mut rates, mut spikes, mut quarters) = (Vec::new(), Vec::new(), Vec::new());
     for side in &sides {
         let windows: Vec<(usize, usize)> = side.runs.iter().map(|run| run.wide_windows()).collect();
-        let shares: Vec<f64> = windows
-            .iter()
-            .map(|(wide, all)| *wide as f64 / (*all).max(1) as f64)
-            .collect();
+        let share = |(wide, all): &(usize, usize)| *wide as f64 / (*all).max(1) as f64;
+        let shares: Vec<f64> = windows.iter().map(share).collect();
         let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+        let early = side
+            .runs
+            .iter()
+            .map(|run| share(&run.first_quarter().wide_windows()));
+        let early = early.fold(f64::INFINITY, f64::min);
+        case.measured.insert(
+            format!("least_share_in_first_quarter_{}", side.name),
+            words::value(100.0 * early),
+        );
+        quarters.push(format!("{} {:.1} %", side.name, 100.0 * early));
         let (wide, all) = windows
             .iter()
             .fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
@@ -88,6 +96,12 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         evidence,
     );
     case.part("training is stable", decided(stable), spikes.join(", "));
+    if !quarters.is_empty() {
+        case.remark(format!(
+            "Of the windows in the first quarter of a run alone, such are at least: {}",
+            quarters.join(", ")
+        ));
+    }
     Some(match JUDGED.contains(&section) {
         true => case.finding(&format!(
             "such a span in at least {:.0} % of the windows of every run of {}, and no run that diverges or has a spike, a window \
@@ -138,6 +152,13 @@ mod tests {
             "++",
             "1 of the 10 windows without a rate of 0"
         );
+    }
+
+    #[test]
+    fn the_first_quarter_of_the_runs_is_told_apart() {
+        let evidence = finding("3.2", "MNIST", run(1)).unwrap().evidence;
+        let words = "first quarter of a run alone, such are at least: L4Adam 20.0 %, L4Mom 40.0 %";
+        assert!(evidence.contains(words), "{evidence}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`EARLY`], or diverges.
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
+use super::comparison::remark_accuracies;
 use super::course::{Course, courses};
 use super::numbers::{Base, Numbers, Role};
 use super::statistics::{Estimate, mean};
@@ -28,6 +29,9 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     let mut case = Case::new(Claim::C7, numbers);
     comparable(&mut case);
     near_final(&mut case);
+    for base in VARIANTS {
+        remark_accuracies(&mut case, base, &[EARLY, numbers.length]);
+    }
     Some(case.finding(&format!(
         "mean test accuracies after the last epoch within {COMPARABLE} point of each other over all methods at best rates, and a gain \
          of each L4 variant after epoch {EARLY} of under {NEAR_FINAL} points"
@@ -170,6 +174,14 @@ mod tests {
         assert_eq!(parts(97.71, 98.0), "++");
         assert_eq!(parts(97.69, 98.0), "+-");
         assert_eq!(parts(99.0, 98.0), "++", "it may lose");
+    }
+
+    #[test]
+    fn the_accuracies_of_a_variant_and_its_base_are_compared_early_and_in_the_end() {
+        let evidence = judge(&columns_with([97.0, 98.0], 98.5)).unwrap().evidence;
+        let words = "Points of test accuracy of L4Adam over Adam*: after epoch 10 7 (95 % interval 7 to 7, n = 3) and after \
+                     epoch 30 -0.5000";
+        assert!(evidence.replace('−', "-").contains(words), "{evidence}");
     }
 
     #[test]

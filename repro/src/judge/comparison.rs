@@ -1,7 +1,8 @@
 //! Two arms compared, seed by seed, on the logarithm.
 
-use super::case::Case;
+use super::case::{Case, best, l4};
 use super::course::{Course, floor, paired};
+use super::numbers::Base;
 use super::statistics::{Estimate, log10_above, mean};
 use super::words;
 
@@ -88,6 +89,45 @@ impl Side<'_> {
             _ => format!(", {diverged} diverged"),
         };
         format!("{} {centre} (n = {}{diverged})", self.name, self.runs.len())
+    }
+}
+
+/// The ratio of what is measured on the logarithm, ours to theirs by seed, with its interval. `None` if they have no seed in common.
+pub fn ratio(
+    ours: &Side<'_>,
+    theirs: &Side<'_>,
+    log10: impl Fn(&Course<'_>) -> Option<f64>,
+) -> Option<Estimate> {
+    let log_ratio = Estimate::against(&paired(&ours.runs, &theirs.runs, log10))?;
+    Some(log_ratio.map(|log| 10_f64.powf(log)))
+}
+
+/// By how many points L4 over a base method has a higher test accuracy than that at its best rate, after each of these epochs, by
+/// seed: a remark that decides nothing.
+pub fn remark_accuracies(case: &mut Case<'_>, base: Base, epochs: &[u64]) {
+    let roles = [l4(base), best(base)];
+    let [Some(ours), Some(theirs)] = roles.map(|role| case.optional_side(role)) else {
+        return;
+    };
+    let steps_per_epoch = case.arm(l4(base)).map_or(1, |arm| arm.steps_per_unit);
+    let mut found = Vec::new();
+    for epoch in epochs {
+        let at = |run: &Course<'_>| run.accuracy_at(epoch * steps_per_epoch);
+        let Some(points) = Estimate::of(&paired(&ours.runs, &theirs.runs, at)) else {
+            continue;
+        };
+        case.measure(
+            format!("accuracy_{}_over_{}_epoch_{epoch}", ours.name, theirs.name),
+            &points,
+        );
+        found.push(format!("after epoch {epoch} {}", words::estimate(&points)));
+    }
+    if !found.is_empty() {
+        let [ours, theirs] = [ours.name, theirs.name];
+        let found = words::list(&found);
+        case.remark(format!(
+            "Points of test accuracy of {ours} over {theirs}: {found}"
+        ));
     }
 }
 

@@ -68,6 +68,15 @@ impl<'n> Course<'n> {
         self.run
     }
 
+    /// Its first quarter.
+    pub fn first_quarter(&self) -> Self {
+        let last = self.logged("loss").last().map_or(0, |(step, _)| step);
+        Self {
+            end: last / 4,
+            ..*self
+        }
+    }
+
     /// Whether it diverged on the way.
     pub fn diverged(&self) -> bool {
         self.run.diverged_at.is_some_and(|step| step <= self.end)
@@ -124,6 +133,13 @@ impl<'n> Course<'n> {
             }
         }
         Some(since.map_or(f64::INFINITY, |step| step as f64))
+    }
+
+    /// The step at which the first window ends whose mean loss is below the threshold; infinite if there is none.
+    pub fn steps_to_first(&self, threshold: f64) -> Option<f64> {
+        self.logged("loss").next()?;
+        let found = self.first_below(threshold);
+        Some(found.map_or(f64::INFINITY, |(step, _)| step as f64))
     }
 
     /// The step at which the first window ends whose mean loss is below the threshold, and the greatest of the windows after it

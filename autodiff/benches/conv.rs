@@ -1,4 +1,4 @@
-//! Convolutions of the ResNet of section 3.3 (batch 128) and the ConvNet of section 3.5
+//! Convolutions of the ResNet of section 3.3 (batch 128) and the ConvNet of section 3.5 of the L4 paper
 //! (batch 100), on one thread: forward, input gradient, weight gradient.
 //!
 //! Throughput counts floating-point operations as elements, so Gelem/s reads as GFLOP/s. The

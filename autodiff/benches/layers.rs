@@ -1,4 +1,4 @@
-//! What the convolutional networks of sections 3.3 and 3.5 do between convolutions,
+//! What the convolutional networks of sections 3.3 and 3.5 of the L4 paper do between convolutions,
 //! forward and backward, at the sizes that they do it. Throughput is in bytes of x, of
 //! which a machine moves so many a second and no more.
 #![forbid(unsafe_code)]

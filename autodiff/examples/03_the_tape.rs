@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Follow the values from left to right, then the gradients from right to left: each is
-//! that of the box to its right times the derivative of the operation written there.
+//! that of the box to its right times the derivative of the operation written there. Parameters
+//! show none: theirs are in the flat vector.
 
 use autodiff::{Error, Params, record};
 

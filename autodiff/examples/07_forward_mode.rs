@@ -6,7 +6,7 @@
 //!
 //! A function y = f(x) has the Jacobian J, ∂yᵢ/∂xⱼ. Reverse mode computes Jᵀ·dy, the gradient
 //! of ⟨dy, y⟩. Forward mode computes J·v, the derivative of y along v: every number carries its
-//! derivative along, y + ε·(J·v) with ε² = 0, a dual number. One pass costs about as much as f,
+//! derivative along, y + ε·(J·v) with ε² = 0, a dual number. One pass costs a small multiple of f,
 //! but gives one direction; the gradient by a million parameters would take a million passes.
 //!
 //! The two know nothing of each other, and yet ⟨dy, J·v⟩ = ⟨Jᵀ·dy, v⟩ for all dy and v: a

@@ -88,7 +88,8 @@ impl Gradcheck {
     /// what rounding can do to the difference passes, some 200·ε·Σ|cᵢ·yᵢ|/h.
     ///
     /// # Errors
-    /// [`GradcheckError::Mismatch`] at the first component that disagrees.
+    /// [`GradcheckError::Mismatch`] at the first component that disagrees; [`GradcheckError::Recording`] if `build` cannot be
+    /// recorded or run.
     pub fn check(
         self,
         params: &Params<f64>,

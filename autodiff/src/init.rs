@@ -29,8 +29,8 @@ pub fn standard_normal<T: Real>(rng: &mut impl Rng) -> Fill<'_, T> {
 /// N(0, deviation²), drawn again until it is within two deviations of 0.
 ///
 /// `deviation` is that before the cut; what is left has 0.88 of it. So did
-/// `tf.variance_scaling_initializer` when the paper was written: it has divided by
-/// that factor only since a change of mid-2018 (tensorflow/tensorflow#18854).
+/// `tf.variance_scaling_initializer` until mid-2018: it has divided by that factor only
+/// since then (tensorflow/tensorflow#18854).
 pub fn truncated_normal<T: Real>(deviation: f64, rng: &mut impl Rng) -> Fill<'_, T> {
     Box::new(move || {
         loop {

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | graph | a computation while it is recorded; gone once it is a tape |
 //! | tape | a recorded computation, to be run any number of times |
+//! | node | an entry of the tape: an operation, the storages that it reads and the one that it writes |
 //! | var | a value while it is recorded: a shape over a storage |
 //! | slot | the handle of a var on the finished tape |
 //! | storage | the elements of a value: data, a result, or a view of the parameters |

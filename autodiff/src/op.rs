@@ -21,9 +21,10 @@ use std::ops::Index;
 /// * what lasts from step to step: running statistics that `forward` updates, the
 ///   random generator that it draws from.
 ///   [`Tape::op_mut`](crate::Tape::op_mut) reaches them between steps, to save and to
-///   restore them.
+///   restore them;
+/// * scratch, which nobody reads once the call has returned.
 ///
-/// `backward` changes none of it: after one `forward` it gives the same gradients as
+/// `backward` changes nothing but scratch: after one `forward` it gives the same gradients as
 /// often as it is asked. [`gradcheck`](crate::gradcheck()) runs `forward` many times
 /// and needs a function of the operands alone: check an operation that draws random
 /// numbers with its mask held fixed.
@@ -68,7 +69,7 @@ use std::ops::Index;
 /// ```
 ///
 /// To add it to this crate, put it in a file of `src/ops` with its method of [`Var`](crate::Var)
-/// and a value worked out by hand. [`Op`] says where an operation keeps state: a mask,
+/// and a value worked out by hand. *State* above says where an operation keeps it: a mask,
 /// running statistics, a random stream. `cargo run -p autodiff --example 04_own_operation`
 /// shows what [`gradcheck`](crate::gradcheck()) says to a wrong derivative.
 pub trait Op<T: Real>: Any + Send {
@@ -82,7 +83,7 @@ pub trait Op<T: Real>: Any + Send {
     fn set_training(&mut self, _training: bool) {}
 
     /// The result's shape for operands of these shapes, or what is wrong with them.
-    /// No product of extents of one operand overflows.
+    /// Extents may be multiplied: no product of those of one operand overflows.
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String>;
 
     /// Computes y from x. Every element of `y` must be written: it holds the

@@ -9,9 +9,10 @@
 //! Invariant: **the bits of a result do not depend on the number of threads.** What a
 //! chunk computes depends on its index only, the chunks' extents depend on shapes
 //! only, and a sum over chunks is the caller's to take, in the order of their index,
-//! after `for_each` has returned.
+//! after `for_each` has returned. Where no sum crosses a cut (elementwise loops, rows of a
+//! product) it may be made anywhere, and depends on the number of threads.
 //!
-//! Nothing is allocated.
+//! Nothing is allocated here; rayon's queue of jobs takes a block now and then.
 
 use std::cell::Cell;
 use std::ops::Range;

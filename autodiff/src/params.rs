@@ -28,7 +28,7 @@ impl<T> DerefMut for GradientVector<T> {
     }
 }
 
-/// The handle of one parameter: its shape, and its place in the flat vector.
+/// The handle of one parameter: its shape, and its range in the flat vector.
 ///
 /// No two parameters are equal, even of different [`Params`]: a tape recorded with one
 /// refuses to run with another that lies in the same place.
@@ -51,7 +51,7 @@ impl Param {
         self.shape
     }
 
-    /// Its place in the flat vector of parameters, and of gradients.
+    /// Its range in the flat vector of parameters, and of gradients.
     pub fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.shape.elements()
     }

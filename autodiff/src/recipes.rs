@@ -23,12 +23,14 @@
 //! }
 //!
 //! let mut params = Params::new();
-//! let x = params.add("x", [1, 3, 2], || 0.5)?;
+//! let mut next = (0..6).map(f64::from);
+//! let x = params.add("x", [1, 3, 2], || next.next().unwrap_or(0.0))?;
 //! let (mut tape, [y]) = record(|g| {
 //!     let x = g.param(x);
 //!     Ok([attention(x, x, x)?])
 //! })?;
-//! assert_eq!(tape.forward(&params)?.value(y)?, [0.5; 6]);
+//! // The first position sees itself alone.
+//! assert_eq!(tape.forward(&params)?.value(y)?[..2], [0.0, 1.0]);
 //! # Ok::<(), Error>(())
 //! ```
 //!

@@ -34,7 +34,7 @@ use std::fmt;
 /// | [`clamp`](Var::clamp) | min(max(x, low), high) | dx = dy in [low, high], bounds included |
 /// | [`matmul`](Var::matmul) | A·B, in batches | dA = dY·Bᵀ, dB = Aᵀ·dY |
 /// | [`affine`](Var::affine) | x·W + b | dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ rows of dy |
-/// | [`conv2d`](Var::conv2d) | x ∗ k, images in NHWC, kernels in HWIO | dx = dy ∗ kᵀ, dk = x ∗ dy |
+/// | [`conv2d`](Var::conv2d) | x ∗ k, k shifted along x: images \[n, h, w, c\], kernels \[h, w, ci, co\] | dx = dy ∗ k flipped, its channels exchanged; dk = x ∗ dy |
 /// | [`conv2d_bias_relu`](Var::conv2d_bias_relu) | max(x ∗ k + b, 0) | as `conv2d` where y > 0, db = Σ pixels of dy |
 /// | [`sum`](Var::sum), [`sum_over`](Var::sum_over), [`sum_keep`](Var::sum_keep) | Σ x over axes | dx = dy, stretched |
 /// | [`mean`](Var::mean), [`mean_over`](Var::mean_over), [`mean_keep`](Var::mean_keep) | Σ x / n over axes | dx = dy/n, stretched |

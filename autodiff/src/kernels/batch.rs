@@ -3,7 +3,7 @@
 //! Where a matrix has a number there lie the numbers of all matrices of a batch, side by side,
 //! so that a register holds one element of many and nothing is summed across it. A tile is a
 //! few rows and columns of the product: each element of A and B that it loads takes part in
-//! as many products as it has columns or rows.
+//! as many products as it has columns or rows. (BLAS libraries call this layout compact.)
 
 use super::Job;
 use super::simd::{Kernel, Lanes, MOST_LANES, own_name};
@@ -22,8 +22,8 @@ pub struct Batch<'a, T> {
 }
 
 impl<'a, T> Batch<'a, T> {
-    /// `data` is row-major with the matrices as the last axis; a row begins every `row`
-    /// elements.
+    /// `data` is row-major with the matrices as the last axis; a row begins every `row` elements of
+    /// one matrix, `row` times the number of matrices in `data`.
     pub fn rows(data: &'a [T], row: usize) -> Self {
         let column = 1;
         Self { data, row, column }

@@ -1,9 +1,8 @@
 //! The inner loops, and, with the call of `matrixmultiply` in `real.rs` that they
 //! make, the only `unsafe` code of the crate.
 //!
-//! Every kernel exists once, written over [`Lanes`], and is compiled for each
-//! instruction set that `pulp` detects at run time (AVX-512, AVX2 + FMA, or
-//! plain scalars), so one binary runs at full speed anywhere.
+//! Every kernel exists once: as a loop that the compiler vectorises or, where registers are laid out by hand, over
+//! [`Lanes`]. Either is compiled for what `pulp` detects at run time (AVX-512, AVX2 + FMA); elsewhere it is portable code.
 //!
 //! Invariants:
 //! * a kernel's result depends on its operands and the instruction set only,
@@ -37,7 +36,7 @@
 //! What the others are short of the peak has two reasons. Of 16 channels a tile is one register
 //! wide, and takes 9 loads to 8 multiply-adds where two of each could start in a cycle. And
 //! memory: the 1×1 convolution with stride 2 makes 5 multiply-adds of each number that it reads
-//! or writes, the 5×5 one of 32 channels 500. Before Winograd's, the direct kernels did the layers
+//! or writes, the 5×5 one of 32 channels 500. With `winograd: false` the direct kernels do the layers
 //! marked W at 71 to 99 % of the peak. How the loops are
 //! nested, and why, is drawn at the top of `src/kernels/conv/mod.rs`
 //! and of `src/kernels/conv/winograd/mod.rs`.

@@ -156,8 +156,11 @@ fn indicator<T: Real>(holds: bool) -> T {
     if holds { T::one() } else { T::zero() }
 }
 
+// y = max(a, b); ∂y/∂a = 1 where a is chosen and 0 elsewhere, ∂y/∂b = 1 − ∂y/∂a.
 function! { Maximum, |a, b| "maximum", if exceeds(b, a) { b } else { a }, indicator(!exceeds(b, a)), indicator(exceeds(b, a)) }
+// y = min(a, b), in the same way.
 function! { Minimum, |a, b| "minimum", if exceeds(-b, -a) { b } else { a }, indicator(!exceeds(-b, -a)), indicator(exceeds(-b, -a)) }
+// y = 1 where a < b and 0 elsewhere, which is constant but for a jump.
 function! { Less, |a, b| "less", indicator(a < b), T::zero(), T::zero() }
 
 #[cfg(test)]
@@ -191,6 +194,10 @@ mod tests {
             0.0,
             "column * row",
         );
+        let largest = evaluate(&[A, ROW], |v| v[0].maximum(v[1]));
+        assert_eq!(largest, [2.0, 4.0, 3.0, 2.0, 4.0, -1.0]);
+        let smallest = evaluate(&[A, ROW], |v| v[0].minimum(v[1]));
+        assert_eq!(smallest, [1.0, -2.0, -8.0, 0.5, 4.0, -8.0]);
         let quotient = evaluate(&[A, ROW], |v| v[0] / v[1]);
         assert_close(
             &quotient,

@@ -14,8 +14,8 @@
 //! dk[a, b, c, o]                     += dy[n, i, j, o] · x[n, i·s + a − p, j·s + b − p, c]
 //! ```
 //!
-//! Layouts are NHWC for images and HWIO for kernels: the channels of a pixel are
-//! contiguous, and so are the output channels of a weight.
+//! Layouts are NHWC for images (number, height, width, channels) and HWIO for kernels (height, width, input channels, output
+//! channels): the channels of a pixel are contiguous, and so are the output channels of a weight.
 
 use super::axes;
 use crate::kernels::{Axis, Conv, Convolution, Term, Wanted};
@@ -231,9 +231,12 @@ impl<T: Real> Var<'_, T> {
     /// The convolution (cross-correlation) of images \[n, h, w, ci\] with a kernel
     /// \[kh, kw, ci, co\]: \[n, oh, ow, co\]. `stride` is in pixels, along both axes.
     ///
-    /// With stride 1, a 3×3 or 5×5 kernel and at least 16 channels in and out it is made by
-    /// Winograd's minimal filtering, whose rounding errors are a few times those of the direct sums;
-    /// [`Graph::set_winograd`](crate::Graph::set_winograd) says how many, and turns it off.
+    /// `oh` is ⌊(h + zeros − kh)/stride⌋ + 1 with the zeros that the padding adds to a column, and `ow` likewise.
+    ///
+    /// With stride 1, a 3×3 or 5×5 kernel, at least 16 channels in and out and an image and a result of at least 4 (3×3) or 2
+    /// (5×5) pixels each way it is made by Winograd's minimal filtering, whose rounding errors are some six times those of the
+    /// direct sums, and thirty times where large terms cancel; [`Graph::set_winograd`](crate::Graph::set_winograd) says more,
+    /// and turns it off.
     #[track_caller]
     pub fn conv2d(self, kernel: Self, stride: usize, padding: Padding) -> Self {
         self.convolution(Then::Nothing, &[self, kernel], stride, padding)

@@ -13,7 +13,7 @@ struct Extreme {
     smallest: bool,
     // Operands: x, y.
     walk: Walk<2>,
-    /// By element of y: which of x it is.
+    /// By element of y: the index in x of the element that it is.
     places: Vec<usize>,
 }
 

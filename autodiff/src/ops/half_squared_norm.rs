@@ -69,7 +69,7 @@ mod tests {
         });
     }
 
-    /// One term after another in f32 would be off by about 1e-3 here: 3·10⁶ terms of
+    /// One term after another in f32 would be off by about 2e-2 here: 3·10⁶ terms of
     /// 0.01, each rounded against a sum of up to 3·10⁴.
     #[test]
     fn long_sums_are_accurate_in_f32() {

@@ -146,12 +146,13 @@ impl<T: Real> Op<T> for MatMul {
 
 impl<T: Real> Var<'_, T> {
     /// A·B for A: m×k, B: k×n, the last two axes. Axes before them are equal, a product for
-    /// each place along them, or one operand has none and takes part in all. A [transposed](Var::transpose) operand is read as it lies,
+    /// each index along them, or one operand has none and takes part in all. A [transposed](Var::transpose) operand is read as it lies,
     /// so that `a.transpose().matmul(b)` moves nothing.
     ///
     /// Where half of A or more is 0, as in images of digits or behind a ReLU, zeros of A are
     /// skipped, if it has at least 24 rows and B at least 64 columns: an infinity or NaN of B
-    /// that meets only zeros does not show in the result. Elsewhere it shows, as 0·∞ is NaN.
+    /// that meets only zeros does not show in the result. Elsewhere it shows, as 0·∞ is NaN. The
+    /// products of a backward pass skip zeros likewise.
     #[track_caller]
     pub fn matmul(self, b: Self) -> Self {
         let graph = self.graph();

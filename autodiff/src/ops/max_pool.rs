@@ -52,8 +52,8 @@ impl<T: Real> Op<T> for MaxPool<T> {
 
 impl<T: Real> Var<'_, T> {
     /// The largest element of each `window` × `window` patch of the images x:
-    /// \[batch, height, width, channels\], for patches `stride` apart. There is no
-    /// padding: rows and columns that fill no window are left out. A patch with a NaN
+    /// \[batch, height, width, channels\], for patches `stride` apart:
+    /// \[batch, ⌊(height − window)/stride⌋ + 1, ⌊(width − window)/stride⌋ + 1, channels\]. There is no padding: rows and columns that fill no window are left out. A patch with a NaN
     /// in it gives NaN, and the first of them gets the gradient.
     #[track_caller]
     pub fn max_pool2d(self, window: usize, stride: usize) -> Self {

@@ -1,8 +1,8 @@
-//! The operations. Each file holds one: what it computes, its derivative with the
+//! The operations. Each file holds one, or a family that shares its loops: what it computes, its derivative with the
 //! formula beside it, the method of [`Var`](crate::Var) that records it, and its
 //! test against central differences and a value worked out by hand.
 //!
-//! To add an operation, add a file. [`squared_error`] is the shortest complete
+//! To add an operation, add a file. [`squared_error`] is a short complete
 //! example; [`Op`](crate::Op) has one that stands on its own.
 
 mod affine;

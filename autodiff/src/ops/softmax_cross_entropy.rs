@@ -6,7 +6,7 @@
 //!
 //! As TensorFlow computes it, the logarithm is taken of a sum in which the largest
 //! term is exactly 1. Once the other terms vanish beside it, the loss of a sample
-//! is exactly zero: the paper's section 3.2 observes this.
+//! is exactly zero: Rolínek & Martius (*L4*, 2018) observe this in section 3.2.
 
 use super::axes;
 use super::softmax::softmax;

@@ -371,8 +371,19 @@ mod tests {
 
     #[test]
     fn values() {
-        let ln2 = std::f64::consts::LN_2;
-        let cases: [(&str, F, f64, f64); 15] = [
+        use std::f64::consts::{FRAC_PI_3, FRAC_PI_6, LN_2 as ln2};
+        // ½·(1 + tanh(√(2/π)·1.044715))
+        let gelu_of_1 = 0.841_191_990_608_276_8;
+        let cases: [(&str, F, f64, f64); 24] = [
+            ("abs", |x| x.abs(), -3.0, 3.0),
+            ("sin", |x| x.sin(), FRAC_PI_6, 0.5),
+            ("cos", |x| x.cos(), FRAC_PI_3, 0.5),
+            ("recip", |x| x.recip(), 4.0, 0.25),
+            ("powf", |x| x.powf(1.5), 4.0, 8.0),
+            ("c / x", |x| 3.0 / x, 4.0, 0.75),
+            ("rsub", |x| x.rsub(1.0), 3.0, -2.0),
+            ("rdiv", |x| x.rdiv(3.0), 4.0, 0.75),
+            ("gelu", |x| x.gelu(), 1.0, gelu_of_1),
             ("exp", |x| x.exp(), ln2, 2.0),
             ("ln", |x| x.ln(), 2.0, ln2),
             ("sqrt", |x| x.sqrt(), 6.25, 2.5),

@@ -4,11 +4,13 @@
 //! * nodes are in the order of recording, so every operand of a node is an input,
 //!   a parameter or the result of an earlier node;
 //! * each node owns its result's buffer: forward never reads what it writes;
-//! * after the first backward pass nothing is allocated;
+//! * after the first backward pass nothing is allocated, unless an operation panics;
 //! * gradients that share a buffer are never live at the same time: that of a result
 //!   lives from the backward step of its last user to that of its own operation;
-//! * an operation that panics leaves the buffers where they are, for the next pass to
-//!   write.
+//! * storages, buffers, places and what was written are indexed by storage; a node's operands have smaller
+//!   indices than its result, and results grow along the nodes;
+//! * an operation that panics leaves the values' buffers in place, for the next pass to write, and drops
+//!   those of the gradients, which the next backward pass allocates anew.
 
 mod draw;
 mod pass;
@@ -57,7 +59,7 @@ impl<T> Node<T> {
 ///   thread computes does not depend on how many there are, and sums are in a fixed order.
 ///   Another instruction set may round matrix products and exponentials differently.
 /// * **Allocation.** Buffers of values are allocated while recording and those of gradients by
-///   the first backward pass. After that a step allocates nothing, which
+///   the first backward pass. After that a step on one thread allocates nothing, which
 ///   `tests/all/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512, matrix
 ///   products fall back to the `matrixmultiply` crate, which allocates.)
 /// * **Speed.** Kernels use the best instruction set found at run time
@@ -137,9 +139,9 @@ impl<T: Real> Tape<T> {
         self.gradients.iter().map(|gradient| gradient.len()).sum()
     }
 
-    /// Shares the work of convolutions, matrix products, pooling, batch normalisation and
-    /// elementwise operations out among `threads`, where it is large enough to pay; the bits
-    /// of the results stay the same. A new tape works on the thread that calls it.
+    /// Shares the work of convolutions (among 8 threads at most), matrix products, max pooling, batch
+    /// normalisation and the maps of one or two operands out among `threads`, where it is large enough to
+    /// pay; the bits of the results stay the same. A new tape works on the thread that calls it.
     pub fn set_threads(&mut self, threads: &Threads) {
         self.threads = threads.clone();
     }

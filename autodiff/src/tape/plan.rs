@@ -8,7 +8,7 @@ use std::ops::Range;
 /// How the recording uses the flat parameter vector.
 #[derive(Debug)]
 pub(super) struct ParamUse {
-    /// Place and storage of every view, by place.
+    /// Range and storage of every view, by range.
     pub(super) views: Vec<(Range<usize>, usize)>,
     /// Whether two views overlap without being the same, so that neither may
     /// overwrite the gradient.

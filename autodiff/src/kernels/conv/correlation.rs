@@ -180,7 +180,8 @@ impl<T: Real> Tiles<T> {
     /// # Safety
     /// What [`Correlation`]'s formula reads and writes for these rows, columns, channels and repeats
     /// is readable and writable. `pixels` divides `columns` and is 1 to [`PIXELS`];
-    /// `registers`, 1 or 2, hold the channels.
+    /// `registers`, 1 or 2, hold the channels, the last of them at least one. Where weights begin
+    /// is a multiple of a register, which divides [`PANEL`]: a load lies within one row of a panel.
     #[inline(always)]
     pub(super) unsafe fn run<L: Lanes<T>>(self, lanes: L, pixels: usize, registers: usize) {
         macro_rules! pick {
@@ -244,7 +245,7 @@ impl<T: Real, const P: usize, const V: usize> Kernel<T> for Pixels<T, P, V> {
                         for _ in 0..job.inner {
                             let mut w = [zero; V];
                             for (w, weights) in w.iter_mut().zip(&mut weights) {
-                                // SAFETY: row r·inner + k of the panels.
+                                // SAFETY: row r·inner + k of the panels, PANEL elements, of which a register is a part.
                                 *w = unsafe { lanes.load(*weights) };
                                 *weights = weights.wrapping_add(PANEL);
                             }

@@ -24,9 +24,9 @@
 //! wide, and the stride is no more than the distance between the P broadcasts.
 //!
 //! **What stays where.** Three rows of a padded 32×32×16 image and its 3×3×16×16 weights are
-//! 7 + 9 KiB: both stay in L1. For 64 channels a panel of weights is 72 KiB and streams from
-//! L2 for every tile, 8 bytes a cycle, which the prefetcher keeps up with. The padded image
-//! (10 to 74 KiB) is in L2, because the copy has just been made; the scratch is
+//! 6.4 + 9 KiB: both stay in L1. For 64 channels a panel of weights is 72 KiB and streams from
+//! L2 for every tile, 16 bytes a cycle, which the prefetcher keeps up with. The padded image
+//! (4 to 72 KiB) is in L2, because the copy has just been made; the scratch is
 //! the thread's own, the same lines for every image and every layer.
 //!
 //! **What comes next is fetched now.** Large activations (8 MiB for 128 images of 32×32×16)

@@ -143,7 +143,7 @@ impl<T: Real> OuterTiles<T> {
     /// # Safety
     /// What [`WeightGradient`]'s formula reads and writes for these rows, columns, k and
     /// channels is readable and writable. `weights` divides `inner` and is 1 to [`WEIGHTS`];
-    /// `registers`, 1 or 2, hold the channels.
+    /// `registers`, 1 or 2, hold the channels, the last of them at least one.
     #[inline(always)]
     pub(super) unsafe fn run<L: Lanes<T>>(self, lanes: L, weights: usize, registers: usize) {
         macro_rules! pick {

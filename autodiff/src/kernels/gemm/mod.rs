@@ -2,7 +2,8 @@
 //!
 //! Goto & van de Geijn, *Anatomy of High-Performance Matrix Multiplication*
 //! (2008), cut down to the shapes of training steps: tens of rows, at most a few
-//! thousand columns. The loops, from the outside in, with Goto's names:
+//! thousand columns. The loops, from the outside in, as BLIS numbers them (Van Zee & van de Geijn, *BLIS: A
+//! Framework for Rapidly Instantiating BLAS Functionality*, 2015); loop 3, over blocks of packed A, has no part here:
 //!
 //! ```text
 //! for p in 0..k by KC            loop 4: a block of the inner dimension
@@ -11,7 +12,7 @@
 //!       tile                     MR × NR of C in registers, KC rank-1 updates
 //! ```
 //!
-//! Five departures from the paper, each measured:
+//! Five departures from the papers:
 //! * **A is not packed.** A rank-1 update broadcasts MR single elements of A; a
 //!   broadcast from memory costs a load port either way, and the MR rows (or,
 //!   transposed, one row) stay in L1 for the whole strip.
@@ -60,8 +61,8 @@ const NV: usize = 3;
 const TALL: usize = 12;
 /// Size of a packed block of B: half of a 1 MiB L2.
 const NC_BYTES: usize = 512 << 10;
-/// Rows of B that are a multiple of so many bytes apart compete for an eighth of the sets of a
-/// 1 MiB L2 or fewer, where a panel finds no room to stay.
+/// Of rows of B that are a multiple of so many bytes apart, a 1 MiB L2 holds 128 lines or fewer (1 MiB / 8 KiB)
+/// for each line that a row of a panel has, whatever its ways: less than KC.
 const COMPETING: usize = 8 << 10;
 /// Strips of A from which on a block of B is read often enough to be kept in cache: loop 4 takes
 /// it by KC rows, and packs it where its rows compete.

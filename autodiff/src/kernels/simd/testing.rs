@@ -42,9 +42,10 @@ impl Level {
     }
 }
 
-/// Integers, so that every order of summation gives the same result.
+/// Integers from -6 to 6 without a period, so that every order of summation gives the same result and no row is like another.
 pub(crate) fn integers<T: Real>(n: usize, seed: usize) -> Vec<T> {
+    let scattered = |i: usize| ((i + seed) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
     (0..n)
-        .map(|i| T::nearest(((i + seed) * 7919 % 13) as f64 - 6.0))
+        .map(|i| T::nearest((scattered(i) % 13) as f64 - 6.0))
         .collect()
 }

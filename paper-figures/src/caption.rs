@@ -7,7 +7,7 @@ use crate::results::{Axes, BandKind, Figure, Series, Style};
 pub fn figure(figure: &Figure) -> String {
     let Figure { axes, series, .. } = figure;
     let mut sentences = vec![sentence(&figure.header.title)];
-    for (style, means, spread) in [
+    for (style, lines, spread) in [
         (Style::Curve, "Lines", "band"),
         (Style::Markers, "Markers", "bars"),
     ] {
@@ -15,11 +15,16 @@ pub fn figure(figure: &Figure) -> String {
         if own.is_empty() {
             continue;
         }
-        let runs = by_panel(axes, &own, |s| s.n.to_string());
-        let bands = by_panel(axes, &own, |s| band(s.band).to_owned());
-        sentences.push(format!(
-            "{means}: mean of n = {runs} runs; {spread}: {bands}."
-        ));
+        let whats = by_panel(axes, &own, what);
+        let banded: Vec<&Series> = own
+            .into_iter()
+            .filter(|s| s.band != BandKind::None)
+            .collect();
+        let bands = by_panel(axes, &banded, |s| band(s.band).to_owned());
+        sentences.push(match banded.is_empty() {
+            true => format!("{lines}: {whats}."),
+            false => format!("{lines}: {whats}; {spread}: {bands}."),
+        });
     }
     if series.iter().any(|s| !s.diverged.is_empty()) {
         sentences.push(
@@ -33,6 +38,19 @@ pub fn figure(figure: &Figure) -> String {
         );
     }
     sentences.join(" ")
+}
+
+/// What a line is of. That of one run, and what is no mean of runs, the title names.
+fn what(series: &Series) -> String {
+    let runs = match series.n {
+        1 => "1 run".to_owned(),
+        n => format!("{n} runs"),
+    };
+    match (series.style, series.band) {
+        (Style::Curve, BandKind::Range | BandKind::Std) => format!("mean of n = {runs}"),
+        (_, BandKind::ShortTermRange) => "one run".to_owned(),
+        _ => format!("n = {runs}"),
+    }
 }
 
 fn band(kind: BandKind) -> &'static str {

@@ -75,7 +75,7 @@ pub struct Execution {
     fresh: bool,
 
     /// Committed numbers to look for finished runs in [default: repro/reference]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = folder)]
     reference: Option<PathBuf>,
 
     /// Compute runs that are committed, too; --reference is without effect then
@@ -150,17 +150,28 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The crate in the checkout that the program was built in, if that is still there; otherwise where one is.
+/// The crate in the checkout that the program was built in, if that is still there; otherwise in the one where one is.
 fn base() -> &'static Path {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     if checkout.is_dir() {
         checkout
     } else {
-        Path::new(".")
+        Path::new("repro")
     }
 }
 
-fn default_out(name: &Path) -> PathBuf {
+/// A folder that is there: a misspelt one would cost what is in the right one.
+fn folder(path: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(path);
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err("there is no such folder".to_owned()),
+    }
+}
+
+/// The directory of a binary's results, unless another is asked for.
+#[must_use]
+pub fn default_out(name: &Path) -> PathBuf {
     base().join("out").join(name)
 }
 

@@ -303,14 +303,19 @@ fn peer(python: &Path, engine: &str, workload: Timed, threads: u16) -> Result<Va
     )
 }
 
+/// The Python that is asked unless another is named; it need not be there.
+pub const PYTHON: &str = "python3";
+
 /// Whether Python can import what the engine needs.
 fn installed(python: &Path, engine: &str) -> Result<bool> {
     let module = if engine == "jax" { "jax" } else { "torch" };
     let test = format!(
         "import importlib.util, sys\nsys.exit(0 if importlib.util.find_spec('{module}') else {NOT_INSTALLED})"
     );
-    let Ok(output) = script(python, &test, &[]) else {
-        return Ok(false);
+    let output = match script(python, &test, &[]) {
+        Ok(output) => output,
+        Err(_) if python == Path::new(PYTHON) => return Ok(false),
+        Err(error) => return Err(error),
     };
     match output.status.code() {
         Some(0) => Ok(true),
@@ -479,8 +484,9 @@ mod tests {
     }
 
     #[test]
-    fn a_python_that_is_not_there_has_no_peers() {
-        assert!(!installed(Path::new("/nowhere/python"), "jax").unwrap());
+    fn a_python_that_was_named_has_to_be_there() {
+        let error = installed(Path::new("/nowhere/python"), "jax").unwrap_err();
+        assert!(error.to_string().contains("/nowhere/python"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::cli;
 use crate::engine::reference;
 use crate::judge::Finding;
 use crate::judge::numbers::Numbers;
-use crate::results::{self, Claims, Figure, Header, Protocol, ResultFile, Table, WriteError};
+use crate::results::{self, Claims, Figure, Header, ResultFile, Table, WriteError};
 
 /// Writes a section's files and says what is in them.
 pub struct Report {
@@ -40,12 +40,6 @@ impl Report {
             title: title.to_owned(),
             ..self.shared.clone()
         }
-    }
-
-    /// What was run, for a file that has more to say of it.
-    #[must_use]
-    pub fn protocol(&self) -> &Protocol {
-        &self.shared.protocol
     }
 
     /// Writes a figure.
@@ -94,22 +88,30 @@ impl Report {
         Ok(())
     }
 
-    /// Draws what was written, and prints what was shown, the deviations and where to look.
+    /// Prints what was shown and the deviations, draws what was written, and says where to look.
     ///
     /// # Errors
     /// If a picture cannot be written, or standard output.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        let wrote = |paths: &[PathBuf]| -> String {
+            let lines = paths
+                .iter()
+                .map(|path| format!("wrote {}\n", path.display()));
+            lines.collect()
+        };
+        let mut text = self.text;
+        for deviation in &self.shared.deviations {
+            text += &format!("{deviation}\n");
+        }
+        // First, as drawing may fail for what others have left in the directory; and that nobody reads it is no reason not to draw.
+        let printed = cli::print(&(text + &wrote(&self.written)));
         let pages = paper_figures::publish(&self.out)
             .with_context(|| format!("drawing what is in {}", self.out.display()))?;
-        for deviation in &self.shared.deviations {
-            self.text += &format!("{deviation}\n");
-        }
-        for path in self.written.iter().chain(&pages) {
-            self.text += &format!("wrote {}\n", path.display());
-        }
+        printed?;
+        let mut text = wrote(&pages);
         if let Some(page) = pages.iter().find(|path| path.ends_with("report.html")) {
-            self.text += &format!("\nTo see it all, open {}\n", page.display());
+            text += &format!("\nTo see it all, open {}\n", page.display());
         }
-        Ok(cli::print(&self.text)?)
+        Ok(cli::print(&text)?)
     }
 }

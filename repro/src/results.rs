@@ -15,7 +15,7 @@ pub use paper_figures::results::{
 use crate::engine::files::{self, Durability, FileError};
 use crate::engine::json;
 use crate::engine::run::RunResult;
-use crate::stats::{self, Curve, GridError, Spread};
+use crate::stats::{self, Curve, GridError};
 
 /// What a run contributes to a [`Cell`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,12 +69,11 @@ impl CellOfRuns for Cell {
 
 /// A [`Series`] from runs.
 pub trait SeriesOfRuns: Sized {
-    /// Mean and spread over runs.
+    /// Mean over runs, and from the least to the greatest of them.
     ///
     /// # Errors
     /// If the curves are not on one grid.
-    fn over(panel: &str, method: &str, curves: &[Curve], spread: Spread)
-    -> Result<Self, GridError>;
+    fn over(panel: &str, method: &str, curves: &[Curve]) -> Result<Self, GridError>;
 
     /// One run, point by point what a few steps amount to: a middle value, and the least and greatest.
     #[must_use]
@@ -82,13 +81,8 @@ pub trait SeriesOfRuns: Sized {
 }
 
 impl SeriesOfRuns for Series {
-    fn over(
-        panel: &str,
-        method: &str,
-        curves: &[Curve],
-        spread: Spread,
-    ) -> Result<Self, GridError> {
-        let stats::Band { x, mean, low, high } = stats::band(curves, spread)?;
+    fn over(panel: &str, method: &str, curves: &[Curve]) -> Result<Self, GridError> {
+        let stats::Band { x, mean, low, high } = stats::band(curves)?;
         let diverged = curves.iter().filter_map(|curve| {
             let step = curve.diverged?;
             Some(Divergence {
@@ -102,10 +96,7 @@ impl SeriesOfRuns for Series {
             low,
             high,
             n: curves.len(),
-            band: match spread {
-                Spread::Range => BandKind::Range,
-                Spread::Std => BandKind::Std,
-            },
+            band: BandKind::Range,
             diverged: diverged.collect(),
             ..Series::computed(panel, method, Style::Curve, &[])
         })
@@ -232,7 +223,7 @@ pub(crate) mod tests {
             diverged: None,
         };
         let curves = [curve(0, mean), curve(1, mean)];
-        let series = vec![Series::over("a", "mSGD", &curves, Spread::Range).unwrap()];
+        let series = vec![Series::over("a", "mSGD", &curves).unwrap()];
         let axes = vec![Axes {
             panel: "a".into(),
             title: "Loss".into(),

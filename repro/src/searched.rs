@@ -61,9 +61,10 @@ impl Searched {
         Ok(Self::of(parts.unwrap_or_default()))
     }
 
-    /// Searches in any order.
+    /// Searches in any order. Those on a synthetic stand-in tell nothing.
     #[must_use]
     pub fn of(mut parts: Vec<Numbers>) -> Self {
+        parts.retain(|numbers| !numbers.stand_in);
         parts.sort_by_key(|numbers| Reverse(numbers.length));
         Self(parts)
     }

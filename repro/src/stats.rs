@@ -49,15 +49,6 @@ pub struct Curve {
     pub diverged: Option<u64>,
 }
 
-/// What a band around a mean shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spread {
-    /// From the least to the greatest run.
-    Range,
-    /// One sample standard deviation to each side.
-    Std,
-}
-
 /// A mean over runs, with a band.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Band {
@@ -107,7 +98,7 @@ pub enum GridError {
 ///
 /// # Errors
 /// If the curves are not on one grid, or one is short for another reason than divergence.
-pub fn band(curves: &[Curve], spread: Spread) -> Result<Band, GridError> {
+pub fn band(curves: &[Curve]) -> Result<Band, GridError> {
     let Some(longest) = curves.iter().max_by_key(|curve| curve.x.len()) else {
         return Ok(Band::default());
     };
@@ -123,7 +114,7 @@ pub fn band(curves: &[Curve], spread: Spread) -> Result<Band, GridError> {
             .iter()
             .filter_map(|curve| curve.y.get(index).copied())
             .collect();
-        let (mean, low, high) = summary(&values, spread);
+        let (mean, low, high) = summary(&values);
         band.mean.push(mean);
         band.low.push(low);
         band.high.push(high);
@@ -156,16 +147,10 @@ fn check_grid(curve: &Curve, grid: &[f64]) -> Result<(), GridError> {
     }
 }
 
-/// Mean, lower and upper edge of at least one value. A single value has no spread.
-fn summary(values: &[f64], spread: Spread) -> (f64, f64, f64) {
+/// Mean, least and greatest of at least one value.
+fn summary(values: &[f64]) -> (f64, f64, f64) {
     let centre = mean(values).unwrap_or(f64::NAN);
-    let (low, high) = match spread {
-        Spread::Range => range(values).unwrap_or((centre, centre)),
-        Spread::Std => {
-            let std = sample_std(values).unwrap_or(0.0);
-            (centre - std, centre + std)
-        }
-    };
+    let (low, high) = range(values).unwrap_or((centre, centre));
     (centre, low, high)
 }
 
@@ -198,42 +183,32 @@ mod tests {
             curve(0, &[1.0, 2.0, 4.0], None),
             curve(1, &[3.0, 8.0], Some(2)),
         ];
-        let range = band(&curves, Spread::Range).unwrap();
+        let range = band(&curves).unwrap();
         assert_eq!(range.x, [0.0, 1.0, 2.0]);
         assert_eq!(range.mean, [2.0, 5.0, 4.0]);
         assert_eq!(
             (range.low, range.high),
             (vec![1.0, 2.0, 4.0], vec![3.0, 8.0, 4.0])
         );
-        let std = band(&curves, Spread::Std).unwrap();
-        assert_eq!(std.low, [2.0 - 2.0_f64.sqrt(), 5.0 - 18.0_f64.sqrt(), 4.0]);
-        assert_eq!(std.high, [2.0 + 2.0_f64.sqrt(), 5.0 + 18.0_f64.sqrt(), 4.0]);
-        assert_eq!(band(&[], Spread::Std).unwrap(), Band::default());
+        assert_eq!(band(&[]).unwrap(), Band::default());
     }
 
     #[test]
     fn curves_that_do_not_match_are_refused() {
-        let short = band(
-            &[curve(0, &[1.0, 2.0], None), curve(7, &[3.0], None)],
-            Spread::Range,
-        )
-        .unwrap_err();
+        let short = band(&[curve(0, &[1.0, 2.0], None), curve(7, &[3.0], None)]).unwrap_err();
         assert_eq!(
             short.to_string(),
             "the curve of seed 7 has 1 points, others 2, though the run did not diverge"
         );
         let mut other = curve(7, &[3.0, 4.0], None);
         other.x[1] = 1.5;
-        let differs = band(
-            &[
-                curve(0, &[1.0, 2.0, 3.0], None),
-                Curve {
-                    diverged: Some(2),
-                    ..other
-                },
-            ],
-            Spread::Range,
-        );
+        let differs = band(&[
+            curve(0, &[1.0, 2.0, 3.0], None),
+            Curve {
+                diverged: Some(2),
+                ..other
+            },
+        ]);
         assert!(matches!(
             differs,
             Err(GridError::Differs {

@@ -19,7 +19,7 @@ use crate::engine::runner::{Planned, Runner};
 use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::{Kind, Knob, Method};
 use crate::searched::{Searched, folder, mean_score};
-use crate::sections::{ALL, Part, Search, Section, Size, Task, arm};
+use crate::sections::{Part, Search, Section, Task, arm, searched};
 use crate::tasks::Workload;
 
 /// The first seed of a search's restarts, apart from those of the reported runs.
@@ -97,7 +97,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plain = arm("", Kind::Sgd);
     let workload = part.workload(&plain, size, size.length, data.as_ref(), threads)?;
     let runner = Runner::open(options)?;
-    let (earlier, other_lengths) = earlier(section.number, size, &searches, runner.out())?;
     let mut numbers = Numbers {
         section: section.number.to_owned(),
         task: part.task.name().to_owned(),
@@ -110,8 +109,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         other_data: data
             .as_ref()
             .and_then(|data| arguments.data.other_data(data)),
-        arms: earlier,
+        arms: Vec::new(),
     };
+    let others = earlier(&mut numbers, runner.out())?;
     let grids: Vec<Grid> = searches
         .into_iter()
         .map(|search| Grid {
@@ -134,9 +134,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             continue;
         };
         text += &render(grid.search, &found, grid.task);
-        numbers.arms.extend(found);
+        take(&mut numbers.arms, found);
         if runner.end().is_ok() {
-            let parts = std::iter::once(&numbers).chain(&other_lengths);
+            let parts = std::iter::once(&numbers).chain(&others);
             reference::write(runner.out(), parts.cloned().collect())?;
         }
     }
@@ -149,7 +149,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn section(number: &str) -> Result<&'static Section> {
-    let searched = ALL.iter().take(5);
+    let searched = searched().iter();
     let numbers: Vec<_> = searched.clone().map(|section| section.number).collect();
     searched
         .copied()
@@ -183,26 +183,38 @@ fn selected(part: &Part, section: &Section, names: &[String]) -> Result<Vec<Sear
     names.iter().map(find).collect()
 }
 
-/// What the output directory has, or else is committed, of other methods' searches at the same size, and of all searches at others:
-/// a search of one method leaves the rest as it is.
-fn earlier(
-    number: &str,
-    size: Size,
-    searches: &[Search],
-    out: &Path,
-) -> Result<(Vec<ArmNumbers>, Vec<Numbers>)> {
+/// Adds to `numbers` what the output directory has, or else is committed, of searches like it, and gives those of another kind, as
+/// at another length: a search leaves the rest as it is.
+fn earlier(numbers: &mut Numbers, out: &Path) -> Result<Vec<Numbers>> {
     let parts = match reference::read(out)? {
         Some(parts) => parts,
-        None => Searched::open(&reference_root(), number)?
+        None => Searched::open(&reference_root(), &numbers.section)?
             .by_length()
             .to_vec(),
     };
-    let (same, others): (Vec<_>, Vec<_>) = parts
+    let kind = |of: &Numbers| {
+        let data = (of.stand_in, of.other_data.clone());
+        (of.preset.clone(), of.length, data)
+    };
+    let (alike, others): (Vec<_>, Vec<_>) = parts
         .into_iter()
-        .partition(|numbers| numbers.length == size.length);
-    let other = |arm: &ArmNumbers| searches.iter().all(|search| search.kind.name() != arm.name);
-    let arms = same.into_iter().flat_map(|numbers| numbers.arms);
-    Ok((arms.filter(other).collect(), others))
+        .partition(|part| kind(part) == kind(numbers));
+    numbers.arms = alike.into_iter().flat_map(|part| part.arms).collect();
+    Ok(others)
+}
+
+/// Adds what was found of a method. Of its settings that were not tried this time those stay that have as many runs: means of more
+/// and of fewer are not ranked together.
+fn take(arms: &mut Vec<ArmNumbers>, found: Vec<ArmNumbers>) {
+    let replaced = |arm: &ArmNumbers| {
+        let of_it = found.iter().filter(|other| other.name == arm.name);
+        of_it.clone().any(|other| other.settings == arm.settings)
+            || of_it
+                .clone()
+                .any(|other| other.runs.len() != arm.runs.len())
+    };
+    arms.retain(|arm| !replaced(arm));
+    arms.extend(found);
 }
 
 /// The settings of one method on one task.
@@ -347,6 +359,7 @@ fn render(search: Search, tried: &[ArmNumbers], task: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::searched::tried;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -385,6 +398,74 @@ mod tests {
         let before = runs();
         run(&parse(&words)).unwrap();
         assert_eq!(runs(), before);
+    }
+
+    #[test]
+    fn a_search_leaves_what_others_found() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path();
+        let search = |what: &str| {
+            let place = path.display();
+            run(&parse(&format!(
+                "--section 3.1 --preset smoke --reference {place} --out {place} {what}"
+            )))
+            .unwrap();
+            let parts = reference::read(path).unwrap().unwrap();
+            let smoke = parts
+                .into_iter()
+                .find(|part| part.preset == "smoke")
+                .unwrap();
+            [Kind::Momentum, Kind::Adam].map(|kind| -> Vec<f64> {
+                tried(&smoke, kind).iter().map(|(rate, ..)| *rate).collect()
+            })
+        };
+        let [momentum, none] = search("--methods msgd --restarts 1 --values 0.001,0.002");
+        assert_eq!((momentum, none.len()), (vec![0.001, 0.002], 0));
+        let [momentum, adam] = search("--methods adam --restarts 1 --values 0.001");
+        assert_eq!((momentum, adam), (vec![0.001, 0.002], vec![0.001]));
+        let [momentum, _] = search("--methods msgd --restarts 1 --values 0.004");
+        assert_eq!(momentum, [0.001, 0.002, 0.004], "other settings stay");
+        let [momentum, adam] = search("--methods msgd --values 0.004 --restarts 2");
+        assert_eq!(
+            (momentum, adam.len()),
+            (vec![0.004], 1),
+            "with as many runs"
+        );
+    }
+
+    #[test]
+    fn searches_of_another_kind_stay_apart() {
+        let numbers = |preset: &str, stand_in| Numbers {
+            section: "3.3".to_owned(),
+            preset: preset.to_owned(),
+            length: 2,
+            stand_in,
+            arms: vec![ArmNumbers {
+                name: preset.to_owned(),
+                role: arm("", Kind::Adam).searched().role(),
+                settings: Map::new(),
+                steps_per_unit: 1,
+                runs: Vec::new(),
+            }],
+            ..Numbers::default()
+        };
+        let out = tempfile::tempdir().unwrap();
+        reference::write(
+            out.path(),
+            vec![numbers("smoke", true), numbers("quick", false)],
+        )
+        .unwrap();
+        let mut quick = Numbers {
+            arms: Vec::new(),
+            ..numbers("quick", false)
+        };
+        let others = earlier(&mut quick, out.path()).unwrap();
+        assert_eq!(quick, numbers("quick", false));
+        assert_eq!(others, [numbers("smoke", true)]);
+        assert!(
+            Searched::of(others).by_length().is_empty(),
+            "a stand-in tells nothing"
+        );
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn a_sweep_has_markers_bars_rings_and_the_published_setting() {
     );
     let shared = texts(&svg).into_iter().filter(|text| *text == "0.15");
     assert_eq!(shared.count(), 1, "what two methods have is marked once");
-    assert!(svg.contains("Markers: mean of n = 3 runs; bars: from the least to the greatest run."));
+    assert!(svg.contains("Markers: n = 3 runs; bars: from the least to the greatest run."));
     assert!(
         svg.contains("Rings at the upper edge: a run diverged there, so the mean is infinite.")
     );

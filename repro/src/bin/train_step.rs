@@ -1,7 +1,7 @@
 //! Times training steps (forward, backward and update): of one workload, as one JSON line, or of all workloads beside the
 //! frameworks that are installed, as a table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -10,7 +10,8 @@ use repro::cli;
 use repro::data::DataOptions;
 use repro::engine::provenance;
 use repro::methods::{Kind, Method};
-use repro::peers::{Settings, compare};
+use repro::peers::{PYTHON, Settings, compare};
+use repro::stats::{median, range};
 use repro::timing::{Timed, peak_memory};
 use serde_json::json;
 
@@ -48,18 +49,13 @@ struct Arguments {
         long,
         requires = "compare",
         value_name = "PROGRAM",
-        default_value = "python3"
+        default_value = PYTHON
     )]
     python: PathBuf,
 
-    /// Where the tables of a comparison go
-    #[arg(
-        long,
-        requires = "compare",
-        value_name = "DIR",
-        default_value = "repro/out/train_step"
-    )]
-    out: PathBuf,
+    /// Where the tables of a comparison go [default: repro/out/train_step]
+    #[arg(long, requires = "compare", value_name = "DIR")]
+    out: Option<PathBuf>,
 
     #[command(flatten)]
     data: DataOptions,
@@ -85,7 +81,9 @@ fn main() -> ExitCode {
             threads: arguments.threads,
             rounds: arguments.rounds,
         })?;
-        comparison.report(&arguments.out, started)
+        let out = arguments.out.clone();
+        let out = out.unwrap_or_else(|| cli::default_out(Path::new("train_step")));
+        comparison.report(&out, started)
     })
 }
 
@@ -111,15 +109,15 @@ fn time(workload: Timed, optimizer: Kind, arguments: &Arguments) -> anyhow::Resu
         loss = step()?;
         times.push(1e3 * start.elapsed().as_secs_f64());
     }
-    times.sort_by(f64::total_cmp);
+    let (min, max) = range(&times).unwrap_or((f64::NAN, f64::NAN));
     let line = json!({
         "engine": "autodiff",
         "workload": workload.name(),
         "optimizer": optimizer.name(),
         "threads": arguments.threads,
-        "step_ms": times[times.len() / 2],
-        "min_ms": times[0],
-        "max_ms": times[times.len() - 1],
+        "step_ms": median(&times),
+        "min_ms": min,
+        "max_ms": max,
         "steps": steps,
         "loss": loss,
         "peak_memory_bytes": peak_memory(),

@@ -422,9 +422,9 @@ mod tests {
         for position in 0..bytes.len() {
             let mut bytes = bytes.clone();
             bytes[position] ^= 1;
-            let same =
+            let unseen =
                 from_bytes(&bytes).is_ok_and(|read| read != (checkpoint.clone(), header.clone()));
-            assert!(!same, "a flipped bit in byte {position} went unseen");
+            assert!(!unseen, "a flipped bit in byte {position} went unseen");
         }
     }
 

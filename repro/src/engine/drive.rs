@@ -91,11 +91,12 @@ impl Active<'_> {
         if keep && outcome == Outcome::Finished {
             self.checkpoint()?;
         }
-        progress.end(&outcome);
         let (summary, durability) = (self.experiment.summary(), self.durability());
-        Ok(self
+        let result = self
             .directory
-            .finish(outcome, summary, self.log, keep, durability)?)
+            .finish(outcome, summary, self.log, keep, durability)?;
+        progress.end(&result.outcome);
+        Ok(result)
     }
 }
 

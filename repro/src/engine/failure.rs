@@ -49,8 +49,8 @@ pub enum RunnerError {
     },
     /// Some runs could not be carried out.
     #[error(
-        "{} of {total} runs failed; the others are kept in {}{}",
-        failures.len(), out.display(), list(failures)
+        "{} of {total} runs failed; the others are kept in {}{}\nTo go on when that is mended:\n  {}",
+        failures.len(), out.display(), list(failures), command_line(&[])
     )]
     Failed {
         /// What failed and why.

@@ -1,11 +1,12 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first asks all runs to checkpoint. One that comes more than a second later ends the process
-//! at once; until then it is the same request, as `timeout` and schedulers send theirs to a process and to its group.
+//! at once; until then it is the same request, as `timeout` and schedulers send theirs to a process and to its group. While no
+//! runs are computed, as when results are written, the first ends the process: nothing is lost.
 
 use std::fs;
 use std::io;
 use std::process;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,13 +20,26 @@ pub const EXIT_CODE: u8 = 130;
 const ECHO: Duration = Duration::from_secs(1);
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
-static LISTENING: OnceLock<()> = OnceLock::new();
+static STARTED: OnceLock<()> = OnceLock::new();
+/// Who is to be asked.
+static LISTENING: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on a signal is a request. Call it as often as you like.
-pub(crate) fn listen() -> io::Result<()> {
+/// As long as one lives, a signal is a request.
+pub(crate) struct Listening(());
+
+/// From now on, while what it returns lives, a signal is a request. Call it as often as you like.
+pub(crate) fn listen() -> io::Result<Listening> {
+    LISTENING.fetch_add(1, Ordering::Relaxed);
+    let listening = Listening(());
     let mut started = Ok(());
-    LISTENING.get_or_init(|| started = start());
-    started
+    STARTED.get_or_init(|| started = start());
+    started.map(|()| listening)
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn start() -> io::Result<()> {
@@ -44,7 +58,8 @@ fn heed(mut signals: Signals) {
     let mut first = None;
     for _ in signals.forever() {
         REQUESTED.store(true, Ordering::Relaxed);
-        if first.get_or_insert_with(Instant::now).elapsed() > ECHO {
+        let nobody = LISTENING.load(Ordering::Relaxed) == 0;
+        if nobody || first.get_or_insert_with(Instant::now).elapsed() > ECHO {
             process::exit(EXIT_CODE.into());
         }
     }

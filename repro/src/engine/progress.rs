@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::engine::provenance::GIT_COMMIT;
-use crate::engine::run::{Outcome, RunSpec};
+use crate::engine::run::{FINGERPRINT, Outcome, RunSpec};
 
 /// Least time between two lines where there is no terminal.
 const LINE_PERIOD: Duration = Duration::from_secs(15);
@@ -37,8 +36,8 @@ struct Counts {
     found: usize,
     finished: usize,
     diverged: usize,
-    /// Runs found finished or begun, of which it is not certain that this program computed them.
-    doubtful: usize,
+    /// Those found that other training code computed.
+    other_code: usize,
     start: Instant,
     last_line: Instant,
 }
@@ -57,7 +56,7 @@ impl Progress {
             found: 0,
             finished: 0,
             diverged: 0,
-            doubtful: 0,
+            other_code: 0,
             start: now,
             last_line: now,
         };
@@ -70,11 +69,11 @@ impl Progress {
         progress
     }
 
-    /// A run whose result was there already, computed by `git_commit`.
-    pub fn found(&self, spec: &RunSpec, git_commit: &str) {
+    /// A run whose result was there already, computed by training code of this fingerprint.
+    pub fn found(&self, spec: &RunSpec, code: &str) {
         self.count(|counts| {
             counts.found += 1;
-            counts.doubtful += usize::from(is_doubtful(git_commit));
+            counts.other_code += usize::from(code != FINGERPRINT);
         });
         self.leave_out(spec.steps);
         self.show_done();
@@ -94,11 +93,8 @@ impl Progress {
         }
     }
 
-    /// A run that is to be computed from `position` on, and was started by `git_commit`.
-    pub fn begin(&self, spec: &RunSpec, position: u64, git_commit: &str) -> RunProgress<'_> {
-        if position > 0 {
-            self.count(|counts| counts.doubtful += usize::from(is_doubtful(git_commit)));
-        }
+    /// A run that is to be computed from `position` on.
+    pub fn begin(&self, spec: &RunSpec, position: u64) -> RunProgress<'_> {
         self.leave_out(position);
         let bar = match &self.display {
             Display::Bars { all, .. } => Some(all.add(run_bar(spec, position))),
@@ -167,19 +163,11 @@ impl Counts {
         if self.found > 0 {
             text += &format!(", {} found finished", self.found);
         }
-        if self.doubtful > 0 {
-            text += &format!(
-                ", {} of other or uncommitted code (--fresh computes them again)",
-                self.doubtful
-            );
+        if self.other_code > 0 {
+            text += &format!(", {} of them by other training code", self.other_code);
         }
         text
     }
-}
-
-/// Whoever changes the code and sees no effect should learn why.
-fn is_doubtful(git_commit: &str) -> bool {
-    git_commit != GIT_COMMIT || git_commit.ends_with("-dirty")
 }
 
 impl Display {

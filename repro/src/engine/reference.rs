@@ -107,6 +107,9 @@ pub fn read(directory: &Path) -> Result<Option<Vec<Numbers>>, NumbersError> {
             sealed.sha256
         )));
     }
+    for numbers in &sealed.parts {
+        numbers.check().map_err(damaged)?;
+    }
     Ok(Some(sealed.parts))
 }
 

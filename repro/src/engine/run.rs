@@ -137,15 +137,6 @@ impl RunResult {
             None
         }
     }
-
-    /// The training loss at the end, which a diverged run does not have. The experiment's summary holds it.
-    #[must_use]
-    pub fn final_loss(&self) -> Option<f64> {
-        match self.outcome {
-            Outcome::Finished => self.summary.get("final_loss")?.as_f64(),
-            Outcome::Diverged { .. } => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -201,7 +201,10 @@ impl Runner {
 
     fn all(&self, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerError> {
         let distinct = distinct(planned)?;
-        interrupt::listen().map_err(RunnerError::Signal)?;
+        let _listening = interrupt::listen().map_err(RunnerError::Signal)?;
+        if self.options.fresh {
+            self.discard(&distinct)?;
+        }
         let ends = self.compute_all(&distinct, IfHeld::Wait);
         let results = self.collect(&distinct, ends)?;
         let ids = distinct.iter().map(|planned| planned.spec.id());
@@ -210,10 +213,23 @@ impl Runner {
         Ok(asked.map(|id| by_id[&id].clone()).collect())
     }
 
+    /// Discards what there is of all these runs before the first is computed, so that after an interruption whatever is there
+    /// is new. What another process computes is discarded when its turn comes.
+    fn discard(&self, planned: &[&Planned<'_>]) -> Result<(), RunnerError> {
+        let mut discarded = lock(&self.discarded);
+        for planned in planned {
+            let name = planned.spec.directory_name();
+            if !discarded.contains(&name) && store::discard(&self.directory_of(planned))? {
+                discarded.insert(name);
+            }
+        }
+        Ok(())
+    }
+
     /// Computes a part of the runs, but for those that other processes are at, and says whether all runs are finished.
     fn part(&self, shard: Shard, planned: &[Planned<'_>]) -> Result<bool, RunnerError> {
         let distinct = distinct(planned)?;
-        interrupt::listen().map_err(RunnerError::Signal)?;
+        let _listening = interrupt::listen().map_err(RunnerError::Signal)?;
         let places = distinct.iter().enumerate();
         let mine: Vec<&Planned> = places
             .filter(|(place, _)| shard.has(*place))
@@ -400,7 +416,7 @@ impl Runner {
             match self.open_run(planned)? {
                 Stored::Unfinished(directory, resume) => break (directory, resume),
                 Stored::Finished(result) => {
-                    progress.found(spec, &result.git_commit);
+                    progress.found(spec, &result.spec.code);
                     return Ok(End::Result(Box::new(result)));
                 }
                 Stored::Held(holder) => {
@@ -416,8 +432,7 @@ impl Runner {
             }
         };
         let active = self.resume(planned, directory, resume)?;
-        let (position, commit) = (active.experiment.position(), active.directory.git_commit());
-        let progress = progress.begin(spec, position, commit);
+        let progress = progress.begin(spec, active.experiment.position());
         let result = active.drive(&progress)?;
         Ok(result.map_or(End::Interrupted, |result| End::Result(Box::new(result))))
     }

@@ -140,6 +140,17 @@ pub(crate) fn open(
     }
 }
 
+/// Removes what there is of a run; false if another process computes it.
+pub(crate) fn discard(directory: &Path) -> Result<bool, FileError> {
+    if !directory.exists() {
+        return Ok(true);
+    }
+    match Lock::take(directory)? {
+        Ok(_lock) => empty(directory).map(|()| true),
+        Err(_holder) => Ok(false),
+    }
+}
+
 /// Removes all but the lock, which is held; first what would make no sense without the rest.
 fn empty(directory: &Path) -> Result<(), FileError> {
     let discard = || {
@@ -259,11 +270,6 @@ fn write_config(path: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError
 }
 
 impl RunDirectory {
-    /// The code that started the run.
-    pub fn git_commit(&self) -> &str {
-        &self.git_commit
-    }
-
     /// Hands the rows that were logged since the last call to the system.
     pub fn append(&mut self, log: &mut MetricLog) -> Result<(), RunDirectoryError> {
         let rows = log.take_pending();

@@ -77,7 +77,7 @@ fn more_dropout(case: &mut Case<'_>, base: Base) {
         case.part_without_arms(what);
         return;
     };
-    let end = |arm: &ArmNumbers| numbers.length * arm.steps_per_unit;
+    let end = |arm: &ArmNumbers| arm.step_after(numbers.length);
     let differences = paired(&courses(numbers, more), &courses(numbers, less), |run| {
         run.accuracy_at(end(less))
     });

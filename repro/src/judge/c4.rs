@@ -16,7 +16,7 @@ use super::case::{Case, VARIANTS, l4_best, name};
 use super::course::{Course, courses, paired};
 use super::numbers::{ArmNumbers, Numbers, Role};
 use super::statistics::{Estimate, median, rising, slope};
-use super::{Claim, Finding, words};
+use super::{Claim, Finding, all, words};
 
 const SECTION: &str = "3.1";
 /// Numbers of weights: the paper's, "192", and "all dimensions doubled".
@@ -128,14 +128,6 @@ fn log_seconds(run: &Course<'_>) -> Option<f64> {
 fn log_seconds_a_step(run: &Course<'_>) -> Option<f64> {
     run.step_of(MARK)?;
     Some(log_seconds(run)? - log_steps(run)?)
-}
-
-/// `true` if all hold, `false` if one does not, and otherwise undecided.
-fn all(parts: &[Option<bool>]) -> Option<bool> {
-    if parts.contains(&Some(false)) {
-        return Some(false);
-    }
-    (!parts.is_empty() && !parts.contains(&None)).then_some(true)
 }
 
 fn fewer(case: &mut Case<'_>, pairs: &[Pair<'_>]) {

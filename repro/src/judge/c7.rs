@@ -55,7 +55,7 @@ fn comparable(case: &mut Case<'_>) {
         .filter(|arm| arm.role == best(Base::Sgd) || arm.role == best(Base::RmsProp));
     let mut accuracies = Vec::new();
     for arm in needed.into_iter().chain(others) {
-        let end = numbers.length * arm.steps_per_unit;
+        let end = arm.step_after(numbers.length);
         let of_runs: Vec<f64> = courses(numbers, arm)
             .iter()
             .filter_map(|run| run.accuracy_at(end))
@@ -93,10 +93,7 @@ fn near_final(case: &mut Case<'_>) {
     for role in VARIANTS.map(l4).into_iter().chain(VARIANTS.map(l4_best)) {
         let Some(arm) = case.arm(role) else { continue };
         let runs = courses(numbers, arm);
-        let (early, end) = (
-            EARLY * arm.steps_per_unit,
-            numbers.length * arm.steps_per_unit,
-        );
+        let (early, end) = (arm.step_after(EARLY), arm.step_after(numbers.length));
         let gain = |run: &Course<'_>| Some(run.accuracy_at(end)? - run.accuracy_at(early)?);
         let of_runs: Vec<f64> = runs.iter().filter_map(gain).collect();
         if let Some(gain) = Estimate::of(&of_runs) {

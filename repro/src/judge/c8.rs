@@ -15,7 +15,7 @@ use super::comparison::{Comparison, Measure};
 use super::course::{Course, TWO_ORDERS, courses, paired};
 use super::numbers::{ArmNumbers, Base, Numbers, Role};
 use super::statistics::{Estimate, mean};
-use super::{Claim, Finding, words};
+use super::{Claim, Finding, all, words};
 
 const SECTION: &str = "3.3";
 /// Whose rates C8 compares with.
@@ -111,7 +111,7 @@ fn tracks(case: &mut Case<'_>) {
         case.part_without_arms(what);
         return;
     };
-    let steps = (case.numbers.length * arm.steps_per_unit) as f64;
+    let steps = arm.step_after(case.numbers.length) as f64;
     let [first, second, _] = DROPS.map(|drop| steps * drop as f64 / EPOCHS as f64);
     let ratios = [(0.0, first), (first, second)].map(|within| rate_ratio(&ours, &policy, within));
     let [Some(before), Some(between)] = ratios else {
@@ -164,13 +164,15 @@ fn beats(case: &mut Case<'_>) {
             case.arm(l4(base)),
         );
         let (Some(ours), Some(theirs), Some(arm)) = sides else {
+            holds.push(None);
             continue;
         };
         let loss = Comparison::of(case, Measure::FinalLoss, &ours, &theirs);
-        let end = case.numbers.length * arm.steps_per_unit;
+        let end = arm.step_after(case.numbers.length);
         let accuracies = paired(&ours.runs, &theirs.runs, |run| run.accuracy_at(end));
         let Some(gain) = Estimate::of(&accuracies) else {
             case.lacks(format!("test accuracy of {} at the end", ours.name));
+            holds.push(None);
             continue;
         };
         case.measure(
@@ -184,19 +186,11 @@ fn beats(case: &mut Case<'_>) {
             words::estimate(&gain)
         ));
     }
-    let holds = match (
-        holds.contains(&Some(false)),
-        holds.len() < 4 || holds.contains(&None),
-    ) {
-        (true, _) => Some(false),
-        (false, true) => None,
-        (false, false) => Some(true),
-    };
     let evidence = format!(
         "{} (holds if each is better than its base in both, by 95 % intervals)",
         measured.join("; ")
     );
-    case.part("L4 beats the best constant rates", holds, evidence);
+    case.part("L4 beats the best constant rates", all(&holds), evidence);
 }
 
 fn wins(case: &mut Case<'_>) {
@@ -247,7 +241,7 @@ fn wins(case: &mut Case<'_>) {
 }
 
 fn mean_accuracy(numbers: &Numbers, arm: &ArmNumbers, epoch: u64) -> Option<f64> {
-    let step = epoch * arm.steps_per_unit;
+    let step = arm.step_after(epoch);
     let accuracies: Vec<f64> = courses(numbers, arm)
         .iter()
         .filter_map(|run| run.accuracy_at(step))

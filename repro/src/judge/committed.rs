@@ -49,8 +49,8 @@ pub fn committed(root: &Path, but: &str) -> Result<Vec<Numbers>> {
     Ok(others.flat_map(|judged| judged.numbers).collect())
 }
 
-/// Judges all sections below `root` by the rules of this program, and gives the matrix for a terminal. What a `claims.json` there says
-/// otherwise is rewritten, or with `check` an error.
+/// Judges all sections below `root` by the rules of this program, and gives the matrix for a terminal, and what was rewritten. What a
+/// `claims.json` there says otherwise is rewritten, or with `check` an error.
 ///
 /// # Errors
 /// If a file is damaged or cannot be written; with `check`, if a verdict is not what the rules say.
@@ -69,6 +69,7 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
         );
     }
     let mut found: Vec<(&str, Claims)> = Vec::new();
+    let mut rewritten = Vec::new();
     for judged in &sections {
         let others: Vec<Numbers> = sections
             .iter()
@@ -76,22 +77,37 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
             .flat_map(|other| other.numbers.clone())
             .collect();
         let findings = judge_section(&judged.numbers, &others);
-        found.push((&judged.section, update(&judged.folder, findings, check)?));
+        let (claims, is_new) = update(&judged.folder, findings, check)?;
+        rewritten.extend(is_new.then(|| judged.folder.join(CLAIMS)));
+        found.push((&judged.section, claims));
     }
     let columns: Vec<_> = found
         .iter()
         .map(|(section, claims)| (*section, claims))
         .collect();
-    Ok(paper_figures::terminal::matrix(&columns))
+    let mut text = paper_figures::terminal::matrix(&columns);
+    for file in &rewritten {
+        text += &format!("wrote {}\n", file.display());
+    }
+    if !rewritten.is_empty() {
+        text += "For the pages that show them: cargo run -p paper-figures -- --help\n";
+    }
+    Ok(text)
 }
 
-fn update(folder: &Path, judged: Vec<Finding>, check: bool) -> Result<Claims> {
+/// The claims of a section by the rules of this program, and whether they were written.
+fn update(folder: &Path, judged: Vec<Finding>, check: bool) -> Result<(Claims, bool)> {
     let file = folder.join(CLAIMS);
-    let text = files::read(&file)?.with_context(|| format!("{} is missing", file.display()))?;
+    let text = files::read(&file)?.with_context(|| {
+        format!(
+            "{} is missing: its section's binary writes it",
+            file.display()
+        )
+    })?;
     let mut claims: Claims =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
     if claims.claims == judged {
-        return Ok(claims);
+        return Ok((claims, false));
     }
     ensure!(
         !check,
@@ -102,7 +118,7 @@ fn update(folder: &Path, judged: Vec<Finding>, check: bool) -> Result<Claims> {
     );
     claims.claims = judged;
     results::write(folder, &claims)?;
-    Ok(claims)
+    Ok((claims, true))
 }
 
 fn said(claims: &[Finding]) -> String {
@@ -117,6 +133,29 @@ mod tests {
     use super::*;
     use crate::cli::reference_root;
     use std::fs;
+
+    #[test]
+    fn a_verdict_that_the_rules_do_not_say_is_mended_or_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (
+            reference_root().join("section3_1"),
+            root.path().join("section3_1"),
+        );
+        fs::create_dir(&to).unwrap();
+        for file in [NUMBERS, CLAIMS] {
+            fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+        let text = fs::read_to_string(to.join(CLAIMS)).unwrap();
+        let wrong = text.replacen("\"partly\"", "\"reproduced\"", 1);
+        assert_ne!(text, wrong);
+        fs::write(to.join(CLAIMS), &wrong).unwrap();
+        assert!(judge_all(root.path(), true).is_err());
+        assert_eq!(fs::read_to_string(to.join(CLAIMS)).unwrap(), wrong);
+        let said = judge_all(root.path(), false).unwrap();
+        assert!(said.contains("wrote ") && said.contains(CLAIMS), "{said}");
+        assert_eq!(fs::read_to_string(to.join(CLAIMS)).unwrap(), text);
+        assert!(!judge_all(root.path(), true).unwrap().contains("wrote "));
+    }
 
     #[test]
     fn verdicts_without_the_numbers_that_they_rest_on_are_found() {

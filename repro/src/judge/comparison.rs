@@ -1,6 +1,6 @@
 //! Two arms compared, seed by seed, on the logarithm.
 
-use super::case::{Case, best, l4};
+use super::case::{Case, best, l4, plain_arms};
 use super::course::{Course, floor, paired};
 use super::numbers::Base;
 use super::statistics::{Estimate, log10_above, mean};
@@ -109,10 +109,12 @@ pub fn remark_accuracies(case: &mut Case<'_>, base: Base, epochs: &[u64]) {
     let [Some(ours), Some(theirs)] = roles.map(|role| case.optional_side(role)) else {
         return;
     };
-    let steps_per_epoch = case.arm(l4(base)).map_or(1, |arm| arm.steps_per_unit);
+    let Some(arm) = plain_arms(case.numbers).find(|arm| arm.role == l4(base)) else {
+        return;
+    };
     let mut found = Vec::new();
     for epoch in epochs {
-        let at = |run: &Course<'_>| run.accuracy_at(epoch * steps_per_epoch);
+        let at = |run: &Course<'_>| run.accuracy_at(arm.step_after(*epoch));
         let Some(points) = Estimate::of(&paired(&ours.runs, &theirs.runs, at)) else {
             continue;
         };

@@ -33,7 +33,7 @@ pub struct Course<'n> {
 
 /// The runs of an arm over the section's length, which some of them may exceed.
 pub fn courses<'n>(numbers: &Numbers, arm: &'n ArmNumbers) -> Vec<Course<'n>> {
-    let end = numbers.length.saturating_mul(arm.steps_per_unit);
+    let end = arm.step_after(numbers.length);
     arm.runs.iter().map(|run| Course { run, end }).collect()
 }
 

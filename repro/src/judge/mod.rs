@@ -28,6 +28,14 @@ mod case;
 mod committed;
 pub(crate) mod comparison;
 pub(crate) mod course;
+/// `true` if all hold, `false` if one does not, and otherwise undecided.
+fn all(holds: &[Option<bool>]) -> Option<bool> {
+    if holds.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!holds.is_empty() && !holds.contains(&None)).then_some(true)
+}
+
 #[cfg(test)]
 pub(crate) mod made_up;
 pub mod numbers;

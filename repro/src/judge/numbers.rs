@@ -137,7 +137,43 @@ pub struct RunNumbers {
     pub git_commit: String,
 }
 
+impl Numbers {
+    /// What the rules rely on, or what is not so.
+    ///
+    /// # Errors
+    /// In words, the first thing that no section writes.
+    pub fn check(&self) -> Result<(), String> {
+        for arm in &self.arms {
+            let whole = self.length.max(self.paper_length);
+            if arm.steps_per_unit == 0 || whole.checked_mul(arm.steps_per_unit).is_none() {
+                let (length, unit) = (self.length, &self.unit);
+                let steps = arm.steps_per_unit;
+                return Err(format!(
+                    "`{}` has {length} {unit} of {steps} steps",
+                    arm.name
+                ));
+            }
+            let columns = arm.runs.iter().flat_map(|run| &run.metrics);
+            for (name, Column { steps, values }) in columns {
+                if steps.len() != values.len() || !steps.is_sorted_by(|one, next| one < next) {
+                    return Err(format!(
+                        "the steps of `{name}` in `{}` are not those of its values, in order",
+                        arm.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl ArmNumbers {
+    /// The step after so many units, as epochs.
+    #[must_use]
+    pub fn step_after(&self, units: u64) -> u64 {
+        units.saturating_mul(self.steps_per_unit)
+    }
+
     /// A setting that is a number.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<f64> {

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::statistics::Estimate;
 
-/// A number of four digits; of a run that diverged or never got there, "infinite".
+/// A number of four digits; of a run that diverged or never got there, "infinite"; NaN is what was not measured.
 pub fn number(value: f64) -> String {
-    match value.is_finite() {
-        true => measured(value),
-        false => "infinite".to_owned(),
+    match value {
+        _ if value.is_nan() => "not measured".to_owned(),
+        _ if value.is_infinite() => "infinite".to_owned(),
+        _ => measured(value),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 
 use anyhow::{Context, Result};
-use clap::builder::PossibleValue;
-use clap::{Args, Command, FromArgMatches};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use indexmap::IndexSet;
 
 use super::{Part, Section, Size, Unit};
 use crate::cli::{Execution, Preset};
@@ -15,7 +16,7 @@ use crate::data::DataOptions;
 pub struct Arguments {
     /// How much to run
     #[arg(long)]
-    preset: String,
+    preset: Preset,
 
     /// Independent runs of each method, with seeds 0 to N-1 [default: as the preset has it]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -42,7 +43,7 @@ pub struct Arguments {
     part: Vec<String>,
 
     /// Show what is finished, with the seeds that all methods have, and compute no run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fresh")]
     pub(super) finished: bool,
 
     /// How runs are computed.
@@ -67,6 +68,7 @@ pub fn parse(
 }
 
 fn command(section: &Section) -> Command {
+    // All parts of a section have the presets of the first, or fewer.
     let sizes = section.parts[0].sizes.iter();
     let presets = sizes.map(|size| {
         let about = section
@@ -77,12 +79,8 @@ fn command(section: &Section) -> Command {
         PossibleValue::new(size.preset.name()).help(about.join(", and "))
     });
     let presets: Vec<PossibleValue> = presets.collect();
-    let mut names: Vec<&str> = section
-        .parts
-        .iter()
-        .flat_map(|part| part.arms.iter().map(|arm| arm.name))
-        .collect();
-    names.dedup();
+    let arms = section.parts.iter().flat_map(|part| part.arms);
+    let names: IndexSet<&str> = arms.map(|arm| arm.name).collect();
     let parts: Vec<&str> = section.parts.iter().map(|part| part.name).collect();
     // The section's description comes last, as a derived `Args` brings its own doc comment along.
     Arguments::augment_args(Command::new(section.binary))
@@ -95,11 +93,14 @@ fn command(section: &Section) -> Command {
             ")"
         ))
         .mut_arg("preset", |arg| {
-            arg.value_parser(presets)
+            let presets = PossibleValuesParser::new(presets);
+            arg.value_parser(presets.try_map(|name| Preset::from_str(&name, false)))
                 .default_value(section.default.name())
                 .required(false)
         })
-        .mut_arg("methods", |arg| arg.value_parser(names))
+        .mut_arg("methods", |arg| {
+            arg.value_parser(names.into_iter().collect::<Vec<_>>())
+        })
         .mut_arg("part", |arg| arg.hide(parts.len() < 2).value_parser(parts))
         .after_help(
             "Ctrl-C keeps every run's last step; the same command again resumes. \
@@ -117,17 +118,13 @@ impl Arguments {
     /// How much was asked for.
     #[must_use]
     pub fn preset(&self) -> Preset {
-        let presets = [Preset::Smoke, Preset::Quick, Preset::Reduced, Preset::Paper];
-        let named = presets
-            .into_iter()
-            .find(|preset| preset.name() == self.preset);
-        named.unwrap_or(Preset::Paper)
+        self.preset
     }
 
     /// The size of a part that was asked for.
     pub(super) fn size(&self, part: &Part) -> Result<Size> {
-        let size = part.size(self.preset()).with_context(|| {
-            let name = self.preset().name();
+        let size = part.size(self.preset).with_context(|| {
+            let name = self.preset.name();
             format!(
                 "{} has no preset {name}: choose another, or another part",
                 part.name
@@ -144,7 +141,7 @@ impl Arguments {
     pub(super) fn wants(&self, part: &Part) -> bool {
         let named = |asked: &String| asked.eq_ignore_ascii_case(part.name);
         match self.part.is_empty() {
-            true => part.size(self.preset()).is_some(),
+            true => part.size(self.preset).is_some(),
             false => self.part.iter().any(named),
         }
     }

@@ -9,10 +9,9 @@ use rand::{Rng, RngExt};
 use serde_json::{Map, json};
 
 use crate::engine::streams::{Purpose, stream};
+use crate::judge::c12::{self, STEPS};
 use crate::judge::numbers::{ArmNumbers, Role, RunNumbers};
 
-/// Steps of a trajectory.
-const STEPS: u64 = 100;
 /// Transforms that are tried.
 const TRANSFORMS: usize = 100;
 /// Curvatures of the quadratic loss ½Σ cᵢxᵢ² + 1.
@@ -160,7 +159,7 @@ pub fn measure() -> Result<Vec<ArmNumbers>> {
             .epsilon(0.0)?)
     };
     Ok(vec![ArmNumbers {
-        name: "affine invariance".to_owned(),
+        name: c12::ARM.to_owned(),
         role: Role::Measurement,
         settings: Map::new(),
         steps_per_unit: 1,

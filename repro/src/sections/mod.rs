@@ -235,3 +235,9 @@ pub static ALL: [&Section; 6] = [
     &section3_5::SECTION,
     &section3_6::SECTION,
 ];
+
+/// Those on whose tasks settings are searched; 3.6 has the tasks and settings of others.
+#[must_use]
+pub fn searched() -> &'static [&'static Section] {
+    &ALL[..5]
+}

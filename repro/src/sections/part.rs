@@ -10,6 +10,7 @@ use crate::data;
 use crate::engine::metrics::Metrics;
 use crate::engine::run::RunResult;
 use crate::engine::runner::Planned;
+use crate::judge::c4::REPETITIONS;
 use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::Method;
 use crate::searched::Searched;
@@ -20,8 +21,6 @@ use crate::tasks::{Workload, images, regression, repeat_copy};
 
 /// Dropout of the ConvNet's source.
 const DROPOUT: f64 = 0.4;
-/// Times that a run is made where its times are measured.
-const REPETITIONS: u64 = 3;
 /// Attempts of Levenberg–Marquardt after which it is given up.
 const SOLVER_STEPS: u64 = 1000;
 
@@ -112,7 +111,7 @@ impl<'d> Resolved<'d> {
             return Ok(vec![self.plan(seed)?]);
         }
         let run = |repetition| Ok(repeated(self.plan(seed)?, repetition).alone());
-        (0..REPETITIONS).map(run).collect()
+        (0..REPETITIONS as u64).map(run).collect()
     }
 
     /// Whether its claim is about times.
@@ -208,7 +207,7 @@ impl ArmOutcome<'_> {
     ) {
         for _ in 0..seeds {
             let result = match self.resolved.is_timed() {
-                true => with_repetitions(results.take(REPETITIONS as usize).collect()),
+                true => with_repetitions(results.take(REPETITIONS).collect()),
                 false => results.next(),
             };
             self.results.extend(result);
@@ -219,13 +218,6 @@ impl ArmOutcome<'_> {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.resolved.arm.name
-    }
-
-    /// The values of a metric in a run.
-    #[must_use]
-    pub fn values<'r>(result: &'r RunResult, metric: &str) -> &'r [f64] {
-        let column = result.metrics.get(metric);
-        column.map_or(&[], |column| &column.values)
     }
 
     fn numbers(&self) -> Result<ArmNumbers> {
@@ -273,12 +265,6 @@ pub struct Outcome<'d> {
 }
 
 impl Outcome<'_> {
-    /// An arm by its name, if it was run.
-    #[must_use]
-    pub fn arm(&self, name: &str) -> Option<&ArmOutcome<'_>> {
-        self.arms.iter().find(|arm| arm.name() == name)
-    }
-
     /// Whether a stand-in was trained on, from which nothing follows.
     #[must_use]
     pub fn stand_in(&self) -> bool {

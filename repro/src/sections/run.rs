@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use datasets::ImageDataset;
+use indexmap::IndexSet;
 
 use super::arguments::{Arguments, parse};
 use super::estimate::Estimate;
@@ -113,6 +114,12 @@ fn prepare<'d>(
     let (resolved, missing) = resolve(part, size, data, arguments, runner.threads(), search)?;
     let is_searched = |arm: &Resolved<'_>| matches!(arm.arm.choice, Choice::Searched);
     let searched_by = (searched.reduced()).filter(|_| resolved.iter().any(is_searched));
+    ensure!(
+        !resolved.is_empty(),
+        "there is nothing to run of {}: {}",
+        part.name,
+        missing.join(" ")
+    );
     if arguments.finished {
         size.seeds = finished_seeds(&resolved, size, runner)?;
     }
@@ -161,12 +168,11 @@ fn resolve<'d>(
             )),
         }
     }
-    let mut unwanted: Vec<&str> = (part.arms.iter().filter(|arm| !wanted(arm)))
-        .map(|arm| arm.name)
-        .collect();
-    unwanted.dedup();
+    let unwanted = part.arms.iter().filter(|arm| !wanted(arm));
+    let unwanted: IndexSet<&str> = unwanted.map(|arm| arm.name).collect();
     if !unwanted.is_empty() {
-        missing.push(format!("Methods left out here: {}.", unwanted.join(", ")));
+        let names: Vec<&str> = unwanted.into_iter().collect();
+        missing.push(format!("Methods left out here: {}.", names.join(", ")));
     }
     Ok((resolved, missing))
 }

@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Series, SeriesOfRuns, Table,
 };
-use crate::stats::{Curve, Spread};
+use crate::stats::Curve;
 
 /// A file that shows what came of a part.
 #[derive(Clone, Copy, Debug)]
@@ -205,12 +205,7 @@ impl Outcome<'_> {
             let curves: Vec<Curve> = results
                 .map(|result| self.curve(arm, result, panel.metric).below(panel.ceiling))
                 .collect();
-            return Ok(Some(Series::over(
-                letter,
-                arm.name(),
-                &curves,
-                Spread::Range,
-            )?));
+            return Ok(Some(Series::over(letter, arm.name(), &curves)?));
         }
         Ok(arm.results.first().map(|first| {
             let names = ["", "_min", "_max"].map(|suffix| format!("{}{suffix}", panel.metric));
@@ -257,6 +252,7 @@ fn table(
         }
     }));
     let row = |arm: &ArmOutcome<'_>| {
+        // Settings that cannot be had have stopped the run long before.
         let settings = arm.resolved.settings().unwrap_or_default();
         let cell = |column: &&TableColumn| {
             let entry = match column.what {

@@ -1,6 +1,7 @@
 //! All tests of the crate from outside but those against independent implementations, in one program: linking takes longer than
 //! compiling a file.
 
+mod fingerprint;
 mod readme;
 mod runner;
 mod schema;

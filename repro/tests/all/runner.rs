@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use repro::engine::conformance;
+use repro::engine::reference;
 use repro::engine::run::{Outcome, RunResult, RunSpec};
 use repro::engine::runner::{Options, Planned, Runner, RunnerError};
+use repro::judge::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
 use repro::results::{Cell, CellOfRuns, Divergence};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};
 
@@ -124,6 +126,95 @@ fn a_finished_run_is_read_back_and_not_computed_again() {
 }
 
 #[test]
+fn a_fresh_start_leaves_nothing_old_for_a_command_that_goes_on_from_it() {
+    let out = tempdir().unwrap();
+    let finished = |seed| {
+        let directory = out
+            .path()
+            .join("runs")
+            .join(spec(seed, STEPS).directory_name());
+        directory.join("result.json")
+    };
+    let planned = [walk(0, STEPS, calm()), walk(1, STEPS, calm())];
+    run(out.path(), &planned).unwrap();
+    assert!(finished(0).exists() && finished(1).exists());
+    let fresh = Runner::open(Options {
+        fresh: true,
+        ..Options::new(out.path())
+    })
+    .unwrap();
+    let other = finished(1);
+    let first = Planned::new(spec(0, STEPS), move |spec| {
+        assert!(!other.exists(), "that of the run whose turn is yet to come");
+        Ok(Walk::new(spec, calm()))
+    });
+    fresh.run(&[first, walk(1, STEPS, calm())]).unwrap();
+}
+
+#[test]
+fn committed_runs_are_taken_but_where_weights_matter() {
+    let (made, out) = (tempdir().unwrap(), tempdir().unwrap());
+    let results = run(made.path(), &[walk(0, STEPS, calm())]).unwrap();
+    let store = tempdir().unwrap();
+    let arm = ArmNumbers {
+        name: "walk".to_owned(),
+        role: Role::Measurement,
+        settings: Map::new(),
+        steps_per_unit: 1,
+        runs: results.iter().map(RunNumbers::of).collect(),
+    };
+    let numbers = Numbers {
+        arms: vec![arm],
+        ..Numbers::default()
+    };
+    reference::write(store.path(), vec![numbers]).unwrap();
+    let set_ups = AtomicUsize::new(0);
+    let counting = || {
+        Planned::new(spec(0, STEPS), |spec| {
+            set_ups.fetch_add(1, Ordering::Relaxed);
+            Ok(Walk::new(spec, calm()))
+        })
+    };
+    let runner = Runner::open(Options {
+        reference: Some(store.path().to_owned()),
+        ..Options::new(out.path())
+    })
+    .unwrap();
+    assert_eq!(runner.run(&[counting()]).unwrap(), results);
+    assert_eq!(set_ups.load(Ordering::Relaxed), 0);
+    runner.run(&[counting().here()]).unwrap();
+    assert_eq!(
+        set_ups.load(Ordering::Relaxed),
+        1,
+        "its weights are to be here"
+    );
+}
+
+#[test]
+fn runs_whose_times_matter_are_computed_one_by_one() {
+    let out = tempdir().unwrap();
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let planned: Vec<Planned<'_>> = (0..4)
+        .map(|seed| {
+            Planned::new(spec(seed, STEPS), |spec| {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+                now.fetch_sub(1, Ordering::SeqCst);
+                Ok(Walk::new(spec, calm()))
+            })
+            .alone()
+        })
+        .collect();
+    let jobs = 4;
+    let options = Options {
+        jobs,
+        ..Options::new(out.path())
+    };
+    Runner::open(options).unwrap().run(&planned).unwrap();
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_run_that_is_asked_for_twice_is_computed_once() {
     let out = tempdir().unwrap();
     let results = run(
@@ -174,6 +265,18 @@ fn a_run_that_diverges_ends_there_and_the_others_go_on() {
     assert_eq!(
         results[1].metrics.get("loss").unwrap().steps.last(),
         Some(&41)
+    );
+    let state = |seed| {
+        let directory = out
+            .path()
+            .join("runs")
+            .join(spec(seed, STEPS).directory_name());
+        directory.join("checkpoint.safetensors").exists()
+    };
+    assert_eq!(
+        [0, 1, 2].map(state),
+        [true, false, true],
+        "its state is no use"
     );
     assert_eq!(
         run(out.path(), &planned).unwrap(),

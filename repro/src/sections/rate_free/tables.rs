@@ -15,6 +15,7 @@ use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Measured, Series, Style, Table,
 };
 use crate::sections::{Made, Outcome};
+use crate::stats::median;
 use crate::tasks::{Workload, repeat_copy};
 use crate::timing::{paired_ratios, timed_step};
 
@@ -107,7 +108,7 @@ fn quartiles(values: &[f64]) -> Option<[f64; 3]> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().checked_sub(1)?;
-    Some([last / 4, last / 2, last - last / 4].map(|index| sorted[index]))
+    Some([sorted[last / 4], median(values)?, sorted[last - last / 4]])
 }
 
 /// A measure of each run; of one that diverged there is none.

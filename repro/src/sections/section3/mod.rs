@@ -4,14 +4,15 @@ mod illustration;
 mod running_time;
 mod table1;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 
-use crate::cli::{self, Execution, Preset, reference_root};
-use crate::engine::provenance::{DataSet, Provenance};
-use crate::engine::runner::Runner;
+use crate::cli::{self, Preset, reference_root};
+use crate::engine::provenance::DataSet;
+use crate::engine::runner::{Options, Runner};
 use crate::judge::{committed, judge_section};
 use crate::report::Report;
 use crate::results::{Header, Protocol};
@@ -24,12 +25,13 @@ pub use running_time::{memory_of, ratio_of};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// How many processes time training steps: smoke 2 on the small networks, quick 3, paper 10
+    /// How many processes time training steps: smoke 2 on the small networks, quick and reduced 3, paper 10
     #[arg(long, value_enum, default_value_t = Preset::Quick)]
     preset: Preset,
 
-    #[command(flatten)]
-    execution: Execution,
+    /// Directory for the results [default: repro/out/section3]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 
     /// Prints the peak memory of a few steps of a workload by an optimiser, and does nothing else
     #[arg(long, hide = true, value_name = "WORKLOAD,OPTIMIZER")]
@@ -53,7 +55,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let runner = Runner::open(arguments.execution.whole("section3")?)?;
+    let out = arguments.out.clone();
+    let out = out.unwrap_or_else(|| cli::default_out(Path::new("section3")));
+    let runner = Runner::open(Options::new(out))?;
     let size = running_time::Size::of(arguments.preset);
     let timed = running_time::measure(size)?;
     let numbers = vec![running_time::numbers(&timed, arguments.preset, size)?];
@@ -86,13 +90,10 @@ fn run(arguments: &Arguments) -> Result<()> {
             ..Protocol::default()
         },
         deviations,
-        provenance: Provenance {
-            jobs: 1,
-            ..runner.provenance(
-                autodiff::kernels::simd_level(),
-                DataSet::generated("as sections 3.1 to 3.5; running times on synthetic stand-ins"),
-            )
-        },
+        provenance: runner.provenance(
+            autodiff::kernels::simd_level(),
+            DataSet::generated("as sections 3.1 to 3.5; running times on synthetic stand-ins"),
+        ),
         paper: None,
     };
     let mut report = Report::new(runner.out().to_owned(), shared);

@@ -110,9 +110,9 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
 
 /// What another process of this program prints when it is asked by a hidden option.
 fn ask(option: &str, what: &str) -> Result<String> {
-    let output = Command::new(env::current_exe()?)
-        .args([option, what])
-        .output()?;
+    let program = env::current_exe()?;
+    let output = Command::new(&program).args([option, what]).output();
+    let output = output.with_context(|| format!("cannot start {} again", program.display()))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{option} {what}: {errors}");
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

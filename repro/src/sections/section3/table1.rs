@@ -15,7 +15,7 @@ use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
 };
 use crate::searched::{RULE, Searched, score, tried};
-use crate::sections::{ALL, Choice, Section, Task};
+use crate::sections::{self, Choice, Section, Task};
 
 /// The searched methods of Table 1, in its order.
 const METHODS: [Kind; 4] = [Kind::Momentum, Kind::Adam, Kind::L4Adam, Kind::L4Mom];
@@ -31,8 +31,8 @@ pub struct TaskSearch {
 /// # Errors
 /// If a file is damaged.
 pub fn searches(root: &Path) -> Result<Vec<TaskSearch>> {
-    let sections = ALL.iter().take(5);
-    sections
+    sections::searched()
+        .iter()
         .map(|section| {
             Ok(TaskSearch {
                 section,

@@ -35,7 +35,8 @@
 //!
 //! The configuration is the crate's own optimiser: `l4::L4Mom::new().alpha(0.1)?` for another α.
 //!
-//! Every tensor operation runs on the module's device; the host reads once a step, a few numbers.
+//! Every tensor operation runs on the module's device; the host reads once a step, the loss and two numbers for each
+//! parameter (one by one where number types or devices differ). Averages of half-precision parameters are in f32.
 //! Parameters without a gradient in a step are left as they are; their averages are over the steps
 //! in which they had one. A parameter marked as distributed loses the mark when it moves.
 
@@ -148,7 +149,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// # Errors
     ///
     /// [`StepError`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, an
-    /// index counting within its parameter.
+    /// index counting within its parameter; [`StepError::GradientCount`] for a loss of more than one number, of whose
+    /// sum burn makes the gradient.
     pub fn step<M: Module>(
         &mut self,
         module: M,
@@ -162,7 +164,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         };
         module.visit(&mut collector);
         let found = collector.found;
-        if let Err(error) = self.check_lengths(&found) {
+        if let Err(error) = one_number(&loss).and_then(|()| self.check_lengths(&found)) {
             return (module, Err(error));
         }
         match self.l4.step(loss.inner(), &found) {
@@ -346,9 +348,25 @@ impl ModuleVisitor for Places {
         self.found.push(Place {
             path: self.path.join("."),
             elements: value.shape().num_elements(),
-            dtype: value.dtype(),
+            dtype: of_averages(value.dtype()),
             device: value.device().inner(),
         });
+    }
+}
+
+/// That the loss is one.
+fn one_number(loss: &Tensor<1>) -> Result<(), StepError> {
+    match loss.shape().num_elements() {
+        1 => Ok(()),
+        found => Err(StepError::GradientCount { expected: 1, found }),
+    }
+}
+
+/// In half precision averages stand still, since a step's share is below their last digit, and squares underflow.
+fn of_averages(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
     }
 }
 
@@ -388,6 +406,7 @@ impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.grads) {
             let gradient = gradient.inner().flatten(0, D.saturating_sub(1));
+            let gradient = gradient.cast(of_averages(gradient.dtype()));
             self.found.push((self.path.join("."), gradient));
         }
     }
@@ -409,7 +428,7 @@ impl Mover<'_> {
         theta: Tensor<D>,
         v: Tensor<1>,
     ) -> Tensor<D> {
-        let v = v.reshape(theta.shape());
+        let v = v.reshape(theta.shape()).cast(theta.dtype());
         let theta = theta.sub(v.mul_scalar(self.eta));
         let mut groups = self.decays.iter().rev();
         match groups.find(|(group, _)| group.matches(&id, Some(path))) {

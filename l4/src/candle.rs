@@ -29,8 +29,8 @@
 //! answers with η and Lmin. The trait's [`step`](Optimizer::step) is always an error: it does not
 //! pass the loss.
 //!
-//! Every tensor operation runs on the device of its variable; the host reads once a step, a few
-//! numbers. Variables without a gradient in a step are left as they are, as candle's optimisers
+//! Every tensor operation runs on the device of its variable; the host reads once a step, the loss and two
+//! numbers for each variable (one by one where number types or devices differ). Variables without a gradient in a step are left as they are, as candle's optimisers
 //! leave them; their averages are over the steps in which they had one.
 //!
 //! α takes the learning rate's place: [`learning_rate`](Optimizer::learning_rate) and
@@ -116,7 +116,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// candle's, for a variable that is neither f32 nor f64.
+    /// candle's, for a variable of floating point that is neither f32 nor f64. Integers are left out.
     pub fn of_map(
         variables: &VarMap,
         config: crate::L4<AveragedGradient<f64>, D, f64>,

@@ -79,7 +79,7 @@ pub struct LevenbergMarquardt<P> {
     problem: P,
     initial_damping: f64,
     step: u64,
-    /// λ; `None` before the first step.
+    /// λ; `None` until a step was accepted or rejected.
     damping: Option<f64>,
     /// ν, the factor on λ at the next rejection.
     growth: f64,

@@ -98,13 +98,13 @@
 //! | first step | Lmin = γ0·L; averages are bias-corrected, so g and v are full-sized | Adam corrects too |
 //! | zero loss | a fixed point: η = 0, θ unchanged bit for bit, [`Outcome::TargetReached`] | no special case |
 //! | g·v ≤ 0 | no step, never an ascent: η = 0, θ unchanged bit for bit, [`Outcome::NoDescent`] | – |
-//! | zero gradient | g·v = 0, as above | as the formula says |
+//! | gradients 0 from the first step on | g·v = 0, as above; after others the averages go on | as the formula says |
 //! | negative loss | [`StepError::NegativeLoss`], nothing changes | taken |
 //! | loss NaN or infinite | [`StepError::NonFiniteLoss`], nothing changes | the same |
 //! | gradient element NaN, infinite, or beyond [`Real::LARGEST`] | [`StepError::UnusableGradient`], nothing changes | the same |
 //! | g·v or η overflows | [`StepError::Overflow`]: θ unchanged, the moments and Lmin have absorbed the gradient and the loss | – |
 //! | θ − η·v overflows | θ is no longer finite; the next loss or gradient is refused | the same |
-//! | slices of another length | [`StepError::GradientCount`], [`StepError::ParameterCount`], nothing changes | the same |
+//! | slices of another length | [`StepError::GradientCount`], and where anything is remembered [`StepError::ParameterCount`], nothing changes | the same |
 //! | no parameters | no error | no error |
 //!
 //! A refused step is an error and not a skipped step: whether a diverged run ends or goes on is

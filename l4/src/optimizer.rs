@@ -14,8 +14,8 @@ pub type Segment<'a, T> = (&'a mut [T], &'a mut [T]);
 /// Sums over parameters, such as g·v, run over all segments: they are parts of one vector and not
 /// vectors of their own. The order of segments has to stay the same from step to step.
 ///
-/// An optimiser learns the number of parameters at its first step (or from a restored state) and
-/// from then on refuses any other.
+/// An optimiser that remembers something of each parameter learns their number at its first step
+/// (or from a restored state) and from then on refuses any other.
 pub trait Optimizer<T: Real>: Send {
     /// The method's name, as in the paper's figures where it appears there.
     fn name(&self) -> &'static str;
@@ -62,7 +62,8 @@ pub trait Optimizer<T: Real>: Send {
     /// # Errors
     ///
     /// [`StateError`], with the optimiser untouched, when the entries are not those of
-    /// [`state`](Optimizer::state).
+    /// [`state`](Optimizer::state). Optimisers whose states have the same entries (SGD and SPS_max; heavy ball, Nesterov and
+    /// ALI-G) are not told apart: restore into the kind that saved it.
     fn restore(&mut self, state: State<T>) -> Result<(), StateError>;
 
     /// Bytes allocated for what the optimiser remembers of each parameter: 0 before the first step.
@@ -106,8 +107,8 @@ impl<T: Real, O: Optimizer<T> + ?Sized> Optimizer<T> for Box<O> {
 /// What happened in one step, for the figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step<T> {
-    /// The effective learning rate η: with L4 the stepsize of Eq. (6), otherwise the schedule's
-    /// rate (for Adam without the bias correction, so that it compares with L4Adam's η).
+    /// The effective learning rate η: with L4 the stepsize of Eq. (6), with a rate-free method the factor on its direction,
+    /// otherwise the schedule's rate (for Adam without the bias correction, so that it compares with L4Adam's η).
     pub learning_rate: T,
     /// Lmin as used in Eq. (6), before forgetting; L4 only.
     pub l_min: Option<T>,
@@ -118,7 +119,7 @@ pub struct Step<T> {
 }
 
 impl<T> Step<T> {
-    /// A step with a rate that was not derived from the loss.
+    /// A step with this rate, and without L4's Lmin and g·v.
     pub fn at_rate(learning_rate: T) -> Self {
         Step {
             learning_rate,
@@ -136,8 +137,10 @@ pub enum Outcome {
     /// θ ← θ − η·v.
     Updated,
     /// L = γ·Lmin, so η = 0 and θ is unchanged, bit for bit. With γ < 1 this means zero loss.
+    /// With a rate-free method: the loss, or its model of it, is at or below its lower bound.
     TargetReached,
     /// g·v ≤ 0: v is no descent direction, so η = 0 and θ is unchanged, bit for bit.
+    /// With a rate-free method: there is no gradient, or none so far.
     NoDescent,
 }
 

@@ -124,7 +124,7 @@ impl<T: Real> StepRule<T> {
     }
 
     /// Sets Lmin as the next step will find it, at least 0. Set before the first step it takes the
-    /// place of γ0·L.
+    /// place of γ0·L: Lmin is then the smaller of it and the first loss.
     ///
     /// # Errors
     ///

@@ -40,7 +40,8 @@ pub trait Transform<T: Real>: Send + Sync {
         let _ = t;
     }
 
-    /// `settings` with the constants of this transform.
+    /// `settings` with the constants of this transform. Names must differ from the rule's and the other transform's: a state
+    /// has one scalar for each.
     fn add_to(&self, settings: Settings) -> Settings {
         settings
     }
@@ -259,7 +260,7 @@ pub struct AdamDirection<T> {
 }
 
 impl<T: Real> AdamDirection<T> {
-    /// Adam's direction with another average, and another number added to the root, at least 0.
+    /// Adam's direction with another average, and another δ (`epsilon`; "delta" in settings and states), at least 0.
     /// At 0 a parameter whose gradient has always been 0 makes v = 0/0 and so every step an
     /// [`Overflow`](crate::StepError::Overflow).
     ///

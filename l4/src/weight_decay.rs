@@ -40,7 +40,7 @@ impl<O: Optimizer<T>, T: Real> WeightDecay<O, T> {
         WeightDecay::per_segment(inner, vec![decay])
     }
 
-    /// One λ, at least 0, for each segment in their order.
+    /// One λ, at least 0, for each segment in their order. A single one counts for all, as with [`new`](Self::new).
     ///
     /// # Errors
     ///

@@ -188,6 +188,7 @@ impl<T: Real> Classifier<T> {
     }
 
     /// The loss of the batch, penalty included.
+    /// On one recorded for training this is a pass of training: masks are drawn and running statistics move.
     ///
     /// # Errors
     /// If `params` is not the network's.
@@ -195,7 +196,7 @@ impl<T: Real> Classifier<T> {
         self.tape.forward(params)?.loss()
     }
 
-    /// The loss of the last batch without the penalty.
+    /// Without the penalty, the loss of the last batch of `loss_and_gradient` or `evaluate`.
     pub fn cross_entropy(&self) -> T {
         self.losses[0]
     }
@@ -207,6 +208,7 @@ impl<T: Real> Classifier<T> {
 
     /// How many of the batch's samples have their label's logit as the largest, and
     /// the batch's cross-entropy.
+    /// On one recorded for training this is a pass of training: masks are drawn and running statistics move.
     ///
     /// # Errors
     /// If `params` is not the network's.
@@ -221,6 +223,7 @@ impl<T: Real> Classifier<T> {
     }
 
     /// The logits of the inputs, row-major, [batch, classes]. Labels play no part.
+    /// On one recorded for training this is a pass of training: masks are drawn and running statistics move.
     ///
     /// # Errors
     /// If `params` is not the network's.

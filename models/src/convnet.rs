@@ -50,7 +50,7 @@ impl ConvNet {
     /// Channels of the two convolutions.
     const CHANNELS: [usize; 2] = [32, 64];
 
-    /// Adds the network's parameters. `dropout` is the rate.
+    /// Adds the network's parameters. `dropout` is the rate, from 0 to below 1: recording refuses any other.
     ///
     /// # Errors
     /// If `params` holds another network of this kind.

@@ -154,6 +154,9 @@ impl<T: Real> Regression<T> {
 
     /// The residuals (W1·W2·x − y)/√samples, whose squares sum to the loss, sample
     /// after sample within each output.
+    ///
+    /// # Panics
+    /// If `params` is shorter than the network's parameters, or `residuals` than their number.
     pub fn residuals(&self, params: &[T], residuals: &mut [T]) {
         let TwoLayerShape {
             inputs,
@@ -186,6 +189,9 @@ impl<T: Real> Regression<T> {
     ///
     /// ∂r_os/∂W1_ph is zero for p ≠ o, whatever the parameters, and not written: let
     /// `jacobian` be zeros at the first call.
+    ///
+    /// # Panics
+    /// If `params` is shorter than the network's parameters, or `jacobian` than residuals × parameters.
     pub fn jacobian(&self, params: &[T], jacobian: &mut [T]) {
         let TwoLayerShape {
             inputs,

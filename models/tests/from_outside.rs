@@ -199,6 +199,23 @@ fn the_resnet_is_what_its_page_says() {
     );
 }
 
+#[test]
+fn layers_draw_masks_of_their_own() {
+    let params = Params::<f64>::new();
+    let mut layers = Layers::training(DROPOUT_SEED);
+    let (mut tape, [one, other]) = record(|g| {
+        let ones = g.constant([1, 64], &[1.0; 64]);
+        let masks = [
+            layers.dropout("a", ones, 0.5),
+            layers.dropout("b", ones, 0.5),
+        ];
+        Ok(masks)
+    })
+    .unwrap();
+    let pass = tape.forward(&params).unwrap();
+    assert_ne!(pass.value(one).unwrap(), pass.value(other).unwrap());
+}
+
 /// With a hidden layer of ones and output weights of one, a logit counts what was kept.
 #[test]
 fn the_convnet_drops_at_its_rate() {

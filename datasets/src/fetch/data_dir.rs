@@ -82,7 +82,10 @@ fn read_all(
     }
     let verified = files.iter().all(|found| found.trust == Trust::Verified);
     let name = match unverified {
-        Unverified::Accept { name: Some(name) } if !verified => name.clone(),
+        // The published name alone is of the published bytes.
+        Unverified::Accept { name: Some(name) } if !verified && name != spec.dataset.name() => {
+            name.clone()
+        }
         _ if !verified => format!("{} (unverified)", spec.dataset),
         _ => spec.dataset.name().to_owned(),
     };

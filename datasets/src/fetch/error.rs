@@ -102,8 +102,8 @@ fn not_found(dataset: Dataset, missing: &[&str], tried: &[Tried]) -> String {
         "{dataset} was not found. Tried:\n{tried}\
          Missing: {}.\n\
          What to do: connect to a network and try again; or get these files on another machine \
-         from one of the addresses above, put them into a folder (unpacked or as .gz each), and \
-         name it with --data FOLDER or {DATA_DIR_VARIABLE}=FOLDER.",
+         from one of the addresses above (each is there as ADDRESS/NAME.gz, or in the .tar.gz that is named), put them \
+         into a folder (unpacked or as .gz each), and name it with --data FOLDER or {DATA_DIR_VARIABLE}=FOLDER.",
         missing.join(", ")
     )
 }

@@ -44,8 +44,8 @@ pub const DATA_DIR_VARIABLE: &str = "L4_DATA";
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Directory to look in first: `--data`, or the value of [`DATA_DIR_VARIABLE`]. The files may
-    /// lie in it or in a folder of it that is named after the data set ([`Dataset::id`]); each
-    /// plain or as `.gz`.
+    /// lie in it or in a folder of it that is named after the data set ([`Dataset::id`]), or as other libraries have it
+    /// (`MNIST/raw`, `FashionMNIST/raw`, `cifar-10-batches-bin`); each plain or as `.gz`.
     pub data_dir: Option<PathBuf>,
     /// Directory to keep fetched files in; by default `l4-datasets` in the user's cache directory.
     pub cache_dir: Option<PathBuf>,

@@ -26,7 +26,8 @@ CONSTANTS = {
     "epsilon": ("finite and at least 0", lambda x: 0 <= x < math.inf),
 }
 GROUP_CONSTANTS = {
-    "lr": ("finite and above 0 (it is L4's alpha)", lambda x: 0 < x < math.inf),
+    # A scheduler may end at 0, where nothing moves.
+    "lr": ("finite and at least 0 (it is L4's alpha)", lambda x: 0 <= x < math.inf),
     "tau_m": ("finite and at least 1", lambda x: 1 <= x < math.inf),
     "tau_s": ("finite and at least 1", lambda x: 1 <= x < math.inf),
     "delta": ("finite and at least 0", lambda x: 0 <= x < math.inf),
@@ -48,6 +49,8 @@ class _L4(Optimizer):
 
     def __init__(self, params, shared, group_defaults, check):
         check_constants(CONSTANTS, shared)
+        if not group_defaults["lr"] > 0:
+            raise ValueError(f"alpha must be above 0, found {group_defaults['lr']}")
         super().__init__(params, group_defaults)
         self.state[SHARED] = {**shared, "l_min": math.inf}
         self.check = check
@@ -58,6 +61,10 @@ class _L4(Optimizer):
         return {**super().__getstate__(), "check": self.check, "learning_rate": self.learning_rate}
 
     def add_param_group(self, param_group):
+        foreign = ({"alpha", *CONSTANTS} | GROUP_CONSTANTS.keys() - self.defaults.keys()) & param_group.keys()
+        if foreign:
+            name = type(self).__name__
+            raise ValueError(f"a group of {name} has no {', '.join(sorted(foreign))} of its own; alpha is called lr there")
         check_constants(GROUP_CONSTANTS, {**self.defaults, **param_group})
         super().add_param_group(param_group)
 
@@ -143,6 +150,8 @@ class _L4(Optimizer):
 
     @torch.no_grad()
     def _step(self, loss):
+        for group in self.param_groups:
+            check_constants(GROUP_CONSTANTS, group)
         params = [(group, p) for group in self.param_groups for p in group["params"]]
         loss = scalar_for([p for _, p in params], loss)
         params = [(group, p) for group, p in params if p.grad is not None]

@@ -62,8 +62,10 @@ def test_a_closure_is_called_with_gradients_on(method):
         loss.backward()
         return loss
 
-    first = optimizer.step(closure).item()
-    assert first == 9.0 and optimizer.step(closure).item() < first
+    # Also where the caller has them off.
+    with torch.no_grad():
+        first = optimizer.step(closure).item()
+        assert first == 9.0 and optimizer.step(closure).item() < first
 
 
 def test_a_step_without_its_loss_says_what_is_missing():
@@ -276,7 +278,7 @@ def test_a_state_dict_out_of_range_is_refused():
 def test_settings_out_of_range_are_refused():
     for setting in [
         {"alpha": 0.0}, {"alpha": math.nan}, {"gamma": 1.1}, {"gamma0": -0.1}, {"tau": 0.0}, {"epsilon": -1.0},
-        {"tau_m": 0.5}, {"tau_s": math.inf}, {"delta": -1.0}, {"weight_decay": -1.0},
+        {"tau_m": 0.5}, {"tau_s": math.inf}, {"epsilon": math.inf}, {"delta": math.inf}, {"delta": -1.0}, {"weight_decay": -1.0},
     ]:  # fmt: skip
         with pytest.raises(ValueError):
             L4Adam([param(1.0)], **setting)
@@ -291,6 +293,55 @@ def test_groups_share_eta_and_have_their_own_alpha_and_decay():
     unit = (1 - 0.9 * 0.75) / 5
     assert a.item() == pytest.approx((4.0 - 0.15 * unit) * (1 - 0.15 * unit * 0.25), rel=1e-6)
     assert b.item() == pytest.approx(4.0 - 0.3 * unit * 2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_each_group_has_its_own_constants(first):
+    """The same as two optimisers' averages, of which one group alone has a gradient each."""
+    own = [{"tau_m": 5.0, "tau_s": 50.0, "delta": 0.1, "lr": 0.3}, {"tau_m": 20.0, "tau_s": 200.0, "delta": 0.01}]
+    theta = [param(4.0), param(4.0)]
+    both = L4Adam([{"params": [p], **constants} for p, constants in zip(theta, own)])
+    alone = param(4.0)
+    single = L4Adam([{"params": [alone], **own[first]}])
+    for grad in [1.0, -0.5, 2.0]:
+        grads = [None, None]
+        grads[first] = [grad]
+        step(both, 1.0, grads)
+        step(single, 1.0, [[grad]])
+    assert theta[first].item() == alone.item()
+    assert theta[1 - first].item() == 4.0
+    assert both.learning_rate.item() == pytest.approx(0.3 / own[first].get("lr", 0.15) * single.learning_rate.item())
+
+
+def test_constants_that_no_group_can_have_are_refused():
+    for method, constants in [(L4Adam, {"alpha": 0.25}), (L4Adam, {"tau": 10.0}), (L4Mom, {"tau_s": 50.0})]:
+        with pytest.raises(ValueError, match=f"a group of {method.__name__} has no {next(iter(constants))}"):
+            method([{"params": [param(1.0)], **constants}])
+
+
+def test_a_schedule_may_end_at_0_and_not_below():
+    theta = param(1.0)
+    optimizer = L4Adam([theta])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+    for _ in range(2):
+        step(optimizer, 1.0, [[1.0]])
+        schedule.step()
+    before = theta.item()
+    step(optimizer, 1.0, [[1.0]])
+    assert optimizer.param_groups[0]["lr"] == 0 and theta.item() == before
+    again = L4Adam([theta])
+    again.load_state_dict(optimizer.state_dict())
+    optimizer.param_groups[0]["lr"] = -1.0
+    with pytest.raises(ValueError, match="lr"):
+        step(optimizer, 1.0, [[1.0]])
+
+
+def test_complex_parameters_are_refused():
+    theta = torch.tensor([1.0 + 1.0j], requires_grad=True)
+    optimizer = L4Adam([theta])
+    theta.grad = torch.ones_like(theta)
+    with pytest.raises(ValueError, match="view_as_real"):
+        optimizer.step(loss=1.0)
 
 
 def test_a_scheduler_changes_alpha():

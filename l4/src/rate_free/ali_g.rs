@@ -15,7 +15,8 @@ use crate::{
 /// θ ← θ − η·∇L; a ← μ·a − η·∇L; θ ← θ + μ·a
 /// ```
 ///
-/// A loss below 0 counts as 0: the gradient then adds nothing, the momentum goes on.
+/// A loss below 0 counts as 0: the gradient then adds nothing, the momentum goes on. (In the authors' code it steps uphill; without
+/// their settings μ = 0 and there is no η_max.)
 #[derive(Clone, Debug)]
 pub struct AliG<T> {
     eta_max: f64,

@@ -1,5 +1,5 @@
-//! Today's methods that need no rate, or take the step from the loss as L4 does: ten of them, each
-//! exactly as its authors' code has it and with that code's defaults.
+//! Today's methods that need no rate or no schedule, or take the step from the loss as L4 does: ten of
+//! them, as their authors' code has them, with its defaults unless a method's page says otherwise.
 //!
 //! What each has to know, and what it remembers of each parameter (L4Adam 2, L4Mom 1, Adam 2):
 //!
@@ -21,8 +21,9 @@
 //! seen, so that no largest step has to be set.
 //!
 //! Where the last column names an average, [`Optimizer::evaluation_point`](crate::Optimizer) holds
-//! it; parameters, loss and gradient are those of training throughout. Weight decay, which some of
-//! the originals have built in (off by default), is [`WeightDecay`](crate::WeightDecay) here.
+//! it; parameters, loss and gradient are those of training throughout. Some of the originals have
+//! weight decay built in (off by default), of kinds of their own: L2 in the gradient, or in MoMo's model.
+//! Here it is [`WeightDecay`](crate::WeightDecay) around any, after the step.
 //! Sums over parameters are made in `f64`.
 
 mod ali_g;

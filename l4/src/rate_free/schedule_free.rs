@@ -23,7 +23,8 @@ use super::start_at;
 /// x, y and z start at θ₀. The parameters trained, where the gradient is taken, are y; x is to be
 /// evaluated: [`evaluation_point`](Optimizer::evaluation_point). Statistics of batch normalisation
 /// have to be estimated anew at x. By what y was moved between two steps, as weight decay moves
-/// it, z moves too: with [`WeightDecay`](crate::WeightDecay) that is the authors' `z − lr·λ·y`.
+/// it, z moves too, at the next step. With [`WeightDecay`](crate::WeightDecay) that is nearly the authors' `z − lr·λ·y`, which
+/// they take from z in the same step, without moving the y where the gradient is taken.
 #[derive(Clone, Debug)]
 pub struct ScheduleFreeAdamW<T> {
     rate: f64,

@@ -17,6 +17,7 @@ use crate::{
 /// η = min(η_max, L/(c·‖∇L‖² + 1e-8)); θ ← θ − η·∇L        c = 0.5, η_max = 1
 /// ```
 ///
+/// The code's own defaults are another rule, `smooth_iter`, and no η_max.
 /// η = 0 where ‖∇L‖ < 1e-8 or L < 0. Without η_max it is the step of Eq. (6) along the raw gradient
 /// with Lmin = 0 and α = 1/c.
 #[derive(Clone, Debug)]

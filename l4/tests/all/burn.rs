@@ -93,6 +93,41 @@ fn a_parameter_without_gradient_rests_and_its_averages_begin_later() {
 }
 
 #[test]
+fn a_loss_of_several_numbers_is_refused() {
+    let mut optimizer = L4Mom::new(l4::L4Mom::new());
+    let module = pair([1.0, 2.0], 1.0);
+    let losses = module.0.val() * module.1.val();
+    let (module, step) = optimizer.backward_step(module, losses);
+    let (expected, found) = (1, 2);
+    assert_eq!(step, Err(StepError::GradientCount { expected, found }));
+    assert_eq!(values(&module.0), [1.0, 2.0]);
+}
+
+#[test]
+fn half_precision_parameters_have_averages_in_f32() {
+    // Gradients of 0.01, whose square's share in its average, 1e-7, is below the last digit of half precision.
+    let last_rate = |dtype| {
+        let of = |value: f64| {
+            let value = Tensor::<1>::from_data(TensorData::from([value]), (&device(), dtype));
+            Param::from_tensor(value)
+        };
+        let mut optimizer = L4Adam::new(l4::L4Adam::new());
+        let (mut module, mut rate) = ((of(1.0), of(1.0)), 0.0);
+        for _ in 0..300 {
+            let loss = (module.0.val() + module.1.val()) * 0.01;
+            let (moved, step) = optimizer.step(module, vector([1.0]), &loss.backward());
+            (module, rate) = (moved, step.unwrap().learning_rate);
+        }
+        assert_eq!(module.0.val().dtype(), dtype);
+        let mut again = L4Adam::new(l4::L4Adam::new());
+        again.restore(saved(&optimizer), &module).unwrap();
+        rate
+    };
+    let (half, whole) = (last_rate(DType::BF16), last_rate(DType::F64));
+    assert!((half / whole - 1.0).abs() < 0.01, "{half} {whole}");
+}
+
+#[test]
 fn a_refused_step_changes_nothing() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());
     let module = pair([1.0, 1.0], 1.0);

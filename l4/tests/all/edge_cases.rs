@@ -124,6 +124,29 @@ fn no_step_without_a_gradient() {
 }
 
 #[test]
+fn averages_go_on_where_a_gradient_of_0_follows_others() {
+    for mut optimizer in l4s() {
+        let mut params = [1.0];
+        optimizer.step(1.0, &mut params, &mut [1.0]).unwrap();
+        let before = params;
+        let step = optimizer.step(1.0, &mut params, &mut [0.0]).unwrap();
+        assert_eq!(step.outcome, Outcome::Updated);
+        assert!(params[0] < before[0]);
+    }
+}
+
+#[test]
+fn a_step_beyond_the_number_range_is_taken_and_the_next_loss_refused() {
+    for mut optimizer in l4s() {
+        let mut params = [-f32::MAX];
+        optimizer.step(f32::MAX, &mut params, &mut [1.0]).unwrap();
+        assert_eq!(params, [f32::NEG_INFINITY]);
+        let next = optimizer.step(params[0].abs(), &mut params, &mut [1.0]);
+        assert!(matches!(next, Err(StepError::NonFiniteLoss { .. })));
+    }
+}
+
+#[test]
 fn no_parameters_is_no_error() {
     for mut optimizer in all() {
         optimizer.step(1.0, &mut [], &mut []).unwrap();

@@ -35,6 +35,14 @@ fn code_for_candle_is_that_of_its_example() {
 }
 
 #[test]
+fn code_for_pytorch_is_that_of_its_example() {
+    is_in(
+        "### PyTorch\n",
+        include_str!("../../python/examples/mnist.py"),
+    );
+}
+
+#[test]
 fn code_for_burn_is_that_of_its_example() {
     is_in("### burn\n", include_str!("../../examples/burn/mnist.rs"));
 }

@@ -267,6 +267,8 @@ mod tests {
         let interface = 7 * 16 + 4 + 2 + 5 + 12;
         let expected = (134 + 1) * 256 + (64 + 1) * interface + (128 + 1) * 5;
         assert_eq!(params.len(), expected);
+        // Of which no parameter tells.
+        assert_eq!((config.slots, config.clip), (16, 20.0));
     }
 
     #[test]

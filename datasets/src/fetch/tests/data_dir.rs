@@ -213,6 +213,16 @@ fn other_bytes_are_refused_or_named() {
         .find_with(&spec, Unverified::Accept { name })
         .unwrap();
     assert_eq!(named.name(), "MNIST, one pixel changed");
+
+    let name = Some("MNIST".to_owned());
+    let mislabelled = folders
+        .find_with(&spec, Unverified::Accept { name })
+        .unwrap();
+    assert_eq!(
+        mislabelled.name(),
+        "MNIST (unverified)",
+        "that name is of the published bytes"
+    );
 }
 
 #[test]

@@ -143,14 +143,14 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         self.step(module, loss, &grads)
     }
 
-    /// One step, given the gradients of `loss` at the module's parameters. Returns the module,
+    /// One step, given the gradients of `loss` at the module's parameters. Of a loss of several numbers that is their sum, as
+    /// burn's gradients are of it. Returns the module,
     /// moved; or as it was, where the step is an error.
     ///
     /// # Errors
     ///
     /// [`StepError`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, an
-    /// index counting within its parameter; [`StepError::GradientCount`] for a loss of more than one number, of whose
-    /// sum burn makes the gradient.
+    /// index counting within its parameter.
     pub fn step<M: Module>(
         &mut self,
         module: M,
@@ -164,10 +164,10 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         };
         module.visit(&mut collector);
         let found = collector.found;
-        if let Err(error) = one_number(&loss).and_then(|()| self.check_lengths(&found)) {
+        if let Err(error) = self.check_lengths(&found) {
             return (module, Err(error));
         }
-        match self.l4.step(loss.inner(), &found) {
+        match self.l4.step(loss.inner().sum(), &found) {
             Ok((step, directions)) if tensors::moves(&step) => {
                 let names = found.into_iter().map(|(name, _)| name);
                 let mut mover = Mover {
@@ -354,14 +354,6 @@ impl ModuleVisitor for Places {
     }
 }
 
-/// That the loss is one.
-fn one_number(loss: &Tensor<1>) -> Result<(), StepError> {
-    match loss.shape().num_elements() {
-        1 => Ok(()),
-        found => Err(StepError::GradientCount { expected: 1, found }),
-    }
-}
-
 /// In half precision averages stand still, since a step's share is below their last digit, and squares underflow.
 fn of_averages(dtype: DType) -> DType {
     match dtype {
@@ -406,7 +398,8 @@ impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.grads) {
             let gradient = gradient.inner().flatten(0, D.saturating_sub(1));
-            let gradient = gradient.cast(of_averages(gradient.dtype()));
+            let dtype = of_averages(gradient.dtype());
+            let gradient = gradient.cast(dtype);
             self.found.push((self.path.join("."), gradient));
         }
     }

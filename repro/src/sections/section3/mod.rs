@@ -38,7 +38,7 @@ struct Arguments {
     memory_of: Option<String>,
 
     /// Prints the ratio of the times of whole steps, an L4's over its base method's, and does nothing else
-    #[arg(long, hide = true, value_name = "WORKLOAD,OPTIMIZER,PAIRS")]
+    #[arg(long, hide = true, value_name = "WORKLOAD,OPTIMIZER,PAIRS,PROCESS")]
     ratio_of: Option<String>,
 }
 

@@ -87,7 +87,7 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
                 base.name(),
                 workload.name()
             ));
-            let ratio = |_| ratio_of_another(workload, variant, size.pairs);
+            let ratio = |process| ratio_of_another(workload, variant, size.pairs, process);
             let ratios = (0..size.processes).map(ratio).collect::<Result<_>>()?;
             let methods = [variant, base].map(|kind| method(kind, rate));
             let alone = methods.map(|method| optimizer_cost(task, method, 100 * size.pairs));
@@ -119,9 +119,10 @@ fn ask(option: &str, what: &str) -> Result<String> {
 }
 
 /// The ratio of whole steps, L4's over its base method's, in a process of its own. Where memory lies, which differs from process
-/// to process, moves it more than the pairs of one process tell.
-fn ratio_of_another(workload: Timed, variant: Kind, pairs: u32) -> Result<f64> {
-    let what = format!("{},{},{pairs}", workload.name(), variant.name());
+/// to process and with the order in which the two are set up, moves it more than the pairs of one process tell: so every second
+/// process sets up the base method first.
+fn ratio_of_another(workload: Timed, variant: Kind, pairs: u32, process: u32) -> Result<f64> {
+    let what = format!("{},{},{pairs},{process}", workload.name(), variant.name());
     let printed = ask("--ratio-of", &what)?;
     printed
         .parse()
@@ -134,20 +135,31 @@ fn ratio_of_another(workload: Timed, variant: Kind, pairs: u32) -> Result<f64> {
 /// If there is no such workload or variant, or a step fails.
 pub fn ratio_of(what: &str) -> Result<()> {
     let words: Vec<&str> = what.split(',').collect();
-    let [workload, variant, pairs] = words[..] else {
-        bail!("expected WORKLOAD,OPTIMIZER,PAIRS");
+    let [workload, variant, pairs, process] = words[..] else {
+        bail!("expected WORKLOAD,OPTIMIZER,PAIRS,PROCESS");
     };
     let workload = Timed::from_str(workload, true).map_err(anyhow::Error::msg)?;
     let pair = PAIRS.into_iter().find(|(kind, ..)| kind.name() == variant);
     let (variant, base, rate) = pair.context("no such variant")?;
     let data = workload.data(&DataOptions::default())?;
     let task = workload.workload(data.as_ref(), 1)?;
-    let mut one = timed_step(task, method(variant, rate))?;
-    let mut other = timed_step(task, method(base, rate))?;
-    let ratios = paired_ratios(&mut one, &mut other, pairs.parse()?)?;
+    let [variant, base] = [variant, base].map(|kind| method(kind, rate));
+    let base_first = process.parse::<u32>()? % 2 == 1;
+    let (first, second) = if base_first {
+        (base, variant)
+    } else {
+        (variant, base)
+    };
+    let (mut first, mut second) = (timed_step(task, first)?, timed_step(task, second)?);
+    let ratios = paired_ratios(&mut first, &mut second, pairs.parse()?)?;
     let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
     let mean = stats::mean(&logs).context("there are no pairs")?;
-    Ok(cli::print(&format!("{}\n", mean.exp()))?)
+    let ratio = if base_first {
+        (-mean).exp()
+    } else {
+        mean.exp()
+    };
+    Ok(cli::print(&format!("{ratio}\n"))?)
 }
 
 /// The peak memory of another process that makes a few steps; `None` where that cannot be had.

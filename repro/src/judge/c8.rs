@@ -216,16 +216,14 @@ fn wins(case: &mut Case<'_>) {
     let drop = epochs as f64 * DROPS[0] as f64 / EPOCHS as f64;
     let soon = drop + (SOON * epochs as f64).max(1.0);
     let right_after = lead.is_some_and(|epoch| epoch as f64 > drop && epoch as f64 <= soon);
-    let finals: Vec<String> = std::iter::once(policy)
-        .chain(others.iter().copied())
-        .filter_map(|arm| {
-            Some(format!(
-                "{} {:.2}",
-                arm.name,
-                mean_accuracy(numbers, arm, epochs)?
-            ))
-        })
-        .collect();
+    let mut finals = Vec::new();
+    for arm in std::iter::once(policy).chain(others.iter().copied()) {
+        if let Some(accuracy) = mean_accuracy(numbers, arm, epochs) {
+            case.measured
+                .insert(format!("accuracy_{}", arm.name), words::value(accuracy));
+            finals.push(format!("{} {accuracy:.2}", arm.name));
+        }
+    }
     let since = lead.map_or_else(
         || "it is not in the lead at the end".to_owned(),
         |epoch| format!("it is in the lead for good from epoch {epoch} on"),
@@ -258,12 +256,19 @@ fn remark_moves(case: &mut Case<'_>) {
         let moves = runs.iter().filter_map(|run| greatest_move(run, metric));
         moves.reduce(f64::max)
     };
-    let moves = plain_arms(numbers).filter_map(|arm| {
-        let running = greatest(arm, "test_accuracy")?;
-        let estimated = greatest(arm, "reestimated_test_accuracy")?;
-        Some(format!("{} {running:.1} and {estimated:.1}", arm.name))
-    });
-    let moves: Vec<String> = moves.collect();
+    let mut moves = Vec::new();
+    for arm in plain_arms(numbers) {
+        let both =
+            ["test_accuracy", "reestimated_test_accuracy"].map(|metric| greatest(arm, metric));
+        let [Some(running), Some(estimated)] = both else {
+            continue;
+        };
+        case.measured.insert(
+            format!("greatest_change_{}", arm.name),
+            words::values([running, estimated]),
+        );
+        moves.push(format!("{} {running:.1} and {estimated:.1}", arm.name));
+    }
     if !moves.is_empty() {
         case.remark(format!(
             "The greatest change of test accuracy from one epoch to the next after the first tenth of a run, in points, by running \

@@ -256,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn a_link_is_written_through() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [link, there] = ["x.md", "there.md"].map(|name| folder.path().join(name));
+        fs::write(&there, "old").expect("written");
+        std::os::unix::fs::symlink("there.md", &link).expect("linked");
+        write(&link, "new").expect("written");
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&there).expect("there"), "new");
+    }
+
+    #[test]
     fn a_failed_write_leaves_the_directory_as_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
         let taken = folder.path().join("x.md");

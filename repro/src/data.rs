@@ -55,9 +55,7 @@ impl DataOptions {
             )),
         }
     }
-}
 
-impl DataOptions {
     /// What the data are instead of the published ones, in a few words for the basis of a verdict.
     #[must_use]
     pub fn other_data(&self, data: &ImageDataset) -> Option<String> {

@@ -257,7 +257,6 @@ OPTIONS = {
     "section3_6": ["--sequences", "--epochs", "--seeds"],
     "tune": ["--restarts", "--threads", "--jobs"],
     "train_step": ["--steps", "--threads"],
-    "section3": [],
 }
 FITTING = {"--steps": 10**9, "--length": 10**9, "--epochs": 10**9, "--sequences": 10**9, "--seeds": 1000, "--restarts": 1000, "--threads": 256, "--jobs": 1024}
 WORDS = [["--preset", "huge"], ["--methods", "L5"], ["--methods", ""], ["--shard", "0/4"], ["--shard", "5/4"], ["--shard", "1/2", "--fresh"],

@@ -321,6 +321,38 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_rule_can_read_are_refused_at_the_door() {
+        let folder = tempfile::tempdir().unwrap();
+        let reads = |change: &dyn Fn(&mut Numbers)| {
+            let mut parts = numbers("aaaaaaaaaaaa");
+            change(&mut parts[0]);
+            write(folder.path(), parts).unwrap();
+            read(folder.path()).map_err(|error| error.to_string())
+        };
+        assert!(reads(&|_| ()).is_ok());
+        let no_steps = reads(&|numbers| numbers.arms[0].steps_per_unit = 0).unwrap_err();
+        assert!(no_steps.contains("`L4Adam` has 0"), "{no_steps}");
+        let endless = |numbers: &mut Numbers| {
+            (numbers.length, numbers.arms[0].steps_per_unit) = (u64::MAX, 2);
+        };
+        assert!(reads(&endless).is_err());
+        let loss = |numbers: &mut Numbers| numbers.arms[0].runs[0].metrics["loss"].clone();
+        let with_steps = |steps: &'static [u64]| {
+            move |numbers: &mut Numbers| {
+                let column = crate::engine::metrics::Column {
+                    steps: steps.to_vec(),
+                    ..loss(numbers)
+                };
+                numbers.arms[0].runs[0].metrics["loss"] = column;
+            }
+        };
+        for steps in [&[5][..], &[10, 5], &[5, 5]] {
+            let error = reads(&with_steps(steps)).unwrap_err();
+            assert!(error.contains("the steps of `loss`"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_changed_digit_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let file = write(folder.path(), numbers("aaaaaaaaaaaa")).unwrap();

@@ -165,3 +165,37 @@ impl Size {
         format!("{seeds} {runs} of {length} {unit}{data}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::ALL;
+    use super::*;
+
+    #[test]
+    fn each_method_is_offered_once() {
+        for section in ALL {
+            let command = command(section);
+            let mut arguments = command.get_arguments();
+            let methods = arguments.find(|argument| argument.get_id() == "methods");
+            let names = methods.unwrap().get_possible_values();
+            let different: HashSet<&str> = names.iter().map(|name| name.get_name()).collect();
+            assert!(
+                names.len() > 1 && names.len() == different.len(),
+                "{}",
+                section.number
+            );
+        }
+    }
+
+    #[test]
+    fn a_preset_is_one_of_the_sections_own() {
+        let preset =
+            |words: &[&str]| parse(ALL[0], words.iter().copied()).map(|parsed| parsed.preset());
+        assert_eq!(preset(&["x", "--preset", "smoke"]).unwrap(), Preset::Smoke);
+        assert_eq!(preset(&["x"]).unwrap(), ALL[0].default);
+        assert!(preset(&["x", "--preset", "huge"]).is_err());
+        assert!(preset(&["x", "--finished", "--fresh"]).is_err());
+    }
+}

@@ -76,12 +76,14 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     for side in unclipped.iter().flatten().chain(&baselines) {
         remark_first(&mut case, side);
     }
-    less_stable(&mut case, &unclipped);
-    let windows_of = |side: &Side<'_>| side.runs.iter().map(|run| run.values("loss").len()).max();
+    let sides = unclipped.iter().flatten().chain(&baselines);
+    let lengths = sides.flat_map(|side| side.runs.iter().map(|run| run.values("loss").len()));
+    let windows = lengths.max().unwrap_or(0);
+    less_stable(&mut case, &unclipped, windows);
     let counts: Vec<String> = baselines
         .iter()
         .map(|side| {
-            let counted = count_spikes(&mut case, side, windows_of(side).unwrap_or(0));
+            let counted = count_spikes(&mut case, side, windows);
             format!("{} has {counted}", side.name)
         })
         .collect();
@@ -141,19 +143,12 @@ fn remark_first(case: &mut Case<'_>, side: &Side<'_>) {
     ));
 }
 
-fn less_stable(case: &mut Case<'_>, unclipped: &[Option<Side<'_>>; 2]) {
+fn less_stable(case: &mut Case<'_>, unclipped: &[Option<Side<'_>>; 2], windows: usize) {
     let what = "L4Mom is the less stable of the two";
     let [Some(adam), Some(momentum)] = unclipped else {
         case.part_without_arms(what);
         return;
     };
-    let windows = adam
-        .runs
-        .iter()
-        .chain(&momentum.runs)
-        .map(|run| run.values("loss").len())
-        .max()
-        .unwrap_or(0);
     let log_spikes = |run: &Course<'_>| Some((1.0 + spikes(run, windows) as f64).log10());
     let counts = [adam, momentum].map(|side| {
         let counted = count_spikes(case, side, windows);

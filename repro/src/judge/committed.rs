@@ -90,7 +90,10 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
         text += &format!("wrote {}\n", file.display());
     }
     if !rewritten.is_empty() {
-        text += "For the pages that show them: cargo run -p paper-figures -- --help\n";
+        text += &format!(
+            "The pages that show them: cargo run -p paper-figures -- {0}, and again with --report {0} and --readme README.md\n",
+            root.display()
+        );
     }
     Ok(text)
 }

@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::results::{Cell, CellOfRuns, Column, Entry, Measured, Table};
 use crate::stats;
 use crate::timing::{
-    OptimizerCost, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
+    BEFORE, OptimizerCost, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
 };
 
 /// L4 and its base method at a rate of Table 1's size. The time of a step does not depend on it.
@@ -305,11 +305,13 @@ pub fn table(costs: &[Cost], report: &Report) -> Table {
         }
         row
     };
-    let title = "Running time and memory of L4 against its base methods, one thread: whole training steps (forward, backward, update) in \
-                 pairs that alternate in one process, all made from the same weights, those of seed 0 after 20 steps of Adam, by \
-                 processes; the update alone; and memory";
+    let title = format!(
+        "Running time and memory of L4 against its base methods, one thread: whole training steps (forward, backward, update) in \
+         pairs that alternate in one process, all made from the same weights, those of seed 0 after {BEFORE} steps of Adam, by \
+         processes; the update alone; and memory"
+    );
     Table {
-        header: report.header("running_time", title),
+        header: report.header("running_time", &title),
         columns,
         rows: costs.iter().map(row).collect(),
     }

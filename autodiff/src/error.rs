@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use crate::Shape;
+use crate::{Real, Shape};
 use std::fmt;
 use std::panic::Location;
 
@@ -29,8 +29,18 @@ pub enum Error {
         /// Elements of the slice.
         found: usize,
     },
+    /// A number is not what it has to be.
+    #[error("a {what} of {found}: expected {expected}")]
+    Value {
+        /// Of what.
+        what: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+        /// The number.
+        found: f64,
+    },
     /// A class label that is no class, or an index of a row that is not there.
-    #[error("label {found}, but the labels of {classes} classes are below {classes}")]
+    #[error("label or index {found}, but those of {classes} classes or rows are below {classes}")]
     Label {
         /// Number of classes, or of rows.
         classes: usize,
@@ -91,6 +101,23 @@ impl Error {
             expected,
             found,
         })
+    }
+
+    /// [`Error::Value`] of the first number that is not accepted.
+    pub(crate) fn check_values<T: Real>(
+        what: &'static str,
+        expected: &'static str,
+        values: &[T],
+        accept: impl Fn(T) -> bool,
+    ) -> Result<(), Self> {
+        match values.iter().find(|value| !accept(**value)) {
+            None => Ok(()),
+            Some(found) => Err(Self::Value {
+                what,
+                expected,
+                found: found.in_f64(),
+            }),
+        }
     }
 }
 

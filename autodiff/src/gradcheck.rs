@@ -1,14 +1,20 @@
 //! Checking derivatives against central differences.
 
 use crate::{Error, Graph, Params, Var, record};
-use std::fmt;
 
-/// A gradient that is not the derivative.
-#[derive(Debug, Clone, PartialEq)]
+/// A gradient that is not the derivative, or that could not be checked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum GradcheckError {
     /// The computation could not be recorded or run.
-    Recording(Error),
+    #[error(transparent)]
+    Recording(#[from] Error),
+    /// There are no parameters.
+    #[error("there is no parameter to check a gradient by")]
+    NoParameters,
     /// One component disagrees.
+    #[error(
+        "gradient of {param}[{index}]: the tape says {gradient:e}, central differences say {difference:e}"
+    )]
     Mismatch {
         /// Name of the parameter.
         param: String,
@@ -19,31 +25,6 @@ pub enum GradcheckError {
         /// What the central difference says.
         difference: f64,
     },
-}
-
-impl fmt::Display for GradcheckError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Recording(error) => error.fmt(f),
-            Self::Mismatch {
-                param,
-                index,
-                gradient,
-                difference,
-            } => write!(
-                f,
-                "gradient of {param}[{index}]: the tape says {gradient:e}, central differences say {difference:e}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for GradcheckError {}
-
-impl From<Error> for GradcheckError {
-    fn from(error: Error) -> Self {
-        Self::Recording(error)
-    }
 }
 
 /// How derivatives are checked.
@@ -88,13 +69,16 @@ impl Gradcheck {
     /// what rounding can do to the difference passes, some 200·ε·Σ|cᵢ·yᵢ|/h.
     ///
     /// # Errors
-    /// [`GradcheckError::Mismatch`] at the first component that disagrees; [`GradcheckError::Recording`] if `build` cannot be
-    /// recorded or run.
+    /// [`GradcheckError::Mismatch`] at the first component that disagrees or is not finite; [`GradcheckError::Recording`] if
+    /// `build` cannot be recorded or run, [`GradcheckError::NoParameters`] if there is nothing to check.
     pub fn check(
         self,
         params: &Params<f64>,
         build: impl for<'g> Fn(&'g Graph<f64>) -> Var<'g, f64>,
     ) -> Result<(), GradcheckError> {
+        if params.is_empty() {
+            return Err(GradcheckError::NoParameters);
+        }
         let (mut tape, [terms, _]) = record(|g| {
             let y = build(g);
             let shape = y.shape()?;
@@ -125,7 +109,8 @@ impl Gradcheck {
                 let scale = difference.abs().max(grads[i].abs());
                 let rounding = ROUNDINGS * f64::EPSILON * magnitude / h;
                 let error = (grads[i] - difference).abs();
-                if error.is_nan() || error > self.tolerance * scale + rounding {
+                let close = error <= self.tolerance * scale + rounding;
+                if !(close && scale.is_finite()) {
                     return Err(GradcheckError::Mismatch {
                         param: name.to_owned(),
                         index,
@@ -214,6 +199,30 @@ mod tests {
         let x = params.add("x", [1], || 0.0).unwrap();
         let error = gradcheck(&params, |g| g.param(x).sqrt()).unwrap_err();
         assert!(matches!(error, GradcheckError::Mismatch { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_infinite_gradient_is_a_mismatch() {
+        let mut params = Params::new();
+        let x = params.add("x", [1], || 2.0).unwrap();
+        for wrong in [f64::INFINITY, f64::NEG_INFINITY] {
+            let error = gradcheck(&params, |g| g.apply(Cube { wrong }, &[g.param(x)]));
+            assert!(matches!(error, Err(GradcheckError::Mismatch { .. })));
+        }
+    }
+
+    #[test]
+    fn what_checks_nothing_does_not_pass() {
+        let params = Params::new();
+        let constant = gradcheck(&params, |g| g.constant([1], &[1.0]));
+        assert_eq!(constant, Err(GradcheckError::NoParameters));
+        let mut params = Params::new();
+        let x = params.add("x", [1], || 2.0).unwrap();
+        let blind = Gradcheck {
+            tolerance: f64::NAN,
+            ..Gradcheck::default()
+        };
+        assert!(blind.check(&params, |g| g.param(x).square()).is_err());
     }
 
     /// c·x², and a derivative of 0.

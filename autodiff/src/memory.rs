@@ -41,6 +41,11 @@ pub(crate) fn zeros_of<T: Clone + Zero>(shape: Shape) -> Option<Buffer<T>> {
     Some(buffer)
 }
 
+/// Zeros for what an operation keeps beside its result.
+pub(crate) fn scratch<T: Clone + Zero>(shape: impl Into<Shape>) -> Result<Buffer<T>, String> {
+    zeros_of(shape.into()).ok_or_else(|| "memory cannot hold its scratch".to_owned())
+}
+
 /// Slices of a buffer, of these lengths and each at the start of a cache line; it grows if it is
 /// too short.
 pub(crate) fn split<T: Clone + Zero, const N: usize>(

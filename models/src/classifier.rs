@@ -131,7 +131,7 @@ impl<T: Real> Classifier<T> {
         })
     }
 
-    /// Shares the work of large operations out among `threads`; the bits of the results
+    /// Shares the work of convolutions, matrix products and long elementwise loops out among `threads`; the bits of the results
     /// stay the same.
     pub fn set_threads(&mut self, threads: &Threads) {
         self.tape.set_threads(threads);
@@ -162,12 +162,14 @@ impl<T: Real> Classifier<T> {
             });
         }
         let classes = self.extents[1];
+        let labels = labels.iter().map(|&label| usize::from(label));
+        if let Some(found) = labels.clone().find(|&label| label >= classes) {
+            return Err(Error::Label { classes, found });
+        }
         let targets = self.tape.input_mut(self.targets)?;
         targets.fill(T::zero());
-        for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
-            let found = usize::from(label);
-            let target = row.get_mut(found);
-            *target.ok_or(Error::Label { classes, found })? = T::one();
+        for (row, label) in targets.chunks_exact_mut(classes).zip(labels) {
+            row[label] = T::one();
         }
         Ok(())
     }

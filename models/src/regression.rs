@@ -105,7 +105,7 @@ impl<T: Real> Regression<T> {
     /// The problem with these samples, x: inputs × samples and y: outputs × samples.
     ///
     /// # Errors
-    /// If x or y do not have `samples` columns of the network's lengths.
+    /// If there are no samples, the shape is not the network's, or x or y do not have `samples` columns of its lengths.
     pub fn new(
         network: TwoLayerLinear,
         shape: TwoLayerShape,
@@ -113,6 +113,25 @@ impl<T: Real> Regression<T> {
         x: &[T],
         y: &[T],
     ) -> Result<Self, Error> {
+        let TwoLayerShape {
+            inputs,
+            hidden,
+            outputs,
+        } = shape;
+        let (w1, w2) = (network.w1.range().len(), network.w2.range().len());
+        for (what, expected, found) in [
+            ("W1", w1, outputs * hidden),
+            ("W2", w2, hidden * inputs),
+            ("samples", samples.max(1), samples),
+        ] {
+            if expected != found {
+                return Err(Error::Length {
+                    what,
+                    expected,
+                    found,
+                });
+            }
+        }
         let (tape, _) = record(|g| {
             let x = g.constant([shape.inputs, samples], x);
             let y = g.constant([shape.outputs, samples], y);
@@ -257,6 +276,32 @@ mod tests {
             params,
             Regression::new(network, SHAPE, SAMPLES, &x, &y).unwrap(),
         )
+    }
+
+    #[test]
+    fn another_networks_shape_and_no_samples_are_refused() {
+        let mut params = Params::<f64>::new();
+        let network = TwoLayerLinear::zeros(&mut params, SHAPE).unwrap();
+        let of = |shape: TwoLayerShape, samples| {
+            let (x, y) = (
+                vec![0.0; shape.inputs * samples],
+                vec![0.0; shape.outputs * samples],
+            );
+            Regression::new(network, shape, samples, &x, &y).err()
+        };
+        assert_eq!(of(SHAPE, 1), None);
+        let narrow = TwoLayerShape { hidden: 1, ..SHAPE };
+        assert!(matches!(
+            of(narrow, 1),
+            Some(Error::Length { what: "W1", .. })
+        ));
+        assert!(matches!(
+            of(SHAPE, 0),
+            Some(Error::Length {
+                what: "samples",
+                ..
+            })
+        ));
     }
 
     #[test]

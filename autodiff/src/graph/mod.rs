@@ -319,6 +319,24 @@ impl<T: Real> Graph<T> {
             .any(|&s| recording.storages[s].differentiable())
     }
 
+    /// As [`apply`](Graph::apply), but no gradient flows back through the result.
+    #[track_caller]
+    pub(crate) fn apply_constant<'g>(
+        &'g self,
+        op: impl Op<T>,
+        operands: &[Var<'g, T>],
+    ) -> Var<'g, T> {
+        let y = self.apply(op, operands);
+        let recording = &mut *self.recording.borrow_mut();
+        if let Some(index) = y.index {
+            let storage = recording.vars[index].storage;
+            recording.storages[storage] = Storage::Result {
+                differentiable: false,
+            };
+        }
+        y
+    }
+
     /// As [`apply`](Graph::apply) to one operand, but only once the result is used by other
     /// than [`Graph::deferred_operand`].
     #[track_caller]
@@ -343,8 +361,11 @@ impl<T: Real> Graph<T> {
         Var { graph: self, index }
     }
 
-    /// What an operation that still waits would be applied to.
+    /// What an operation of this graph that still waits would be applied to.
     pub(crate) fn deferred_operand<'g>(&'g self, var: Var<'g, T>) -> Option<Var<'g, T>> {
+        if !std::ptr::eq(self, var.graph) {
+            return None;
+        }
         let recording = self.recording.borrow();
         let deferred = recording.deferred.iter();
         let waits = deferred.rev().find(|d| Some(d.result) == var.index)?;
@@ -415,7 +436,7 @@ impl<T: Real> Graph<T> {
     }
 
     #[track_caller]
-    fn fail(&self, op: &'static str, shapes: Vec<Shape>, why: String) -> Var<'_, T> {
+    pub(crate) fn fail(&self, op: &'static str, shapes: Vec<Shape>, why: String) -> Var<'_, T> {
         let location = Location::caller();
         let error = Error::Shape {
             op,

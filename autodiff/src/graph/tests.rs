@@ -74,16 +74,25 @@ fn a_constant_has_the_elements_of_its_shape() {
 #[test]
 fn variables_of_two_graphs_do_not_mix() {
     let recorded = record::<f64, 1>(|outer| {
-        let stranger = outer.input([2]);
-        let inner = record(|g| {
-            let _mixed = g.input([2]) + stranger;
-            Ok([g.input([2])])
+        let [_, _, stranger] = [(); 3].map(|()| outer.input([2, 2]));
+        let sum = record(|g| {
+            let _mixed = g.input([2, 2]) + stranger;
+            Ok([g.input([2, 2])])
         });
-        let message = inner.expect_err("two graphs").to_string();
-        assert!(
-            message.contains("operand 1 belongs to another graph"),
-            "{message}"
-        );
+        // The stranger's place in its graph is that of a transpose that waits in this one.
+        let product = record(|g| {
+            let x = g.input([2, 2]);
+            let _waits = g.input([2, 2]).transpose();
+            let _mixed = x.matmul(stranger);
+            Ok([x])
+        });
+        for inner in [sum, product] {
+            let message = inner.expect_err("two graphs").to_string();
+            assert!(
+                message.contains("operand 1 belongs to another graph"),
+                "{message}"
+            );
+        }
         Ok([stranger.sum()])
     });
     assert!(recorded.is_ok());

@@ -1,8 +1,7 @@
 //! Values while they are recorded.
 
 use super::Graph;
-use crate::memory::{Slot, Storage};
-use crate::op::{Gradients, Inputs, Op};
+use crate::memory::Slot;
 use crate::{Error, Real, Shape};
 use std::fmt;
 
@@ -111,28 +110,6 @@ impl<T: Real> fmt::Debug for Var<'_, T> {
     }
 }
 
-struct Identity;
-
-impl<T: Real> Op<T> for Identity {
-    fn name(&self) -> &'static str {
-        "stop_gradient"
-    }
-
-    fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        Ok(inputs[0])
-    }
-
-    fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
-        y.copy_from_slice(&x[0]);
-    }
-
-    /// Never called: nothing asks for the gradient of its result.
-    fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
-        let Some(dx) = dx.of(0) else { return };
-        dx.add(dy.iter().copied());
-    }
-}
-
 impl<'g, T: Real> Var<'g, T> {
     /// Its shape.
     ///
@@ -161,20 +138,6 @@ impl<'g, T: Real> Var<'g, T> {
             recording: self.graph.id,
             index: self.index,
         }
-    }
-
-    /// The same value, through which no gradient flows.
-    #[track_caller]
-    pub fn stop_gradient(self) -> Self {
-        let y = self.graph.apply(Identity, &[self]);
-        let recording = &mut *self.graph.recording.borrow_mut();
-        if let Some(index) = y.index {
-            let storage = recording.vars[index].storage;
-            recording.storages[storage] = Storage::Result {
-                differentiable: false,
-            };
-        }
-        y
     }
 
     /// The recording it belongs to.

@@ -24,7 +24,7 @@ use crate::{Error, Inputs, Op, Real, Shape, Var};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchNormMode {
     /// The batch's own mean and variance; every forward pass also moves the running
-    /// ones towards them.
+    /// ones towards them, unless they are not finite.
     Training,
     /// The running mean and variance.
     Inference,
@@ -109,7 +109,8 @@ impl<T: Real> BatchNorm<T> {
     /// Replaces the running statistics.
     ///
     /// # Errors
-    /// [`Error::Length`] if there is not one of each for every channel.
+    /// [`Error::Length`] if there is not one of each for every channel; [`Error::Value`] if a mean is not finite, or a
+    /// variance not a finite number of at least 0.
     pub fn set_running(&mut self, mean: &[T], variance: &[T]) -> Result<(), Error> {
         let expected = self.layout.channels;
         for (what, found) in [
@@ -118,6 +119,13 @@ impl<T: Real> BatchNorm<T> {
         ] {
             Error::check_length(what, expected, found)?;
         }
+        Error::check_values("running mean", "a finite number", mean, T::is_finite)?;
+        Error::check_values(
+            "running variance",
+            "a finite number of at least 0",
+            variance,
+            |v: T| v.is_finite() && v >= T::zero(),
+        )?;
         self.running_mean.copy_from_slice(mean);
         self.running_variance.copy_from_slice(variance);
         Ok(())
@@ -217,6 +225,10 @@ impl<T: Real> BatchNorm<T> {
             self.mean[c] = T::nearest(mean[c]);
             self.inverse_deviation[c] = T::nearest(1.0 / (variance + self.config.epsilon).sqrt());
             let bessel = squares[c] / (layout.rows.max(2) - 1) as f64;
+            // A bad batch must not spoil the averages for good.
+            if !(mean[c].is_finite() && bessel.is_finite()) {
+                continue;
+            }
             let step = |running: T, batch: f64| {
                 let decay = self.config.decay;
                 T::nearest(decay * running.in_f64() + (1.0 - decay) * batch)

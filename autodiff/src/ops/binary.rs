@@ -147,8 +147,8 @@ function! {
     Mul, mul, |a, b| a * b, b, a
 }
 function! {
-    /// y = a/b elementwise, broadcast; ∂y/∂a = 1/b, ∂y/∂b = −a/b².
-    Div, div, |a, b| a / b, b.recip(), -a / (b * b)
+    /// y = a/b elementwise, broadcast; ∂y/∂a = 1/b, ∂y/∂b = −(a/b)/b, which is there where b² is not.
+    Div, div, |a, b| a / b, b.recip(), -(a / b) / b
 }
 
 /// 1 or 0.
@@ -243,6 +243,16 @@ mod tests {
             let (_, gradient) = value_and_gradient(&operands, |v| f(v[0], v[1]).sum());
             assert_eq!(gradient, [0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
         }
+    }
+
+    #[test]
+    fn the_square_of_a_divisor_may_underflow() {
+        let operands: [Operand; 2] = [(&[1], &[1e-220]), (&[1], &[1e-200])];
+        let (_, gradient) = value_and_gradient(&operands, |v| (v[0] / v[1]).sum());
+        let relative = [gradient[0] / 1e200, gradient[1] / -1e180];
+        assert_close(&relative, &[1.0, 1.0], 1e-15, "by a and by b");
+        let (_, gradient) = value_and_gradient(&operands[1..], |v| (1e-220 / v[0]).sum());
+        assert_close(&[gradient[0] / -1e180], &[1.0], 1e-15, "constant / x");
     }
 
     #[test]

@@ -91,15 +91,18 @@ impl<T: Real> Graph<T> {
     /// The variables, all of one shape, along a new axis before `axis`.
     #[track_caller]
     pub fn stack<'g>(&'g self, axis: usize, parts: &[Var<'g, T>]) -> Var<'g, T> {
-        let apart = |part: &Var<'g, T>| {
+        let mut apart = Vec::with_capacity(parts.len());
+        for part in parts {
             let shape = part.recorded_shape();
             let at = axis.min(shape.rank());
             let longer = [&shape[..at], &[1], &shape[at..]].concat();
-            // More axes than a tensor can have: the concatenation says so.
-            Shape::new(&longer).map_or(*part, |shape| part.reshape(shape))
-        };
-        let parts: Vec<_> = parts.iter().map(apart).collect();
-        self.concat(axis, &parts)
+            let Some(longer) = Shape::new(&longer) else {
+                let why = format!("{} axes are more than a tensor can have", longer.len());
+                return self.fail("stack", vec![shape], why);
+            };
+            apart.push(part.reshape(longer));
+        }
+        self.concat(axis, &apart)
     }
 }
 
@@ -120,6 +123,7 @@ impl<'g, T: Real> Var<'g, T> {
 
 #[cfg(test)]
 mod tests {
+    use crate::MAX_RANK;
     use crate::testing::{assert_close, assert_gradients, error_of, evaluate, numbers};
 
     #[test]
@@ -158,6 +162,8 @@ mod tests {
         });
         let error = error_of(|g| g.input([2, 3]).split(1, &[1, 3])[1]);
         assert!(error.contains("1..4 is not inside 0..3"), "{error}");
+        let error = error_of(|g| g.stack(0, &[g.input([1; MAX_RANK])]));
+        assert!(error.contains("more than a tensor can have"), "{error}");
     }
 
     #[test]

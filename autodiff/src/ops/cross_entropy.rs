@@ -6,7 +6,7 @@
 
 use super::gather::{check, index};
 use super::softmax::softmax;
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Indices, Inputs, Op, Real, Shape, Var};
 
 struct CrossEntropy<T> {
@@ -29,7 +29,7 @@ impl<T: Real> Op<T> for CrossEntropy<T> {
         }
         check(self.below, classes)?;
         self.classes = classes;
-        self.probabilities = zeros(x.elements());
+        self.probabilities = scratch(x)?;
         Ok(labels)
     }
 
@@ -61,7 +61,7 @@ impl<'g, T: Real> Var<'g, T> {
         let op = CrossEntropy {
             below,
             classes: 0,
-            probabilities: zeros(0),
+            probabilities: empty(),
         };
         self.graph().apply(op, &[self, var])
     }

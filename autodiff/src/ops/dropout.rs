@@ -4,7 +4,7 @@
 //! dx += m·dy.
 
 use crate::kernels::fill;
-use crate::memory::{Buffer, empty, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -79,7 +79,7 @@ impl<T: Real> Op<T> for Dropout<T> {
                 self.rate
             ));
         }
-        self.mask = zeros(inputs[0].elements());
+        self.mask = scratch(inputs[0])?;
         Ok(inputs[0])
     }
 

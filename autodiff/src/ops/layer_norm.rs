@@ -8,7 +8,7 @@
 //! dx += (g − (Σ g + x̂·Σ g·x̂)/n)/√(σ² + ε),   g = dy·scale
 //! ```
 
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct LayerNorm<T> {
@@ -37,8 +37,8 @@ impl<T: Real> Op<T> for LayerNorm<T> {
             ));
         }
         self.extent = extent;
-        self.normal = zeros(x.elements());
-        self.inverse_deviation = zeros(x.elements() / extent);
+        self.normal = scratch(x)?;
+        self.inverse_deviation = scratch([x.elements() / extent])?;
         Ok(x)
     }
 
@@ -101,8 +101,8 @@ impl<T: Real> Var<'_, T> {
         let op = LayerNorm {
             epsilon,
             extent: 0,
-            normal: zeros(0),
-            inverse_deviation: zeros(0),
+            normal: empty(),
+            inverse_deviation: empty(),
         };
         self.graph().apply(op, &[self, scale, shift])
     }

@@ -6,7 +6,7 @@
 //! ```
 
 use super::softmax::softmax;
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 /// Which of the two.
@@ -38,7 +38,7 @@ impl<T: Real> Op<T> for LogSum<T> {
             return Err("the last axis is empty".to_owned());
         }
         self.classes = classes;
-        self.probabilities = zeros(x.elements());
+        self.probabilities = scratch(x)?;
         Ok(match self.function {
             Function::LogSumExp => Shape::new(before).expect("fewer axes than x"),
             Function::LogSoftmax => x,
@@ -86,12 +86,13 @@ impl<T: Real> Var<'_, T> {
         let op = LogSum {
             function,
             classes: 0,
-            probabilities: zeros(0),
+            probabilities: empty(),
         };
         self.graph().apply(op, &[self])
     }
 
-    /// ln Σⱼ e^xⱼ over the last axis, which disappears.
+    /// ln Σⱼ e^xⱼ over the last axis, which disappears. An infinite xⱼ makes it what the limit is, with
+    /// a gradient of NaN where that has none.
     #[track_caller]
     pub fn logsumexp(self) -> Self {
         self.log_sum(Function::LogSumExp)
@@ -123,6 +124,14 @@ mod tests {
         );
         let far: (&[usize], &[f64]) = (&[2], &[0.0, -800.0]);
         assert_eq!(evaluate(&[far], |v| v[0].log_softmax()), [0.0, -800.0]);
+    }
+
+    #[test]
+    fn infinite_terms_have_their_limit() {
+        let inf = f64::INFINITY;
+        let rows = [-inf, -inf, -inf, 2.0, inf, 1.0, inf, -inf];
+        let y = evaluate(&[(&[4, 2], &rows)], |v| v[0].logsumexp());
+        assert_eq!(y, [-inf, 2.0, inf, inf]);
     }
 
     #[test]

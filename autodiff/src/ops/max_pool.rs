@@ -4,7 +4,7 @@
 //! dx += dy at the first of the window's largest elements, in row-major order.
 
 use crate::kernels::pool::Windows;
-use crate::memory::{Buffer, empty, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::parallel::{chunks_of, for_each};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
@@ -24,7 +24,7 @@ impl<T: Real> Op<T> for MaxPool<T> {
         let Windows { window, stride, .. } = self.windows;
         self.windows = Windows::of::<T>(inputs[0], window, stride)?;
         let Windows { batch, output, .. } = self.windows;
-        self.argmax = zeros(batch * output.elements());
+        self.argmax = scratch([batch * output.elements()])?;
         Ok(self.windows.shape())
     }
 

@@ -30,6 +30,7 @@ mod softmax;
 mod softmax_cross_entropy;
 mod softplus;
 mod squared_error;
+mod stop_gradient;
 mod transpose;
 mod unary;
 

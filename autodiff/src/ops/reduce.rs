@@ -62,8 +62,11 @@ impl<T: Real> Op<T> for Reduce {
 
     fn forward(&mut self, x: &Inputs<T>, y: &mut [T]) {
         reduce(&self.walk, &x[0], y);
-        let scale = T::nearest(1.0 / self.count as f64);
-        y.iter_mut().for_each(|y| *y *= scale);
+        if self.mean {
+            // Not times 1/n, which is rounded: a mean of ones is 1.
+            let count = T::nearest(self.count as f64);
+            y.iter_mut().for_each(|y| *y /= count);
+        }
     }
 
     fn backward(&mut self, _: &Inputs<T>, _: &[T], dy: &[T], dx: &mut Gradients<T>) {
@@ -155,6 +158,14 @@ mod tests {
             0.0,
             "rows",
         );
+    }
+
+    #[test]
+    fn the_mean_of_ones_is_one() {
+        for n in 1..100 {
+            let ones = vec![1.0; n];
+            assert_eq!(evaluate(&[(&[n], &ones)], |v| v[0].mean()), [1.0], "{n}");
+        }
     }
 
     #[test]

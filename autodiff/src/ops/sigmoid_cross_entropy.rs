@@ -1,15 +1,15 @@
 //! Sigmoid cross-entropy of logits x and probabilities t, element by element:
 //!
-//! y = −t ln σ(x) − (1 − t) ln(1 − σ(x)) = max(x, 0) − x·t + ln(1 + e^−|x|)
+//! y = −t ln σ(x) − (1 − t) ln(1 − σ(x)) = w·|x| + ln(1 + e^−|x|)
 //!
-//! with σ(x) = 1/(1 + e⁻ˣ). dx += dy · (σ(x) − t), dt −= dy · x.
+//! with σ(x) = 1/(1 + e⁻ˣ) and w the probability of what x speaks against: t where x < 0, 1 − t elsewhere.
+//! dx += dy · (σ(x) − t), dt −= dy · x.
 //!
-//! The second form cannot overflow, and keeps the small loss of a confident right answer:
-//! for t of 0 or 1 the first two terms cancel exactly.
+//! The second form cannot overflow, and keeps the small loss of a confident right answer, for which w is 0.
 
 use crate::kernels;
 use crate::kernels::fill;
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct SigmoidCrossEntropy<T> {
@@ -26,7 +26,7 @@ impl<T: Real> Op<T> for SigmoidCrossEntropy<T> {
         if inputs[0] != inputs[1] {
             return Err("expected logits and targets of one shape".to_owned());
         }
-        self.scratch = zeros(inputs[0].elements());
+        self.scratch = scratch(inputs[0])?;
         Ok(inputs[0])
     }
 
@@ -37,8 +37,14 @@ impl<T: Real> Op<T> for SigmoidCrossEntropy<T> {
         fill(
             y,
             terms.map(|((&x, &t), &rest)| {
-                let positive = if x < T::zero() { T::zero() } else { x };
-                (positive - x * t) + rest
+                let wrong = if x < T::zero() { t } else { T::one() - t };
+                // Also of an infinite x, of which the product with 0 is NaN.
+                let lost = if wrong.is_zero() {
+                    wrong
+                } else {
+                    wrong * x.abs()
+                };
+                lost + rest
             }),
         );
     }
@@ -66,7 +72,7 @@ impl<T: Real> Var<'_, T> {
     /// the same shape: one loss for each element, to be masked, summed or averaged.
     #[track_caller]
     pub fn sigmoid_cross_entropy(self, targets: Self) -> Self {
-        let op = SigmoidCrossEntropy { scratch: zeros(0) };
+        let op = SigmoidCrossEntropy { scratch: empty() };
         self.graph().apply(op, &[self, targets])
     }
 }
@@ -99,6 +105,10 @@ mod tests {
             "e⁻⁴⁰",
         );
         assert_eq!(loss[2..], [1e4, 1e4]);
+        let inf = f64::INFINITY;
+        let x: (&[usize], &[f64]) = (&[4], &[inf, -inf, inf, -inf]);
+        let loss = evaluate(&[x, t], |v| v[0].sigmoid_cross_entropy(v[1]));
+        assert_eq!(loss, [0.0, 0.0, inf, inf]);
     }
 
     #[test]

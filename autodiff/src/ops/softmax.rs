@@ -43,7 +43,8 @@ impl<T: Real> Op<T> for Softmax {
 }
 
 /// Writes the probabilities, row by row, and calls `log_sum` with each row's number and
-/// ln Σⱼ e^xⱼ in two parts, (max x, ln Σⱼ e^(xⱼ − max x)).
+/// ln Σⱼ e^xⱼ in two parts, (max x, ln Σⱼ e^(xⱼ − max x)). Where max x is infinite, both are: a row
+/// of −∞ alone has no probabilities (they are NaN), but a sum of 0.
 pub(super) fn softmax<T: Real>(
     classes: usize,
     x: &[T],
@@ -53,7 +54,8 @@ pub(super) fn softmax<T: Real>(
     let max = |x: &[T]| x.iter().copied().fold(T::neg_infinity(), T::max);
     for (x, y) in x.chunks_exact(classes).zip(y.chunks_exact_mut(classes)) {
         let max = max(x);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - max);
+        let shift = if max.is_infinite() { T::zero() } else { max };
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x - shift);
     }
     kernels::exp_in_place(y);
     let rows = x.chunks_exact(classes).zip(y.chunks_exact_mut(classes));

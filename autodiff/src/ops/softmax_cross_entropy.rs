@@ -6,11 +6,11 @@
 //!
 //! As TensorFlow computes it, the logarithm is taken of a sum in which the largest
 //! term is exactly 1. Once the other terms vanish beside it, the loss of a sample
-//! is exactly zero: Rolínek & Martius (*L4*, 2018) observe this in section 3.2.
+//! is exactly zero.
 
 use super::axes;
 use super::softmax::softmax;
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct SoftmaxCrossEntropy<T> {
@@ -34,7 +34,7 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
             );
         }
         self.classes = classes;
-        self.probabilities = zeros(batch * classes);
+        self.probabilities = scratch([batch * classes])?;
         self.log_sums = vec![(T::zero(), T::zero()); batch];
         Ok(Shape::default())
     }
@@ -94,7 +94,7 @@ impl<T: Real> Var<'_, T> {
     pub fn softmax_cross_entropy(self, targets: Self) -> Self {
         let op = SoftmaxCrossEntropy {
             classes: 0,
-            probabilities: zeros(0),
+            probabilities: empty(),
             log_sums: Vec::new(),
         };
         self.graph().apply(op, &[self, targets])

@@ -3,7 +3,7 @@
 //! dx += dy · 1/(1 + e⁻ˣ).
 
 use crate::kernels;
-use crate::memory::{Buffer, zeros};
+use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
 struct Softplus<T> {
@@ -17,7 +17,7 @@ impl<T: Real> Op<T> for Softplus<T> {
     }
 
     fn infer(&mut self, inputs: &[Shape]) -> Result<Shape, String> {
-        self.slope = zeros(inputs[0].elements());
+        self.slope = scratch(inputs[0])?;
         Ok(inputs[0])
     }
 
@@ -36,7 +36,7 @@ impl<T: Real> Var<'_, T> {
     /// y = ln(1 + eˣ), without overflow; y′ = 1/(1 + e⁻ˣ).
     #[track_caller]
     pub fn softplus(self) -> Self {
-        self.graph().apply(Softplus { slope: zeros(0) }, &[self])
+        self.graph().apply(Softplus { slope: empty() }, &[self])
     }
 }
 

@@ -150,17 +150,23 @@ function! {
 }
 function! {
     /// y = ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³): the Gaussian error linear unit in
-    /// the approximation of Hendrycks & Gimpel (2016), which transformers use.
+    /// the approximation of Hendrycks & Gimpel (2016), which transformers use. It is computed as x·σ(2u), which is the same but
+    /// cancels nothing; y′ = σ + 2x·σ(1 − σ)·u′.
     gelu, Gelu,
-    each |x| T::nearest(0.5) * x * (T::one() + gelu_argument(x)[0].tanh()),
+    each |x| x * logistic(gelu_argument(x)[0]),
     |x, y| {
         let [u, slope] = gelu_argument(x);
-        let t = u.tanh();
-        let bend = T::one() - t * t;
+        let [p, q] = [logistic(u), logistic(-u)];
         // Far from 0 the slope of u may be infinite.
+        let bend = p * q;
         let bent = if bend.is_zero() { bend } else { x * bend * slope };
-        T::nearest(0.5) * ((T::one() + t) + bent)
+        p + bent + bent
     }
+}
+
+/// σ(2u) = 1/(1 + e^−2u).
+fn logistic<T: Real>(u: T) -> T {
+    (T::one() + (-(u + u)).exp()).recip()
 }
 
 /// u of [`Var::gelu`], and u′.
@@ -269,8 +275,8 @@ function_with_constant! {
 }
 
 function_with_constant! {
-    /// y = c/x; y′ = −c/x².
-    ConstantDiv, "c / x", |x, c| c / x, -c / (x * x)
+    /// y = c/x; y′ = −(c/x)/x, which is there where x² is not.
+    ConstantDiv, "c / x", |x, c| c / x, -(c / x) / x
 }
 function_with_constant! {
     /// y = xᶜ; y′ = c·xᶜ⁻¹, and 0 if c is 0, where x⁻¹ may be infinite.

@@ -121,7 +121,9 @@ impl Drawing {
                 Kind::Param => "style=bold",
                 Kind::Result => "style=solid",
             };
-            let label = drawn.lines.join("\\n").replace('"', "\\\"");
+            let escaped = |line: &String| line.replace('\\', "\\\\").replace('"', "\\\"");
+            let label = drawn.lines.iter().map(escaped).collect::<Vec<_>>();
+            let label = label.join("\\n");
             let _ = writeln!(dot, "  n{i} [label=\"{label}\", {style}];");
         }
         for (from, to) in &self.arrows {

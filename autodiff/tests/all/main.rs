@@ -3,6 +3,7 @@
 
 mod conv2d;
 mod examples;
+mod extremes;
 mod no_allocation;
 mod properties;
 mod threads;

@@ -24,10 +24,8 @@
 //! The logarithm is that of Sun's fdlibm: 1 + t = 2ᵏ(1 + f) with √½ <= 1 + f <= √2, and with
 //! s = f/(2 + f), ln(1 + f) = f − f²/2 + s·(f²/2 + s²·p(s²)), a polynomial p.
 //!
-//! The coefficients of q and p minimise the largest relative error, of e^r − 1 and of
-//! ln(1 + f), on these intervals, by Remez's algorithm. They are wrong by 2⁻²⁸·⁷ and 2⁻³⁰ in `f32`, by
-//! 2⁻⁵⁹·⁶ and 2⁻⁵³·⁶ in `f64`: a third of a unit in the last place for that logarithm, else little beside
-//! rounding. The tests of `map.rs` measure the whole.
+//! The coefficients of p in `f64` are fdlibm's. The others minimise the largest relative error, of e^r − 1
+//! and of ln(1 + f), on these intervals, by Remez's algorithm. The tests of `map.rs` measure the whole.
 
 use super::Lanes;
 use crate::kernels::Real;
@@ -97,12 +95,12 @@ impl Format for f64 {
     ];
     const LN_COEFFICIENTS: &'static [Self] = &[
         6.666_666_666_666_735e-1,
-        3.999_999_999_941_311e-1,
-        2.857_142_874_278_212e-1,
-        2.222_219_854_848_693_5e-1,
-        1.818_356_684_960_314_6e-1,
-        1.531_398_120_787_591e-1,
-        1.479_668_867_824_912e-1,
+        3.999_999_999_940_942e-1,
+        2.857_142_874_366_239e-1,
+        2.222_219_843_214_978_4e-1,
+        1.818_357_216_161_805e-1,
+        1.531_383_769_920_937_3e-1,
+        1.479_819_860_511_658_6e-1,
     ];
 
     #[inline(always)]

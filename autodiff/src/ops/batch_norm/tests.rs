@@ -127,6 +127,10 @@ fn running_statistics_follow_the_batches() {
     let op = tape.op_mut::<BatchNorm<f32>>(y).unwrap();
     op.set_running(&mean, &variance).unwrap();
     assert!(op.set_running(&mean, &[]).is_err(), "no variance");
+    for (mean, variance) in [(f32::NAN, 1.0), (0.0, -1.0), (0.0, f32::INFINITY)] {
+        let error = op.set_running(&[mean], &[variance]).unwrap_err();
+        assert!(matches!(error, crate::Error::Value { .. }), "{error}");
+    }
     tape.set(x, &[2.0]).unwrap();
     let pass = tape.forward(&none).unwrap();
     let expected = (2.0 - mean[0]) / (variance[0] + 0.25).sqrt();
@@ -135,6 +139,18 @@ fn running_statistics_follow_the_batches() {
 
 /// 70,001 rows around 1000 with a deviation of 1: squares summed in f32 around any
 /// point far from the mean would leave nothing of the variance.
+#[test]
+fn a_bad_batch_leaves_the_running_statistics() {
+    let none = Params::new();
+    let (mut tape, x, y) = record([4, 2], TRAINING);
+    let bad = [f32::NAN, 0.0, 2.0, 2.0, 4.0, 4.0, 6.0, 6.0];
+    tape.set(x, &bad).unwrap();
+    tape.forward(&none).unwrap();
+    let op = tape.op::<BatchNorm<f32>>(y).unwrap();
+    assert_eq!((op.running_mean()[0], op.running_variance()[0]), (0.0, 1.0));
+    assert!(op.running_mean()[1] > 0.0, "the other channel's move");
+}
+
 #[test]
 fn statistics_are_accurate_in_f32() {
     for channels in [1, 3, 16, 70] {

@@ -55,7 +55,7 @@ impl<T: Real> Adam<T> {
         Ok(self)
     }
 
-    /// Sets ε, at least 0.
+    /// Sets ε, at least 0. With 0 a parameter whose gradients have all been 0 becomes NaN, 0/0.
     ///
     /// # Errors
     ///

@@ -52,10 +52,10 @@ use burn_pack::{Reader, Scalar, Writer};
 
 use crate::config::non_negative;
 use crate::simd::first_unusable;
-use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4};
+use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4, check_average};
 use crate::{
-    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, MEAN_SQUARE, State,
-    StateError, Step, StepError, StepRule,
+    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, State, StateError,
+    Step, StepError, StepRule,
 };
 
 /// L4Adam over a burn module.
@@ -297,23 +297,6 @@ impl Place {
         let (bytes, _, dtype) = data.into_parts();
         let data = TensorData::try_from_bytes(bytes, [self.elements], dtype).map_err(unreadable)?;
         Ok(Tensor::from_data(data, (&self.device, dtype)))
-    }
-}
-
-/// A saved average is finite, and of squares not negative.
-fn check_average(name: &str, values: &[f64]) -> Result<(), StateError> {
-    let squares = name.ends_with(MEAN_SQUARE);
-    let damaged = |x: &&f64| !x.is_finite() || (squares && **x < 0.0);
-    match values.iter().find(damaged) {
-        None => Ok(()),
-        Some(&value) => Err(StateError::Value {
-            name: name.into(),
-            expected: match squares {
-                true => "finite numbers of at least 0",
-                false => "finite numbers",
-            },
-            value,
-        }),
     }
 }
 

@@ -46,10 +46,10 @@ use candle_nn::{Optimizer, VarMap};
 
 use crate::config::non_negative;
 use crate::simd::first_unusable;
-use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4};
+use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4, check_average};
 use crate::{
-    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, MEAN_SQUARE, State,
-    StateError, Step, StepError, StepRule,
+    AdamDirection, AlongEstimate, AveragedGradient, ConfigError, Direction, State, StateError,
+    Step, StepError, StepRule,
 };
 
 /// L4Adam over candle's variables.
@@ -354,23 +354,6 @@ impl Variable {
         let on_host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
         check_average(name, &on_host.to_dtype(DType::F64)?.to_vec1()?)?;
         Ok(tensor)
-    }
-}
-
-/// A saved average is finite, and of squares not negative.
-fn check_average(name: &str, values: &[f64]) -> Result<(), StateError> {
-    let squares = name.ends_with(MEAN_SQUARE);
-    let damaged = |x: &&f64| !x.is_finite() || (squares && **x < 0.0);
-    match values.iter().find(damaged) {
-        None => Ok(()),
-        Some(&value) => Err(StateError::Value {
-            name: name.into(),
-            expected: match squares {
-                true => "finite numbers of at least 0",
-                false => "finite numbers",
-            },
-            value,
-        }),
     }
 }
 

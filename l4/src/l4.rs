@@ -79,8 +79,14 @@ impl<G: GradientEstimate<T>, D: Direction<T>, T: Real> L4<G, D, T> {
     /// step does not move ([`Outcome::NoDescent`]).
     pub fn compose(name: &'static str, estimate: G, direction: D) -> Self {
         const {
-            assert!(G::NAMES.len() * size_of::<T>() == size_of::<G::Moments>());
-            assert!(D::NAMES.len() * size_of::<T>() == size_of::<D::Moments>());
+            assert!(
+                G::NAMES.len() * size_of::<T>() == size_of::<G::Moments>(),
+                "the gradient estimate has to have one name for each of its moments"
+            );
+            assert!(
+                D::NAMES.len() * size_of::<T>() == size_of::<D::Moments>(),
+                "the direction has to have one name for each of its moments"
+            );
         }
         L4 {
             name,

@@ -246,12 +246,12 @@ impl<P: LeastSquares> LevenbergMarquardt<P> {
     pub fn restore(&mut self, state: State<f64>) -> Result<(), StateError> {
         let mut reader = state.into_reader()?;
         let step = reader.step();
-        let (damping, growth) = match step {
-            0 => (None, 2.0),
-            _ => {
-                let damping = reader.positive_scalar("damping")?;
-                (Some(damping), reader.positive_scalar("growth")?)
-            }
+        // Steps at a stationary point are counted, but damp nothing.
+        let (damping, growth) = if reader.has_scalar("damping") {
+            let damping = reader.positive_scalar("damping")?;
+            (Some(damping), reader.positive_scalar("growth")?)
+        } else {
+            (None, 2.0)
         };
         reader.finish()?;
         (self.step, self.damping, self.growth) = (step, damping, growth);

@@ -242,7 +242,6 @@ mod l4;
 #[cfg(feature = "levenberg-marquardt")]
 mod levenberg_marquardt;
 mod momentum;
-mod nesterov;
 mod optimizer;
 mod parallel;
 pub mod rate_free;
@@ -270,8 +269,7 @@ pub use levenberg_marquardt::{
     LeastSquares, LevenbergMarquardt, LevenbergMarquardtError, LevenbergMarquardtOutcome,
     LevenbergMarquardtStep,
 };
-pub use momentum::Momentum;
-pub use nesterov::Nesterov;
+pub use momentum::{Accumulated, Momentum, Nesterov};
 pub use optimizer::{Optimizer, Outcome, Segment, Step, check_inputs, fit_moments, with_ranges};
 pub use real::Real;
 pub use rmsprop::RmsProp;

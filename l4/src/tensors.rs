@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 
 use crate::step_rule::check_loss;
 use crate::{
-    AveragedGradient, L4, Outcome, Setting, Settings, State, StateError, Step, StepError, StepRule,
-    Transform,
+    AveragedGradient, L4, MEAN_SQUARE, Outcome, Setting, Settings, State, StateError, Step,
+    StepError, StepRule, Transform,
 };
 
 /// The operations that a step is made of, out of place.
@@ -240,4 +240,21 @@ fn check_gradients<V: Tensor>(
         },
     };
     Err(Failure::Refused(error))
+}
+
+/// A saved average is finite, and of squares not negative.
+pub(crate) fn check_average(name: &str, values: &[f64]) -> Result<(), StateError> {
+    let squares = name.ends_with(MEAN_SQUARE);
+    let damaged = |x: &&f64| !x.is_finite() || (squares && **x < 0.0);
+    match values.iter().find(damaged) {
+        None => Ok(()),
+        Some(&value) => Err(StateError::Value {
+            name: name.into(),
+            expected: match squares {
+                true => "finite numbers of at least 0",
+                false => "finite numbers",
+            },
+            value,
+        }),
+    }
 }

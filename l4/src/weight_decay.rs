@@ -13,6 +13,9 @@ use crate::{ConfigError, Optimizer, Real, Segment, Settings, State, StateError, 
 /// The inner optimiser, its averages and L4's g·v see the gradient of the loss alone. With L4 the
 /// decay follows the η that the loss chose: at zero loss, where η = 0, the parameters rest.
 ///
+/// That η has no upper bound: a step with η·λ > 1 turns the signs of the weights, and one with η·λ > 2 makes them grow. Choose λ far
+/// below 1/η, of the rates that a short run shows.
+///
 /// λ may differ between segments, as parameter groups do elsewhere: none for biases, say.
 ///
 /// ```

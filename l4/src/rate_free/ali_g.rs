@@ -1,6 +1,7 @@
 //! ALI-G.
 
 use crate::config::{decay, positive};
+use crate::optimizer::require_finite;
 use crate::simd::{sum_of_squares, walk};
 use crate::{
     ConfigError, MomentBuffer, Optimizer, Real, Segment, Settings, State, StateError, Step,
@@ -83,12 +84,13 @@ impl<T: Real> Optimizer<T> for AliG<T> {
         segments: &mut [Segment<'_, T>],
     ) -> Result<Step<T>, StepError> {
         let count = check_inputs(loss, segments)?;
-        fit_moments(&mut self.accumulator, T::zero(), self.step, count)?;
-        self.step += 1;
         let squares: f64 = segments
             .iter()
             .map(|(_, grads)| sum_of_squares(grads))
             .sum();
+        require_finite("the gradient's squared norm", squares)?;
+        fit_moments(&mut self.accumulator, T::zero(), self.step, count)?;
+        self.step += 1;
         let polyak = loss.as_f64().max(0.0) / (squares + self.epsilon);
         let (eta, mu) = (T::of(polyak.min(self.eta_max)), self.momentum);
         for (range, params, grads) in with_ranges(segments) {

@@ -24,8 +24,8 @@ use crate::{
 /// The first line has v from before the step, the second d. Where s = 0 the last line and num wait.
 ///
 /// d can come out several times too large in the first steps, from which a network of ReLUs may
-/// not recover: the authors' code leaves the perceptron of MNIST at chance after an epoch in 3 of 20
-/// runs (`repro/tests/independent/authors.py --mnist`).
+/// not recover: so may the perceptron of MNIST stay at chance, by the authors' code too, of which
+/// `repro/tests/independent/authors.py --mnist` counts the runs.
 #[derive(Clone, Debug)]
 pub struct DAdaptAdam<T> {
     beta1: f64,

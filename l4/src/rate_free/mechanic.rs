@@ -191,6 +191,13 @@ impl<O: Optimizer<T>, T: Real> Mechanic<O, T> {
         }
     }
 
+    /// θ₀ is where the first step that is taken starts.
+    fn forget_untaken_start(&mut self) {
+        if self.step == 0 {
+            self.start = MomentBuffer::new();
+        }
+    }
+
     /// Puts θ back.
     fn undo(&self, segments: &mut [Segment<'_, T>]) {
         for (range, params, _) in with_ranges(segments) {
@@ -231,7 +238,8 @@ impl<O: Optimizer<T>, T: Real> Optimizer<T> for Mechanic<O, T> {
             self.before.resize(count, T::zero());
         }
         let mut sums = self.before_the_base(segments);
-        let proposed = self.base.step_segments(loss, segments)?;
+        let proposed = self.base.step_segments(loss, segments);
+        let proposed = proposed.inspect_err(|_| self.forget_untaken_start())?;
         self.after_the_base(&mut sums, segments);
         let old_scale = self.scale();
         let h = self.h(old_scale, sums);
@@ -386,6 +394,7 @@ mod tests {
         let mut theta = [1.0];
         assert!(mechanic.step(-1.0, &mut theta, &mut [1.0]).is_err());
         assert_eq!((theta, mechanic.step), ([1.0], 0));
+        assert_eq!(mechanic.state(), Mechanic::new(L4Mom::new()).state());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use num_traits::Float;
 
 use crate::config::positive;
+use crate::optimizer::require_finite;
 use crate::simd::{descend, sum_of_squares};
 use crate::{
     ConfigError, Optimizer, Outcome, Real, Segment, Settings, State, StateError, Step, StepError,
@@ -95,9 +96,11 @@ impl<T: Real> Optimizer<T> for SpsMax {
         segments: &mut [Segment<'_, T>],
     ) -> Result<Step<T>, StepError> {
         check_inputs(loss, segments)?;
-        self.step += 1;
         let squares = segments.iter().map(|(_, grads)| sum_of_squares(grads));
-        let (eta, outcome) = self.eta(loss.as_f64(), squares.sum());
+        let squares: f64 = squares.sum();
+        require_finite("the gradient's squared norm", squares)?;
+        self.step += 1;
+        let (eta, outcome) = self.eta(loss.as_f64(), squares);
         let eta = T::of(eta);
         if outcome == Outcome::Updated {
             for (params, grads) in segments {

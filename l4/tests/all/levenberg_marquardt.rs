@@ -242,6 +242,9 @@ fn a_solved_problem_is_stationary() {
         (step.outcome, step.loss_after, x),
         (Outcome::Stationary, 0.0, [3.0])
     );
+    let mut restored = LevenbergMarquardt::new(Scalar(|x| (x - 3.0, 1.0)));
+    restored.restore(solver.state()).unwrap();
+    assert_eq!(restored.state(), solver.state());
 }
 
 #[test]

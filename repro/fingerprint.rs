@@ -2,20 +2,15 @@
 
 use sha2::{Digest, Sha256};
 
-/// What computes in a run, beside the libraries in [`LIBRARIES`]: folders. But for [`NOT_TRAINING`].
-const TRAINING: [&str; 5] = [
+/// What computes in a run, beside the libraries in [`LIBRARIES`]: folders and files. But for [`NOT_TRAINING`].
+const TRAINING: [&str; 7] = [
     "autodiff/src",
     "datasets/src",
     "l4/src",
     "models/src",
+    "repro/src/engine/streams.rs",
+    "repro/src/methods.rs",
     "repro/src/tasks",
-];
-
-/// More that does, with the hash of its code when it came to be counted, after runs had been committed: it counts from its first
-/// change on, so that these runs keep their identity.
-const COUNTED_SINCE: [(&str, &str); 2] = [
-    ("repro/src/engine/streams.rs", "987141532a20"),
-    ("repro/src/methods.rs", "c4132907fd8d"),
 ];
 
 /// What gets data sets, whose content is part of a run's identity by itself, and what is for other frameworks.
@@ -41,8 +36,11 @@ const LIBRARIES: [&str; 7] = [
 fn fingerprint(root: &Path) -> Result<String, String> {
     let mut hash = Sha256::new();
     let mut files = Vec::new();
-    for folder in TRAINING {
-        sources(&root.join(folder), &mut files)?;
+    for place in TRAINING.map(|place| root.join(place)) {
+        match place.extension() {
+            Some(_) => files.push(place),
+            None => sources(&place, &mut files)?,
+        }
     }
     files.retain(|file| {
         !NOT_TRAINING
@@ -50,18 +48,13 @@ fn fingerprint(root: &Path) -> Result<String, String> {
             .any(|path| file.starts_with(root.join(path)))
     });
     files.sort();
-    for (file, then) in COUNTED_SINCE {
-        let file = root.join(file);
-        let mut of_file = Sha256::new();
-        add_code(&mut of_file, &file)?;
-        if short(of_file) != then {
-            files.push(file);
-        }
-    }
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file);
         hash.update(name.to_string_lossy().as_bytes());
-        add_code(&mut hash, &file)?;
+        for line in code_lines(&read(&file)?) {
+            hash.update(line.as_bytes());
+            hash.update(b"\n");
+        }
     }
     let lock = read(&root.join("Cargo.lock"))?;
     let named = |entry: &&str| {
@@ -76,20 +69,11 @@ fn fingerprint(root: &Path) -> Result<String, String> {
             .take(3)
             .for_each(|line| hash.update(line.as_bytes()));
     }
-    Ok(short(hash))
-}
-
-fn add_code(hash: &mut Sha256, file: &Path) -> Result<(), String> {
-    for line in code_lines(&read(file)?) {
-        hash.update(line.as_bytes());
-        hash.update(b"\n");
-    }
-    Ok(())
-}
-
-fn short(hash: Sha256) -> String {
     let digest = hash.finalize();
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn read(file: &Path) -> Result<String, String> {

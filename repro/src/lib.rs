@@ -7,6 +7,7 @@
 //! | [`methods`] | the optimisers, a line each, with their settings as they tell them themselves |
 //! | [`engine`] | runs: sliced, saved, resumed, kept, and taken from what is committed |
 //! | [`tune`], [`searched`] | the search for the best rates and α, and what it found, which the sections read |
+//! | [`numbers`] | what runs measured, arm by arm: what is committed, and what verdicts rest on |
 //! | [`judge`] | verdicts on the paper's claims, pure functions of committed numbers |
 //!
 //! Data flow one way: sections → tasks → models → autodiff, and sections → judge.
@@ -84,6 +85,7 @@ pub mod data;
 pub mod engine;
 pub mod judge;
 pub mod methods;
+pub mod numbers;
 pub mod peers;
 pub mod report;
 pub mod results;

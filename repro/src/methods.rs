@@ -13,7 +13,7 @@ use l4::{
 use serde_json::{Map, Value, json};
 
 use crate::engine::checkpoint::{Checkpoint, CheckpointError, Element};
-use crate::judge::numbers::Base;
+use crate::numbers::Base;
 
 /// What the one number is that the paper varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,14 @@ methods! {
     ScheduleFreePlus: "ScheduleFree+", Adam => ScheduleFreePlus::new();
     Mechanic: "Mechanic", Adam => Mechanic::new(Adam::new(Schedule::constant(T::one())?));
 }
+
+/// After which of the paper's epochs the default policy's rate drops tenfold,
+pub const DROPS: [u64; 3] = [100, 150, 200];
+/// of so many.
+pub const EPOCHS: u64 = 250;
+/// A heavy ball's steady step is its rate times 1/(1 − 0.9) times the gradient, that of L4Mom's averaged gradient its rate
+/// times the gradient.
+pub const HEAVY_BALL: f64 = 10.0;
 
 /// A method at its setting.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use paper_figures::terminal;
 use crate::cli;
 use crate::engine::reference;
 use crate::judge::Finding;
-use crate::judge::numbers::Numbers;
+use crate::numbers::Numbers;
 use crate::results::{self, Claims, Figure, Header, ResultFile, Table, WriteError};
 
 /// Writes a section's files and says what is in them.

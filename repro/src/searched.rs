@@ -7,11 +7,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::engine::reference::{self, NumbersError};
-use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
+use crate::judge::course::floor;
 use crate::methods::Kind;
-
-/// Loss below which the DNC's clipped logits leave nothing to compare.
-pub const DNC_FLOOR: f64 = 1e-7;
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 
 /// Stands for a loss of exactly 0, of which there is no logarithm.
 const LEAST_LOSS: f64 = 1e-45;
@@ -26,7 +24,8 @@ pub fn score(run: &RunNumbers, task: &str) -> f64 {
     }
     if task == "DNC" {
         let losses = run.values("loss");
-        let sum: f64 = losses.iter().map(|loss| loss.max(DNC_FLOOR).log10()).sum();
+        let cut = losses.iter().map(|loss| loss.max(floor(task)).log10());
+        let sum: f64 = cut.sum();
         return sum / losses.len() as f64;
     }
     let last = run.summary.get("final_loss").and_then(Value::as_f64);
@@ -36,7 +35,7 @@ pub fn score(run: &RunNumbers, task: &str) -> f64 {
 /// The rule by which a best setting is chosen, in words.
 pub const RULE: &str = "lowest mean over the restarts of log10 of the final training loss (the mean over the last tenth of \
                         the run), a divergence counting as infinite; on the DNC, of the mean over the run of log10 of the \
-                        loss, cut at 1e-7";
+                        loss, cut at the floor of its clipped logits";
 
 /// The mean score of an arm's runs.
 #[must_use]
@@ -75,12 +74,21 @@ impl Searched {
         &self.0
     }
 
-    /// The length of the longest runs, in words, where it is less than the section's own.
+    /// What reduces the search that decided on the best setting of a method, in words as `"runs of 12 of 250 epochs, one a
+    /// setting"`: their length, where it is less than the section's own, and their number, where it is one.
     #[must_use]
-    pub fn reduced(&self) -> Option<String> {
-        let longest = self.0.first()?;
-        let (length, whole) = (longest.length, longest.paper_length);
-        (length < whole).then(|| format!("{length} of {whole} {}", longest.unit))
+    pub fn reduced(&self, kind: Kind) -> Option<String> {
+        let mut grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
+        let (numbers, grid) = grids.find(|(_, grid)| !grid.is_empty())?;
+        let (length, whole) = (numbers.length, numbers.paper_length);
+        let shorter =
+            (length < whole).then(|| format!("runs of {length} of {whole} {}", numbers.unit));
+        let alone = grid.iter().any(|(_, arm, _)| arm.runs.len() == 1);
+        match (shorter, alone) {
+            (Some(shorter), true) => Some(format!("{shorter}, one a setting")),
+            (None, true) => Some("one run a setting".to_owned()),
+            (shorter, false) => shorter,
+        }
     }
 
     /// What was tried of a method at the length at which most settings were, in increasing order of its setting: the setting,
@@ -127,7 +135,6 @@ mod tests {
 
     use super::*;
     use crate::engine::metrics::Column;
-    use crate::judge::numbers::Role;
 
     #[test]
     fn a_divergence_is_the_worst_score_and_a_floor_is_cut() {
@@ -137,7 +144,7 @@ mod tests {
         let (steps, values) = (vec![1, 2], vec![1.0, 1e-12]);
         let column = Column { steps, values };
         run.metrics.insert("loss".to_owned(), column);
-        assert_eq!(score(&run, "DNC"), -3.5);
+        assert_eq!(score(&run, "DNC"), floor("DNC").log10() / 2.0);
         run.diverged_at = Some(5);
         assert_eq!(score(&run, "DNC"), f64::INFINITY);
     }
@@ -145,15 +152,15 @@ mod tests {
     #[test]
     fn the_widest_grid_is_shown_and_the_longest_runs_decide() {
         let grid = |length, losses: &[(f64, f64)]| {
-            let arm = |&(rate, loss): &(f64, f64)| ArmNumbers {
-                name: Kind::Adam.name().to_owned(),
-                role: Role::Measurement,
-                settings: Map::from_iter([("rate".to_owned(), json!(rate))]),
-                steps_per_unit: 1,
-                runs: vec![RunNumbers {
+            let arm = |&(rate, loss): &(f64, f64)| {
+                let run = RunNumbers {
                     summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
                     ..RunNumbers::default()
-                }],
+                };
+                ArmNumbers {
+                    settings: Map::from_iter([("rate".to_owned(), json!(rate))]),
+                    ..ArmNumbers::measurement(Kind::Adam.name(), vec![run])
+                }
             };
             Numbers {
                 length,
@@ -168,10 +175,17 @@ mod tests {
         assert_eq!(best(vec![reduced.clone()]), Some(2.0));
         let whole = grid(40, &[(2.0, 0.09), (4.0, 0.08)]);
         assert_eq!(best(vec![reduced.clone(), whole.clone()]), Some(4.0));
-        let shorter = Searched::of(vec![reduced.clone()]).reduced();
-        assert_eq!(shorter.as_deref(), Some("15 of 40 epochs"));
+        let shorter = Searched::of(vec![reduced.clone()]).reduced(Kind::Adam);
+        assert_eq!(
+            shorter.as_deref(),
+            Some("runs of 15 of 40 epochs, one a setting")
+        );
         let searched = Searched::of(vec![reduced, whole]);
-        assert_eq!(searched.reduced(), None);
+        assert_eq!(
+            searched.reduced(Kind::Adam).as_deref(),
+            Some("one run a setting")
+        );
+        assert_eq!(searched.reduced(Kind::Momentum), None, "there is none");
         let settings: Vec<f64> = searched
             .tried(Kind::Adam)
             .iter()

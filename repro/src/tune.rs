@@ -16,8 +16,8 @@ use crate::data::{self, DataOptions};
 use crate::engine::reference;
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
-use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::{Kind, Knob, Method};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::searched::{Searched, folder, mean_score};
 use crate::sections::{Part, Search, Section, Task, arm, searched};
 use crate::tasks::Workload;
@@ -104,7 +104,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         unit: part.unit.name().to_owned(),
         length: size.length,
         paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
-        searched_by: None,
         stand_in: data.as_ref().is_some_and(data::is_synthetic),
         other_data: data
             .as_ref()
@@ -304,11 +303,9 @@ impl<'d> Grid<'d> {
         let mut settings: Map<String, Value> = self.method(setting).settings()?;
         settings.extend(self.workload.settings());
         Ok(ArmNumbers {
-            name: kind.name().to_owned(),
             role: arm(kind.name(), kind).searched().role(),
             settings,
-            steps_per_unit: 1,
-            runs: results.iter().map(losses_only).collect(),
+            ..ArmNumbers::measurement(kind.name(), results.iter().map(losses_only).collect())
         })
     }
 }
@@ -441,11 +438,8 @@ mod tests {
             length: 2,
             stand_in,
             arms: vec![ArmNumbers {
-                name: preset.to_owned(),
                 role: arm("", Kind::Adam).searched().role(),
-                settings: Map::new(),
-                steps_per_unit: 1,
-                runs: Vec::new(),
+                ..ArmNumbers::measurement(preset, Vec::new())
             }],
             ..Numbers::default()
         };

@@ -33,7 +33,7 @@ pub struct Provenance {
     #[schemars(range(min = 1))]
     pub jobs: usize,
     /// Threads of each run; 1 if absent.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub threads: usize,
     /// What was trained on.
@@ -53,14 +53,6 @@ const COMMIT: &str = "^([0-9a-f]{40,64}(-dirty)?|unknown)$";
 
 fn one() -> usize {
     1
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_one(threads: &usize) -> bool {
-    *threads == 1
 }
 
 impl Provenance {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use repro::engine::reference::{self, NUMBERS, Reference};
 use repro::judge::judge_all;
-use repro::judge::numbers::Numbers;
+use repro::numbers::Numbers;
 use tempfile::TempDir;
 
 static ROOT: OnceLock<TempDir> = OnceLock::new();

@@ -15,7 +15,7 @@ use crate::engine::files::{self, Durability, FileError};
 use crate::engine::json;
 use crate::engine::metrics::{Metrics, Timing};
 use crate::engine::run::{Outcome, RunResult, RunSpec};
-use crate::judge::numbers::{Numbers, RunNumbers};
+use crate::numbers::{Numbers, RunNumbers};
 
 /// The file of a section, or of a part of one.
 pub const NUMBERS: &str = "numbers.json.gz";
@@ -235,7 +235,7 @@ impl RunNumbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::numbers::{ArmNumbers, Role};
+    use crate::numbers::ArmNumbers;
     use serde_json::{Map, json};
 
     fn spec(code: &str) -> RunSpec {
@@ -260,16 +260,9 @@ mod tests {
             "loss".to_owned(),
             crate::engine::metrics::Column { steps, values },
         );
-        let arm = ArmNumbers {
-            name: "L4Adam".to_owned(),
-            role: Role::Measurement,
-            settings: Map::new(),
-            steps_per_unit: 1,
-            runs: vec![run],
-        };
         vec![Numbers {
             section: "3.2".to_owned(),
-            arms: vec![arm],
+            arms: vec![ArmNumbers::measurement("L4Adam", vec![run])],
             ..Numbers::default()
         }]
     }

@@ -291,7 +291,8 @@ impl Runner {
         }
         progress.end();
         let ends = ends.into_iter().map(Mutex::into_inner);
-        ends.filter_map(|end| end.unwrap_or_else(PoisonError::into_inner))
+        let ends = ends.map(|end| end.unwrap_or_else(PoisonError::into_inner));
+        ends.map(|end| end.expect("every place is one of the two passes'"))
             .collect()
     }
 

@@ -9,8 +9,8 @@
 use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side, ratio};
 use super::course::Course;
-use super::numbers::{Numbers, Rate, Role};
 use super::{Claim, Finding, words};
+use crate::numbers::{Numbers, Rate, Role};
 
 pub use super::comparison::THRESHOLD;
 

@@ -8,13 +8,13 @@
 use super::case::{Case, VARIANTS, best, l4, main_arms, name, plain_dropout};
 use super::comparison::{Comparison, Measure, Side, remark_accuracies};
 use super::course::{courses, floor, paired};
-use super::numbers::{ArmNumbers, Base, Numbers};
-use super::statistics::Estimate;
+use super::statistics::{Estimate, HALF_A_DECADE};
 use super::{Claim, Finding, words};
+use crate::numbers::{ArmNumbers, Base, Numbers};
 
 const SECTION: &str = "3.5";
-/// √10: nearer to ten times than to equal.
-pub const LOWER: f64 = 3.16;
+/// Nearer to ten times than to equal.
+pub const LOWER: f64 = HALF_A_DECADE;
 
 /// The verdict; `None` but of section 3.5.
 #[must_use]
@@ -46,7 +46,7 @@ fn lower_loss(case: &mut Case<'_>, base: Base) {
         .into_iter()
         .filter_map(|base| case.side(best(base)))
         .collect();
-    let floor = floor(case.numbers);
+    let floor = floor(&case.numbers.task);
     let height = |side: &Side<'_>| {
         side.centre(Measure::FinalLoss, floor)
             .unwrap_or(f64::INFINITY)
@@ -101,8 +101,8 @@ fn more_dropout(case: &mut Case<'_>, base: Base) {
 mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
-    use super::super::numbers::Rate;
     use super::*;
+    use crate::numbers::Rate;
 
     /// Three runs with this final loss and these accuracies at the end.
     fn arm(arm: Arm, dropout: f64, loss: f64, accuracies: [f64; 3]) -> Arm {

@@ -12,9 +12,9 @@
 use super::case::{Case, VARIANTS, l4, main_arms, name};
 use super::comparison::Measure;
 use super::course::{Course, courses, floor, whole_courses};
-use super::numbers::{ArmNumbers, Base, Numbers};
 use super::statistics::{Estimate, difference, mean, rising, slope};
 use super::{Claim, Finding, words};
+use crate::numbers::{ArmNumbers, Base, Numbers};
 
 pub use super::comparison::THRESHOLD;
 
@@ -92,7 +92,7 @@ fn sweep<'n>(case: &mut Case<'n>, base: Base, of_dnc: bool) -> Option<Vec<Batch<
 fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: bool) {
     let variant = name(l4(base));
     let what = format!("smaller batches help {variant}");
-    let floor = floor(case.numbers);
+    let floor = floor(&case.numbers.task);
     let Some([first, ..]) = sweep else {
         case.part_without_arms(what);
         return;

@@ -3,7 +3,7 @@
 //! A part for each of L4Adam and L4Mom: the optimiser itself, in its core form, run for [`STEPS`] steps on L and on aL + b from
 //! the same weights, keeps to one trajectory but for rounding.
 //!
-//! It reads the runs of an arm of [`Role::Measurement`] named [`ARM`], one for each optimiser, by these entries of their summary:
+//! It reads the runs of an arm of [`Role::Measurement`] named [`AFFINE_INVARIANCE`], one for each optimiser, by these entries of their summary:
 //!
 //! - `optimizer`: `L4Adam` or `L4Mom`. Core form is γ0 = 1, τ = ∞, ε = 0 and δ = 0 (of Adam's denominator), with γ = 1: of a
 //!   γ < 1 the shift b keeps a rest (1 − γ)b in Eq. 6. Lmin is given, and moves along with the loss, as Eq. 4 asks of it.
@@ -17,11 +17,9 @@
 use serde_json::Value;
 
 use super::case::{Case, VARIANTS, l4, name};
-use super::numbers::{Numbers, Role, RunNumbers};
 use super::{Claim, Finding, words};
+use crate::numbers::{AFFINE_INVARIANCE, Numbers, Role, RunNumbers};
 
-/// The arm that holds the trajectories' differences.
-pub const ARM: &str = "affine invariance";
 /// Steps of each trajectory at least.
 pub const STEPS: u64 = 100;
 
@@ -31,7 +29,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     let arm = numbers
         .arms
         .iter()
-        .find(|arm| arm.role == Role::Measurement && arm.name == ARM)?;
+        .find(|arm| arm.role == Role::Measurement && arm.name == AFFINE_INVARIANCE)?;
     // The trajectories have a length of their own, whatever that of the section's runs.
     let whole = Numbers {
         length: numbers.paper_length,
@@ -93,7 +91,11 @@ mod tests {
                 .summary("rounding", 1e-12)
         };
         let runs = [run("L4Adam", difference), run(optimizer, 1e-15)];
-        numbers("3", "all", [Arm::new(ARM, Role::Measurement).runs(runs)])
+        numbers(
+            "3",
+            "all",
+            [Arm::new(AFFINE_INVARIANCE, Role::Measurement).runs(runs)],
+        )
     }
 
     #[test]

@@ -12,9 +12,9 @@
 use serde_json::{Map, Value};
 
 use super::case::{Case, VARIANTS, l4, name};
-use super::numbers::{Numbers, Role, RunNumbers};
 use super::statistics::Estimate;
 use super::{Claim, Finding, all, words};
+use crate::numbers::{Numbers, Role, RunNumbers};
 
 /// The tasks of sections 3.1 to 3.5, as they are timed.
 pub const WORKLOADS: [&str; 5] = ["regression", "mlp", "convnet", "resnet32", "dnc"];

@@ -8,12 +8,9 @@
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
 use super::course::{Course, courses};
-use super::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
 use super::statistics::median;
 use super::{Claim, Finding, words};
-
-/// The arm of both variants with and without ε.
-pub const EPSILON: &str = "epsilon";
+use crate::numbers::{ArmNumbers, EPSILON, Numbers, Role, RunNumbers};
 
 const SECTION: &str = "3.1";
 /// The relative loss that decides,

@@ -14,9 +14,9 @@
 
 use super::case::{Case, VARIANTS, l4_best, name};
 use super::course::{Course, courses, paired};
-use super::numbers::{ArmNumbers, Numbers, Role};
 use super::statistics::{Estimate, median, rising, slope};
 use super::{Claim, Finding, all, words};
+use crate::numbers::{ArmNumbers, Numbers, Role};
 
 const SECTION: &str = "3.1";
 /// Numbers of weights: the paper's, "192", and "all dimensions doubled".
@@ -238,8 +238,8 @@ mod tests {
 
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
-    use super::super::numbers::{Alpha, Base};
     use super::*;
+    use crate::numbers::{Alpha, Base};
 
     /// Three seeds, each a little different, with three timings each.
     fn arm(role: Role, weights: u32, steps: u64, seconds: f64) -> Arm {

@@ -6,9 +6,9 @@
 
 use super::case::{Case, l4, l4_best, name};
 use super::course::{Course, whole_courses};
-use super::numbers::{Base, Numbers, Role};
 use super::statistics::median;
 use super::{Claim, Finding, words};
+use crate::numbers::{Base, Numbers, Role};
 
 const SECTION: &str = "3.2";
 
@@ -122,8 +122,8 @@ fn first_zero_epoch(run: &Course<'_>, steps_per_epoch: u64) -> Option<u64> {
 mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, evidence, judged, numbers};
-    use super::super::numbers::Alpha;
     use super::*;
+    use crate::numbers::Alpha;
 
     /// 40 epochs of 10 steps of which the last has this loss and so many steps of rate 0.
     fn run(loss: f64, zero_rates: f64) -> Run {

@@ -11,8 +11,8 @@
 
 use super::case::{Case, VARIANTS, l4, l4_best};
 use super::course::{SPIKE, SPIKE_OF_FIRST, TWO_ORDERS};
-use super::numbers::Numbers;
 use super::{Claim, Finding, words};
+use crate::numbers::Numbers;
 
 const JUDGED: [&str; 2] = ["3.2", "3.4"];
 const REPORTED: [&str; 2] = ["3.3", "3.5"];
@@ -118,8 +118,8 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
 mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
-    use super::super::numbers::{Alpha, Base};
     use super::*;
+    use crate::numbers::{Alpha, Base};
 
     /// 20 windows, of which so many span two orders.
     fn run(wide: usize) -> Run {

@@ -8,9 +8,9 @@
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
 use super::comparison::remark_accuracies;
 use super::course::{Course, courses};
-use super::numbers::{Base, Numbers, Role};
 use super::statistics::{Estimate, mean};
 use super::{Claim, Finding, words};
+use crate::numbers::{Base, Numbers, Role};
 
 const SECTION: &str = "3.2";
 /// Percentage points between the best and the worst method.
@@ -132,8 +132,8 @@ fn near_final(case: &mut Case<'_>) {
 mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
-    use super::super::numbers::{Alpha, Rate};
     use super::*;
+    use crate::numbers::{Alpha, Rate};
 
     /// Three runs of 30 epochs with this accuracy after epoch 10 and at the end.
     fn accurate(arm: Arm, early: f64, last: f64) -> Arm {

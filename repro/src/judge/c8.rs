@@ -13,9 +13,10 @@
 use super::case::{Case, VARIANTS, best, l4, name, plain_arms};
 use super::comparison::{Comparison, Measure};
 use super::course::{Course, TWO_ORDERS, courses, paired};
-use super::numbers::{ArmNumbers, Base, Numbers, Role};
-use super::statistics::{Estimate, mean};
+use super::statistics::{Estimate, HALF_A_DECADE, mean};
 use super::{Claim, Finding, all, words};
+use crate::methods::{DROPS, EPOCHS, HEAVY_BALL};
+use crate::numbers::{ArmNumbers, Base, Numbers, Role};
 
 const SECTION: &str = "3.3";
 /// Whose rates C8 compares with.
@@ -24,17 +25,10 @@ pub const MNIST_SECTION: &str = "3.2";
 pub const STEADY: f64 = 0.1;
 /// and MNIST's in more than this.
 pub const UNSTEADY: f64 = 0.5;
-/// √10: nearer to equal than to ten times.
-pub const TRACKS: f64 = 3.162;
+/// Nearer to equal than to ten times.
+pub const TRACKS: f64 = HALF_A_DECADE;
 /// Part of the run, or an epoch if that is more, within which the lead comes "right after" the drop.
 pub const SOON: f64 = 0.1;
-/// After which of the paper's epochs the schedule's rate drops tenfold,
-pub const DROPS: [u64; 3] = [100, 150, 200];
-/// of so many.
-pub const EPOCHS: u64 = 250;
-/// A heavy ball's steady step is its rate times 1/(1 − 0.9) times the gradient, that of L4Mom's averaged gradient its rate
-/// times the gradient.
-pub const HEAVY_BALL: f64 = 10.0;
 
 /// The verdict; `None` but of section 3.3. `mnist` are the numbers of section 3.2.
 #[must_use]
@@ -391,11 +385,11 @@ mod tests {
             "-+++"
         );
         for (rates, expected) in [
-            ([1.0, 0.316], "++++"),
+            ([1.0, 0.3159], "++++"),
             ([1.0, 0.317], "+-++"),
             ([1.0, 0.0317], "++++"),
             ([1.0, 0.0316], "+-++"),
-            ([3.16, 0.1], "++++"),
+            ([3.159, 0.1], "++++"),
             ([3.17, 0.1], "+-++"),
         ] {
             assert_eq!(parts(Outcome { rates, ..PAPERS }), expected);

@@ -9,9 +9,9 @@
 use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side};
 use super::course::{Course, floor, paired};
-use super::numbers::{Base, Numbers};
 use super::statistics::{Estimate, mean};
 use super::{Claim, Finding, words};
+use crate::numbers::{Base, Numbers};
 
 pub use super::comparison::THRESHOLD;
 
@@ -40,7 +40,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     });
     let measure = Measure::StepsToThreshold;
     let height = |side: &Side<'_>, measure: Measure| {
-        let centre = side.centre(measure, floor(numbers));
+        let centre = side.centre(measure, floor(&numbers.task));
         centre.unwrap_or(f64::INFINITY)
     };
     let best_by = |measure| {
@@ -194,8 +194,8 @@ fn spikes(run: &Course<'_>, windows: usize) -> usize {
 mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
-    use super::super::numbers::Rate;
     use super::*;
+    use crate::numbers::Rate;
 
     /// 40 windows, below the threshold after so many, with so many spikes above the start, one every second window.
     fn run(windows: usize, spikes: usize) -> Run {

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use super::comparison::Side;
 use super::course::{Course, courses};
-use super::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role};
 use super::statistics::Estimate;
 use super::{Basis, Claim, FULL_SEEDS, Finding, Part, SHORTEST, Verdict, parts_for_partly, words};
+use crate::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role};
 
 /// The two variants of L4, by their base methods.
 pub const VARIANTS: [Base; 2] = [Base::Adam, Base::Momentum];
@@ -88,19 +88,6 @@ pub fn plain_arms(numbers: &Numbers) -> impl Iterator<Item = &ArmNumbers> {
     main_arms(numbers).filter(move |arm| arm.setting("dropout") == plain)
 }
 
-fn is_searched(role: Role) -> bool {
-    matches!(
-        role,
-        Role::L4 {
-            alpha: Alpha::Best,
-            ..
-        } | Role::Constant {
-            rate: Rate::Best,
-            ..
-        }
-    )
-}
-
 /// What is found out about a claim on a task.
 pub struct Case<'n> {
     claim: Claim,
@@ -110,8 +97,8 @@ pub struct Case<'n> {
     missing: Vec<String>,
     seeds: Option<usize>,
     reduced: Vec<String>,
-    /// Whether an arm has the best setting of a search.
-    rests_on_search: bool,
+    /// What reduces the searches that found the arms' settings.
+    searched_by: Vec<String>,
     /// Of what the claim rests on, where it is not the section's.
     length: Option<String>,
     /// The numbers in the evidence.
@@ -128,7 +115,7 @@ impl<'n> Case<'n> {
             missing: Vec::new(),
             seeds: None,
             reduced: Vec::new(),
-            rests_on_search: false,
+            searched_by: Vec::new(),
             length: None,
             measured: Map::new(),
         }
@@ -175,7 +162,9 @@ impl<'n> Case<'n> {
             self.lacks(name());
             return None;
         };
-        self.rests_on_search |= is_searched(arm.role);
+        let new = |by: &&String| !self.searched_by.contains(by);
+        self.searched_by
+            .extend(arm.searched_by.iter().find(new).cloned());
         let seeds = arm.runs.len();
         self.seeds = Some(self.seeds.map_or(seeds, |fewest| fewest.min(seeds)));
         Some(arm)
@@ -252,13 +241,8 @@ impl<'n> Case<'n> {
             reduced.push(words::count(seeds, "seed"));
         }
         reduced.extend(numbers.other_data.clone());
-        if let Some(length) = numbers
-            .searched_by
-            .as_ref()
-            .filter(|_| self.rests_on_search)
-        {
-            reduced.push(format!("best settings by runs of {length}"));
-        }
+        let by = self.searched_by.iter();
+        reduced.extend(by.map(|by| format!("best settings by {by}")));
         reduced.extend(self.reduced.iter().cloned());
         match reduced.is_empty() {
             true => Basis::Full,
@@ -385,9 +369,9 @@ mod tests {
 
     #[test]
     fn a_search_of_shorter_runs_reduces_the_basis_of_what_rests_on_it() {
-        let arms = [Arm::l4_adam(), Arm::adam()].map(|arm| arm.losing([1.0; 3]));
-        let mut numbers = numbers("3.2", "MNIST", arms);
-        numbers.searched_by = Some("15 of 30 epochs".to_owned());
+        let mut arms = [Arm::l4_adam(), Arm::adam()].map(|arm| arm.losing([1.0; 3]));
+        arms[1].0.searched_by = Some("runs of 15 of 30 epochs".to_owned());
+        let numbers = numbers("3.2", "MNIST", arms);
         let basis = |role| {
             let mut case = Case::new(Claim::C1, &numbers);
             case.arm(role);

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::numbers::Numbers;
+use paper_figures::Targets;
+
 use super::{Finding, judge_section};
+use crate::cli::reference_root;
 use crate::engine::files;
 use crate::engine::reference::{self, NUMBERS};
+use crate::numbers::Numbers;
 use crate::results::{self, Claims};
 
 const CLAIMS: &str = "claims.json";
@@ -50,7 +53,8 @@ pub fn committed(root: &Path, but: &str) -> Result<Vec<Numbers>> {
 }
 
 /// Judges all sections below `root` by the rules of this program, and gives the matrix for a terminal, and what was rewritten. What a
-/// `claims.json` there says otherwise is rewritten, or with `check` an error.
+/// `claims.json` there says otherwise is rewritten, and so are the pages that show it and, where `root` is this project's, its
+/// README; or with `check` it is an error.
 ///
 /// # Errors
 /// If a file is damaged or cannot be written; with `check`, if a verdict is not what the rules say.
@@ -90,12 +94,24 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
         text += &format!("wrote {}\n", file.display());
     }
     if !rewritten.is_empty() {
-        text += &format!(
-            "The pages that show them: cargo run -p paper-figures -- {0}, and again with --report {0} and --readme README.md\n",
-            root.display()
-        );
+        let pages = draw(root)?;
+        text += &format!("wrote {} pages and pictures of {}\n", pages, root.display());
     }
     Ok(text)
+}
+
+/// Draws all that shows the results below `root`; how many files that was.
+fn draw(root: &Path) -> Result<usize> {
+    let (targets, errors) = Targets::read(&[root.to_owned()], None);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error.into());
+    }
+    let written = targets.write().into_iter().collect::<Result<Vec<_>, _>>()?;
+    paper_figures::report(root)?;
+    if root == reference_root() {
+        targets.update(&root.join("../../README.md"))?;
+    }
+    Ok(written.len() + 1)
 }
 
 /// The claims of a section by the rules of this program, and whether they were written.
@@ -134,7 +150,6 @@ fn said(claims: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::reference_root;
     use std::fs;
 
     #[test]

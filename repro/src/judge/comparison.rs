@@ -2,9 +2,9 @@
 
 use super::case::{Case, best, l4, plain_arms};
 use super::course::{Course, floor, paired};
-use super::numbers::Base;
 use super::statistics::{Estimate, log10_above, mean};
 use super::words;
+use crate::numbers::Base;
 
 /// The smoothed loss below which a run has converged, on the DNC and MNIST: far above the floor of the arithmetic, and on the DNC
 /// all methods at their best rates get there.
@@ -144,7 +144,7 @@ pub struct Comparison {
 impl Comparison {
     /// Compares, and keeps the numbers in the case.
     pub fn of(case: &mut Case<'_>, measure: Measure, ours: &Side<'_>, theirs: &Side<'_>) -> Self {
-        let floor = floor(case.numbers);
+        let floor = floor(&case.numbers.task);
         let differences = paired(&ours.runs, &theirs.runs, |run| measure.log10(run, floor));
         let log_ratio = Estimate::against(&differences);
         let ratio = log_ratio.map(|estimate| estimate.map(|log| 10_f64.powf(log)));

@@ -1,13 +1,16 @@
 //! What the rules read off the course of a run.
 
-use super::numbers::{ArmNumbers, Numbers, RunNumbers};
 use super::statistics::{difference, log10_above, mean};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 
-/// Losses up to this count as equal in float32, in which images and the DNC are learnt: the unit of rounding, and so about
-/// the least cross-entropy above 0 that a softmax has in it. The DNC's clipped logits bound its loss from below there too.
+/// Losses up to this count as equal in float32, in which images are learnt: the unit of rounding, and so about the least
+/// cross-entropy above 0 that a softmax has in it.
 const FLOOR_FLOAT32: f64 = f32::EPSILON as f64;
 /// The same for the regression, whose loss is a squared residual in float64.
 const FLOOR_FLOAT64: f64 = f64::EPSILON * f64::EPSILON;
+/// The least loss that the DNC has: an output whose logit is at its bound, ±20, on the right side, costs ln(1 + e⁻²⁰), and
+/// 16.25 outputs of a sequence count on average: 5 in each of L·R + 1 steps, with L and R 1 or 2.
+const FLOOR_DNC: f64 = 16.25 * 2.061_153_620_314_381e-9;
 
 /// A window spans two orders of magnitude if its greatest rate is so many times its least.
 pub const TWO_ORDERS: f64 = 100.0;
@@ -16,10 +19,12 @@ pub const SPIKE: f64 = 100.0;
 /// and above this part of the first window's.
 pub const SPIKE_OF_FIRST: f64 = 0.01;
 
-/// Where losses on a task cannot be told from 0.
-pub fn floor(numbers: &Numbers) -> f64 {
-    match numbers.task.as_str() {
+/// Where losses on a task cannot be told from the least that there is.
+#[must_use]
+pub fn floor(task: &str) -> f64 {
+    match task {
         "regression" => FLOOR_FLOAT64,
+        "DNC" => FLOOR_DNC,
         _ => FLOOR_FLOAT32,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::ops::RangeFrom;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Finding;
-use super::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role, RunNumbers};
 use crate::engine::metrics::{Column, Milestone};
+use crate::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role, RunNumbers};
 
 /// A section's numbers of the paper's length, 30 units, on the published data.
 pub fn numbers(section: &str, task: &str, arms: impl IntoIterator<Item = Arm>) -> Numbers {
@@ -17,7 +17,6 @@ pub fn numbers(section: &str, task: &str, arms: impl IntoIterator<Item = Arm>) -
         unit: "epochs".to_owned(),
         length: 30,
         paper_length: 30,
-        searched_by: None,
         other_data: None,
         stand_in: false,
         arms: arms.into_iter().map(|arm| arm.0).collect(),
@@ -31,11 +30,8 @@ pub struct Arm(pub ArmNumbers);
 impl Arm {
     pub fn new(name: &str, role: Role) -> Self {
         Self(ArmNumbers {
-            name: name.to_owned(),
             role,
-            settings: Map::new(),
-            steps_per_unit: 1,
-            runs: Vec::new(),
+            ..ArmNumbers::measurement(name, Vec::new())
         })
     }
 

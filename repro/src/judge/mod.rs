@@ -8,7 +8,7 @@
 //!   if the 95 % interval of the mean paired difference lies below 0, "not higher" if it does not lie above 0
 //!   ([`Estimate`](statistics::Estimate)). One seed has no interval: its difference is reported and decides nothing.
 //! - **A diverged run** counts as infinite loss and as 0 % accuracy, never as missing.
-//! - **Length**: only the first [`length`](numbers::Numbers::length) units of a run count, but for C5. Under
+//! - **Length**: only the first [`length`](Numbers::length) units of a run count, but for C5. Under
 //!   [a third](SHORTEST) of the paper's, or without an arm that is compared, a claim is untested.
 //! - **Parts**: a claim is reproduced if all its parts hold and partly if at least half do ([`verdict`]).
 
@@ -38,12 +38,11 @@ fn all(holds: &[Option<bool>]) -> Option<bool> {
 
 #[cfg(test)]
 pub(crate) mod made_up;
-pub mod numbers;
 pub mod statistics;
 pub(crate) mod words;
 
+use crate::numbers::Numbers;
 pub use committed::{committed, judge_all};
-use numbers::Numbers;
 use paper_figures::results::CLAIMS;
 pub use paper_figures::results::{Basis, Claim as Finding, Part, Verdict};
 

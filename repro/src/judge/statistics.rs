@@ -6,6 +6,9 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 pub use crate::stats::{mean, median, sample_std};
 
+/// √10, between equal and ten times.
+pub const HALF_A_DECADE: f64 = 3.16;
+
 /// log10 of a loss, a rate or a number of steps, cut below at `floor`: exactly 0 has a logarithm too, and what lies under the
 /// resolution of the arithmetic is not ranked. Infinity, as of a diverged run, stays infinity.
 #[must_use]

@@ -2,9 +2,8 @@
 
 use models::TwoLayerShape;
 
-use crate::judge::c8::{DROPS, EPOCHS};
-use crate::judge::numbers::{Alpha, Rate, Role};
-use crate::methods::{Kind, Knob, Method};
+use crate::methods::{DROPS, EPOCHS, Kind, Knob, Method};
+use crate::numbers::{Alpha, Rate, Role};
 
 /// A method at its setting.
 #[derive(Clone, Copy, Debug)]

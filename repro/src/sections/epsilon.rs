@@ -4,11 +4,10 @@
 use anyhow::Result;
 use l4::{L4Adam, L4Mom, Optimizer};
 use models::TwoLayerShape;
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::engine::provenance::GIT_COMMIT;
-use crate::judge::c3::EPSILON;
-use crate::judge::numbers::{ArmNumbers, Role, RunNumbers};
+use crate::numbers::{ArmNumbers, EPSILON, RunNumbers};
 use crate::tasks::Problem;
 use crate::tasks::regression::Setting;
 use crate::tasks::training::Until;
@@ -33,13 +32,7 @@ pub fn measure() -> Result<Vec<ArmNumbers>> {
             runs.push(run("L4Mom", mom, epsilon, seed)?);
         }
     }
-    Ok(vec![ArmNumbers {
-        name: EPSILON.to_owned(),
-        role: Role::Measurement,
-        settings: Map::new(),
-        steps_per_unit: 1,
-        runs,
-    }])
+    Ok(vec![ArmNumbers::measurement(EPSILON, runs)])
 }
 
 fn run(

@@ -6,12 +6,13 @@
 use anyhow::{Context, Result};
 use l4::{AdamDirection, AlongEstimate, AveragedGradient, Direction, L4, MovingAverage, Optimizer};
 use rand::{Rng, RngExt};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::engine::streams::{Purpose, stream};
-use crate::judge::c12::{self, STEPS};
-use crate::judge::numbers::{ArmNumbers, Role, RunNumbers};
+use crate::numbers::{AFFINE_INVARIANCE, ArmNumbers, RunNumbers};
 
+/// Steps of each trajectory.
+const STEPS: u64 = 100;
 /// Transforms that are tried.
 const TRANSFORMS: usize = 100;
 /// Curvatures of the quadratic loss ½Σ cᵢxᵢ² + 1.
@@ -158,16 +159,11 @@ pub fn measure() -> Result<Vec<ArmNumbers>> {
             .tau(f64::INFINITY)?
             .epsilon(0.0)?)
     };
-    Ok(vec![ArmNumbers {
-        name: c12::ARM.to_owned(),
-        role: Role::Measurement,
-        settings: Map::new(),
-        steps_per_unit: 1,
-        runs: vec![
-            measure_one(core_adam, "L4Adam")?,
-            measure_one(core_mom, "L4Mom")?,
-        ],
-    }])
+    let runs = vec![
+        measure_one(core_adam, "L4Adam")?,
+        measure_one(core_mom, "L4Mom")?,
+    ];
+    Ok(vec![ArmNumbers::measurement(AFFINE_INVARIANCE, runs)])
 }
 
 #[cfg(test)]

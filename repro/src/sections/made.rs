@@ -9,7 +9,7 @@ use crate::data;
 use crate::engine::provenance::DataSet;
 use crate::engine::runner::Runner;
 use crate::judge;
-use crate::judge::numbers::Numbers;
+use crate::numbers::Numbers;
 use crate::report::Report;
 use crate::results::{Header, Protocol};
 

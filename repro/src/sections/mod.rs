@@ -31,8 +31,8 @@ pub use show::{LOSS, Panel, RATE, Show, TableColumn, What};
 use datasets::Dataset;
 
 use crate::cli::Preset;
-use crate::judge::numbers::ArmNumbers;
 use crate::methods::Kind;
+use crate::numbers::ArmNumbers;
 
 /// A section of the paper.
 #[derive(Debug)]

@@ -10,9 +10,8 @@ use crate::data;
 use crate::engine::metrics::Metrics;
 use crate::engine::run::RunResult;
 use crate::engine::runner::Planned;
-use crate::judge::c4::REPETITIONS;
-use crate::judge::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::methods::Method;
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::searched::Searched;
 use crate::tasks::levenberg_marquardt::LevenbergMarquardtRun;
 use crate::tasks::training::Until;
@@ -21,11 +20,13 @@ use crate::tasks::{Workload, images, regression, repeat_copy};
 
 /// Dropout of the ConvNet's source.
 const DROPOUT: f64 = 0.4;
+/// Timings of each run whose claim is about times.
+const REPETITIONS: usize = 3;
 /// Attempts of Levenberg–Marquardt after which it is given up.
 const SOLVER_STEPS: u64 = 1000;
 
 /// An arm at its setting, in runs of a length.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Resolved<'d> {
     /// The arm.
     pub arm: &'static Arm,
@@ -35,6 +36,8 @@ pub struct Resolved<'d> {
     pub workload: Workload<'d>,
     /// Steps that make one unit of the part's length, or 1.
     pub steps_per_unit: u64,
+    /// What reduces the search that found its setting, in words.
+    pub searched_by: Option<String>,
 }
 
 impl<'d> Resolved<'d> {
@@ -69,6 +72,10 @@ impl<'d> Resolved<'d> {
             arm,
             method: setting.map(|setting| arm.method(setting, steps)),
             workload,
+            searched_by: match arm.choice {
+                Choice::Searched => searched.reduced(arm.kind),
+                _ => None,
+            },
             steps_per_unit: match (part.unit, workload) {
                 (Unit::Epochs, Workload::Images(task)) => task.steps_per_epoch(),
                 _ => 1,
@@ -224,8 +231,10 @@ impl ArmOutcome<'_> {
         Ok(ArmNumbers {
             name: self.name().to_owned(),
             role: self.resolved.arm.role(),
+            searched_by: self.resolved.searched_by.clone(),
             settings: self.resolved.settings()?,
             steps_per_unit: self.resolved.steps_per_unit,
+            step_times: Vec::new(),
             runs: self.results.iter().map(RunNumbers::of).collect(),
         })
     }
@@ -258,8 +267,6 @@ pub struct Outcome<'d> {
     pub size: Size,
     /// The images, if there are any.
     pub data: Option<&'d ImageDataset>,
-    /// Of the runs that the best settings are from, in words, if shorter than the part's whole.
-    pub searched_by: Option<String>,
     /// Those that were run, in the part's order.
     pub arms: Vec<ArmOutcome<'d>>,
 }
@@ -284,7 +291,6 @@ impl Outcome<'_> {
             unit: self.part.unit.name().to_owned(),
             length: self.size.length,
             paper_length: whole.map_or(self.size.length, |whole| whole.length),
-            searched_by: self.searched_by.clone(),
             other_data,
             stand_in: self.stand_in(),
             arms: self

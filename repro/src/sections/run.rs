@@ -11,11 +11,11 @@ use super::arguments::{Arguments, parse};
 use super::estimate::Estimate;
 use super::made::Made;
 use super::part::{ArmOutcome, Outcome, Resolved};
-use super::{Arm, Choice, Part, Section, Size, Task, arms};
+use super::{Arm, Choice, Part, Section, Size, Task};
 use crate::cli::{self, Preset, reference_root};
 use crate::data;
 use crate::engine::runner::{Planned, Runner};
-use crate::judge::c8::DROPS;
+use crate::methods::DROPS;
 use crate::searched::Searched;
 
 /// The `main` of a section's binary.
@@ -112,8 +112,6 @@ fn prepare<'d>(
     let searched = Searched::open(&reference_root(), searches.number)?;
     let search = (searches.number, &searched);
     let (resolved, missing) = resolve(part, size, data, arguments, runner.threads(), search)?;
-    let is_searched = |arm: &Resolved<'_>| matches!(arm.arm.choice, Choice::Searched);
-    let searched_by = (searched.reduced()).filter(|_| resolved.iter().any(is_searched));
     ensure!(
         !resolved.is_empty(),
         "there is nothing to run of {}: {}",
@@ -130,9 +128,12 @@ fn prepare<'d>(
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.reductions(size));
     deviations.extend(missing);
-    deviations.extend(searched_by.as_ref().map(|length| {
-        format!("The best settings, marked by a star, were searched with runs of {length}, and the best of these alone is run at full length: \
-             that it is the best there too is not tested.")
+    deviations.extend(resolved.iter().filter_map(|arm| {
+        let by = arm.searched_by.as_ref()?;
+        Some(format!(
+            "The setting of {} is the best by {by}.",
+            arm.arm.name
+        ))
     }));
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,
@@ -143,7 +144,6 @@ fn prepare<'d>(
         part,
         size,
         data,
-        searched_by,
         arms: arms.collect(),
     }))
 }
@@ -238,8 +238,8 @@ impl Part {
             .any(|arm| matches!(arm.choice, Choice::Policy(_)));
         if policy && whole.length != size.length {
             reductions.push(format!(
-                "The default policy's drops, after {:?} of {} {unit} in the paper, are moved in proportion, to after {:?} of {}.",
-                DROPS, whole.length, arms::drops(size.length), size.length
+                "The default policy's drops, after {DROPS:?} of {0} {unit} in the paper, are moved in proportion, to after {DROPS:?} {0}ths of {1}.",
+                whole.length, size.length
             ));
         }
         reductions

@@ -7,8 +7,7 @@ use super::{
     LOSS, Network, Outcome, Panel, Part, RATE, Section, Show, Size, Task, Unit, arm, size,
 };
 use crate::cli::Preset;
-use crate::judge::c8::HEAVY_BALL;
-use crate::methods::Kind;
+use crate::methods::{HEAVY_BALL, Kind};
 use crate::report::Report;
 use crate::results::{Axes, Axis, Figure};
 

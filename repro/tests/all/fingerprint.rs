@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 
 include!("../../fingerprint.rs");
 
+/// The place, or a source in it.
+fn source(place: &str) -> String {
+    match place.ends_with(".rs") {
+        true => place.to_owned(),
+        false => format!("{place}/a.rs"),
+    }
+}
+
 /// A tree with a source in every place, and a lock file.
 fn tree() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    let sources = TRAINING.map(|folder| format!("{folder}/a.rs"));
-    let apart = NOT_TRAINING.map(|place| match place.strip_suffix(".rs") {
-        Some(_) => place.to_owned(),
-        None => format!("{place}/a.rs"),
-    });
-    let since = COUNTED_SINCE.map(|(file, _)| file.to_owned());
-    for file in sources.iter().chain(&apart).chain(&since) {
-        let file = root.path().join(file);
+    for place in TRAINING.iter().chain(&NOT_TRAINING) {
+        let file = root.path().join(source(place));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, "fn a() {}\n").unwrap();
     }
@@ -38,24 +40,18 @@ fn changes(root: &Path, file: &str, text: &str) -> bool {
 fn code_that_trains_counts_and_what_is_about_it_does_not() {
     let root = tree();
     let root = root.path();
-    for folder in TRAINING {
-        let file = format!("{folder}/a.rs");
-        assert!(changes(root, &file, "fn b() {}\n"), "{folder}");
+    for place in TRAINING {
+        let file = source(place);
+        assert!(changes(root, &file, "fn b() {}\n"), "{place}");
         let about = "//! Of b.\n\n// It does nothing.\nfn b() {}\n\n#[cfg(test)]\nmod tests {\n    fn c() {}\n}\n";
-        assert!(!changes(root, &file, about), "{folder}");
+        assert!(!changes(root, &file, about), "{place}");
         let early = "#[cfg(test)]\nuse d;\nfn b() {}\nfn e() {}\n";
         assert!(
             changes(root, &file, early),
-            "code after a word on tests: {folder}"
-        );
-        assert!(
-            !changes(root, &format!("{folder}/tests.rs"), "fn f() {}\n"),
-            "{folder}"
+            "code after a word on tests: {place}"
         );
     }
-    for (file, _) in COUNTED_SINCE {
-        assert!(changes(root, file, "fn b() {}\n"), "{file}");
-    }
+    assert!(!changes(root, "models/src/tests.rs", "fn f() {}\n"));
     assert!(!changes(root, "datasets/src/fetch/a.rs", "fn b() {}\n"));
     assert!(!changes(root, "l4/src/candle.rs", "fn b() {}\n"));
     let lock = |name| format!("[[package]]\nname = \"{name}\"\nversion = \"2\"\n");

@@ -9,9 +9,9 @@ use repro::engine::conformance;
 use repro::engine::reference;
 use repro::engine::run::{Outcome, RunResult, RunSpec};
 use repro::engine::runner::{Options, Planned, Runner, RunnerError};
-use repro::judge::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
+use repro::numbers::{ArmNumbers, Numbers, RunNumbers};
 use repro::results::{Cell, CellOfRuns, Divergence};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};
 
@@ -156,13 +156,7 @@ fn committed_runs_are_taken_but_where_weights_matter() {
     let (made, out) = (tempdir().unwrap(), tempdir().unwrap());
     let results = run(made.path(), &[walk(0, STEPS, calm())]).unwrap();
     let store = tempdir().unwrap();
-    let arm = ArmNumbers {
-        name: "walk".to_owned(),
-        role: Role::Measurement,
-        settings: Map::new(),
-        steps_per_unit: 1,
-        runs: results.iter().map(RunNumbers::of).collect(),
-    };
+    let arm = ArmNumbers::measurement("walk", results.iter().map(RunNumbers::of).collect());
     let numbers = Numbers {
         arms: vec![arm],
         ..Numbers::default()

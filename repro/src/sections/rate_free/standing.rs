@@ -2,8 +2,8 @@
 
 use crate::judge::comparison::THRESHOLD;
 use crate::judge::course::{Course, courses, floor, paired};
-use crate::judge::numbers::Numbers;
 use crate::judge::statistics::{Estimate, log10_above};
+use crate::numbers::Numbers;
 
 /// Regression: the part of the first loss below which a run has converged. The tuned baselines get there.
 pub const OF_FIRST_LOSS: f64 = 1e-6;
@@ -28,8 +28,8 @@ impl Measure {
     /// Its logarithm; infinite of a run that diverged or never got there.
     fn log10(self, numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
         match self {
-            Self::Loss if numbers.task == "DNC" => run.mean_log_loss(floor(numbers)),
-            Self::Loss => Some(log10_above(run.final_loss()?, floor(numbers))),
+            Self::Loss if numbers.task == "DNC" => run.mean_log_loss(floor(&numbers.task)),
+            Self::Loss => Some(log10_above(run.final_loss()?, floor(&numbers.task))),
             Self::Steps => Some(steps(numbers, run)?.log10()),
         }
     }
@@ -75,7 +75,7 @@ pub enum Standing {
     Worse,
     /// No run of either got there.
     Neither,
-    /// One seed has no interval.
+    /// There is no interval: of one seed, or where theirs is infinite in all seeds but one.
     Undecided,
 }
 
@@ -187,7 +187,7 @@ pub fn profile(all: &[Numbers], measure: Measure) -> Vec<Profile> {
 mod tests {
     use super::*;
     use crate::judge::made_up::{Arm, Run, numbers};
-    use crate::judge::numbers::Role;
+    use crate::numbers::Role;
 
     fn arm<const N: usize>(name: &str, losses: [f64; N]) -> Arm {
         Arm::new(name, Role::RateFree).losing(losses)

@@ -5,11 +5,13 @@ use indexmap::IndexMap;
 use paper_figures::number::significant;
 
 use super::standing::{self, Against, Measure, Profile, Standing};
-use crate::cli::{self, Preset};
+use crate::cli::{self, Preset, reference_root};
+use crate::engine::reference;
 use crate::judge::course::{Course, courses};
-use crate::judge::numbers::{ArmNumbers, Numbers, Role};
+use crate::judge::statistics::Estimate;
 use crate::judge::words;
 use crate::methods::{Kind, Method};
+use crate::numbers::{ArmNumbers, Numbers, Role};
 use crate::report::Report;
 use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Measured, Series, Style, Table,
@@ -28,17 +30,46 @@ const GREATEST: f64 = 1e4;
 
 type Row = IndexMap<String, Entry>;
 
-/// `rate_free.json`: a row for each method on each task.
+/// Times a step of each arm; or, where nothing is to be computed, takes the times that are committed.
 ///
 /// # Errors
-/// If a task cannot be set up.
-pub fn results(made: &Made<'_, '_>, numbers: &[Numbers], report: &Report) -> Result<Table> {
-    let mut rows = Vec::new();
+/// If a task cannot be set up, or what is committed is damaged.
+pub fn time_steps(made: &Made<'_, '_>, numbers: &mut [Numbers]) -> Result<()> {
+    if made.arguments.finished {
+        let folder = reference_root().join("rate_free");
+        let committed = reference::read(&folder)?.unwrap_or_default();
+        take_step_times(numbers, &committed);
+        return Ok(());
+    }
     for (outcome, numbers) in made.outcomes.iter().zip(numbers) {
         let times = step_times(outcome, pairs(made.preset()))?;
-        let arms = numbers.arms.iter().zip(times);
-        rows.extend(arms.map(|(arm, times)| row(numbers, arm, &times)));
+        for (arm, times) in numbers.arms.iter_mut().zip(times) {
+            arm.step_times = times;
+        }
     }
+    Ok(())
+}
+
+fn take_step_times(numbers: &mut [Numbers], committed: &[Numbers]) {
+    for numbers in numbers {
+        let Some(theirs) = committed.iter().find(|other| other.task == numbers.task) else {
+            continue;
+        };
+        for arm in &mut numbers.arms {
+            let timed = theirs.arms.iter().find(|other| other.name == arm.name);
+            arm.step_times = timed.map_or(Vec::new(), |timed| timed.step_times.clone());
+        }
+    }
+}
+
+/// `rate_free.json`: a row for each method on each task.
+#[must_use]
+pub fn results(numbers: &[Numbers], report: &Report) -> Table {
+    let of = |numbers: &Numbers| -> Vec<Row> {
+        let arms = numbers.arms.iter();
+        arms.map(|arm| row(numbers, arm)).collect()
+    };
+    let rows = numbers.iter().flat_map(of).collect();
     let title = format!(
         "Today's methods on tasks of the paper: final training loss (mean of the last tenth of the run), test accuracy (DNC: sequences \
          without a bit error), steps until the loss is for good below a threshold (regression: {:e} of the first loss; MNIST and \
@@ -48,7 +79,7 @@ pub fn results(made: &Made<'_, '_>, numbers: &[Numbers], report: &Report) -> Res
         crate::judge::comparison::THRESHOLD,
         standing::WITH_DROPOUT,
     );
-    Ok(Table {
+    Table {
         header: report.header("rate_free", &title),
         columns: vec![
             Column::new("task", "Task"),
@@ -63,10 +94,10 @@ pub fn results(made: &Made<'_, '_>, numbers: &[Numbers], report: &Report) -> Res
             Column::new("time_half", "Middle half"),
         ],
         rows,
-    })
+    }
 }
 
-fn row(numbers: &Numbers, arm: &ArmNumbers, times: &[f64]) -> Row {
+fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
     let runs = courses(numbers, arm);
     let diverged = runs.iter().filter(|run| run.diverged()).count();
     let mut row = Row::new();
@@ -91,7 +122,7 @@ fn row(numbers: &Numbers, arm: &ArmNumbers, times: &[f64]) -> Row {
     let least = |run: &Course<'_>| run.values("loss").into_iter().reduce(f64::min);
     row.insert("least".to_owned(), cell(&runs, least).into());
     row.insert("diverged".to_owned(), (diverged as u64).into());
-    if let Some([low, middle, high]) = quartiles(times) {
+    if let Some([low, middle, high]) = quartiles(&arm.step_times) {
         let rounded = |time: f64| format!("{time:.3}");
         row.insert(
             "time".to_owned(),
@@ -174,10 +205,11 @@ pub fn standings(numbers: &[Numbers], report: &Report) -> Vec<Table> {
 
 /// `standing.json`.
 fn summary(numbers: &[Numbers], report: &Report) -> Table {
-    const GROUPS: [(&str, &str, Standing); 4] = [
+    const GROUPS: [(&str, &str, Standing); 5] = [
         ("better", "Better than", Standing::Better),
         ("even", "Not told apart from", Standing::Even),
         ("worse", "Worse than", Standing::Worse),
+        ("undecided", "No interval against", Standing::Undecided),
         ("neither", "Neither gets there", Standing::Neither),
     ];
     let mut columns = ["L4", "Task", "Measure"]
@@ -206,7 +238,7 @@ fn summary(numbers: &[Numbers], report: &Report) -> Table {
     let counts: Vec<String> = OURS.iter().map(|ours| counted(numbers, ours)).collect();
     let title = format!(
         "Where L4 stands at its default α, by the 95 % interval of the mean ratio by seed; in brackets the ratio of L4's to theirs, \
-         below 1 where L4 is better. {}",
+         below 1 where L4 is better. There is no interval where theirs is infinite in all seeds but one. {}",
         counts.join(" ")
     );
     Table {
@@ -248,11 +280,22 @@ fn counted(numbers: &[Numbers], ours: &str) -> String {
         numbers.iter().map(of).sum::<usize>()
     };
     let [loss, steps] = Measure::ALL.map(|measure| {
-        let [better, even, worse] = [Standing::Better, Standing::Even, Standing::Worse]
-            .map(|standing| count(measure, Some(standing)));
-        let all = count(measure, None);
+        let counts = [
+            (Standing::Better, "better"),
+            (Standing::Even, "not told apart"),
+            (Standing::Undecided, "without an interval"),
+            (Standing::Neither, "not there, like the other,"),
+            (Standing::Worse, "worse"),
+        ];
+        let counts = counts.map(|(standing, words)| (count(measure, Some(standing)), words));
+        let named = counts.iter().filter(|(count, _)| *count > 0);
+        let named: Vec<String> = named
+            .map(|(count, words)| format!("{words} in {count}"))
+            .collect();
         format!(
-            "better in {better}, not told apart in {even} and worse in {worse} of {all} comparisons"
+            "{} of {} comparisons",
+            words::list(&named),
+            count(measure, None)
         )
     });
     format!(
@@ -304,7 +347,11 @@ fn ratio(one: &Against) -> String {
         (_, Some((low, high))) if low < high => {
             format!("{mean} ({} to {})", short(low), short(high))
         }
-        (Standing::Undecided, _) => format!("{mean} (1 seed)"),
+        (Standing::Undecided, _) if one.ratio.n == 1 => format!("{mean} (1 seed)"),
+        (Standing::Undecided, _) => {
+            let Estimate { n, cut, .. } = one.ratio;
+            format!("{mean} (no interval: theirs is infinite in {cut} of {n})")
+        }
         _ => mean,
     }
 }

@@ -6,18 +6,19 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use indexmap::IndexMap;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::cli::{self, Preset};
 use crate::data::DataOptions;
 use crate::engine::provenance::GIT_COMMIT;
-use crate::judge::numbers::{ArmNumbers, Numbers, Role, RunNumbers};
 use crate::methods::{Kind, Method};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::report::Report;
 use crate::results::{Cell, CellOfRuns, Column, Entry, Measured, Table};
 use crate::stats;
 use crate::timing::{
-    BEFORE, OptimizerCost, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
+    BEFORE, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
 };
 
 /// L4 and its base method at a rate of Table 1's size. The time of a step does not depend on it.
@@ -54,17 +55,18 @@ impl Size {
     }
 }
 
-/// What was measured of a variant on a workload.
+/// What was measured of a variant on a workload. Of two the first is the variant's, the second its base method's.
+#[derive(Serialize, Deserialize)]
 pub struct Cost {
-    workload: Timed,
-    variant: Kind,
-    base: Kind,
-    /// One of each process.
+    workload: String,
+    variant: String,
+    /// Of whole steps: one of each process.
     ratios: Vec<f64>,
-    /// Of the variant and of its base.
-    alone: [OptimizerCost; 2],
+    state_bytes_per_parameter: [f64; 2],
+    /// Of the update alone.
+    optimizer_seconds: [f64; 2],
     /// Of processes that make a few steps by the one and by the other; absent where the system does not tell.
-    peak_memory: [Option<u64>; 2],
+    peak_memory_bytes: [Option<u64>; 2],
 }
 
 fn method(kind: Kind, rate: f64) -> Method {
@@ -89,19 +91,16 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
             ));
             let ratio = |process| ratio_of_another(workload, variant, size.pairs, process);
             let ratios = (0..size.processes).map(ratio).collect::<Result<_>>()?;
-            let methods = [variant, base].map(|kind| method(kind, rate));
-            let alone = methods.map(|method| optimizer_cost(task, method, 100 * size.pairs));
-            let [variant_alone, base_alone] = alone;
+            let alone = |kind| optimizer_cost(task, method(kind, rate), 100 * size.pairs);
+            let alone = [alone(variant)?, alone(base)?];
             costs.push(Cost {
-                workload,
-                variant,
-                base,
+                workload: workload.name(),
+                variant: variant.name().to_owned(),
                 ratios,
-                alone: [variant_alone?, base_alone?],
-                peak_memory: [
-                    peak_memory_of(workload, variant),
-                    peak_memory_of(workload, base),
-                ],
+                state_bytes_per_parameter: alone
+                    .map(|alone| alone.state_bytes as f64 / alone.parameters as f64),
+                optimizer_seconds: alone.map(|alone| alone.seconds),
+                peak_memory_bytes: [variant, base].map(|kind| peak_memory_of(workload, kind)),
             });
         }
     }
@@ -213,32 +212,17 @@ pub fn hyperparameters() -> Result<IndexMap<String, Map<String, Value>>> {
 /// # Errors
 /// If a setting is out of range.
 pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
-    let arms = costs.iter().map(|cost| {
-        let per_parameter = cost
-            .alone
-            .map(|alone| alone.state_bytes as f64 / alone.parameters as f64);
-        let summary = json!({
-            "workload": cost.workload.name(),
-            "variant": cost.variant.name(),
-            "ratios": cost.ratios,
-            "state_bytes_per_parameter": per_parameter,
-            "optimizer_seconds": cost.alone.map(|alone| alone.seconds),
-            "peak_memory_bytes": cost.peak_memory,
-        });
-        let name = format!("{} {}", cost.workload.name(), cost.variant.name());
-        Ok(ArmNumbers {
-            role: Role::Measurement,
-            settings: Map::new(),
-            steps_per_unit: 1,
-            runs: vec![RunNumbers {
-                id: format!("running time of {name}"),
-                summary: summary.as_object().cloned().unwrap_or_default(),
-                git_commit: GIT_COMMIT.to_owned(),
-                ..RunNumbers::default()
-            }],
-            name,
-        })
-    });
+    let arm = |cost: &Cost| {
+        let name = format!("{} {}", cost.workload, cost.variant);
+        let summary = serde_json::to_value(cost)?;
+        let run = RunNumbers {
+            id: format!("running time of {name}"),
+            summary: summary.as_object().cloned().unwrap_or_default(),
+            git_commit: GIT_COMMIT.to_owned(),
+            ..RunNumbers::default()
+        };
+        Ok(ArmNumbers::measurement(name, vec![run]))
+    };
     Ok(Numbers {
         section: "3".to_owned(),
         task: "running time".to_owned(),
@@ -249,9 +233,22 @@ pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
         ),
         length: size.processes.into(),
         paper_length: Size::of(Preset::Paper).processes.into(),
-        arms: arms.collect::<Result<_>>()?,
+        arms: costs.iter().map(arm).collect::<Result<_>>()?,
         ..Numbers::default()
     })
+}
+
+/// What was measured, from the numbers that are kept of it.
+///
+/// # Errors
+/// If they are not such.
+pub fn measured(numbers: &Numbers) -> Result<Vec<Cost>> {
+    let runs = numbers.arms.iter().flat_map(|arm| &arm.runs);
+    let cost = |run: &RunNumbers| {
+        let summary = Value::Object(run.summary.clone());
+        serde_json::from_value(summary).with_context(|| format!("{} is damaged", run.id))
+    };
+    runs.map(cost).collect()
 }
 
 /// To four digits: more are noise.
@@ -281,22 +278,22 @@ pub fn table(costs: &[Cost], report: &Report) -> Table {
             .zip(0..)
             .map(|(&ratio, pair)| (pair, Measured::Value(ratio)));
         let mut row: IndexMap<String, Entry> = IndexMap::new();
-        row.insert("workload".to_owned(), cost.workload.name().as_str().into());
-        row.insert("method".to_owned(), cost.variant.name().into());
-        row.insert("base".to_owned(), cost.base.name().into());
+        row.insert("workload".to_owned(), cost.workload.as_str().into());
+        row.insert("method".to_owned(), cost.variant.as_str().into());
+        let base = PAIRS.iter().find(|(kind, ..)| kind.name() == cost.variant);
+        if let Some((_, base, _)) = base {
+            row.insert("base".to_owned(), base.name().into());
+        }
         row.insert("ratio".to_owned(), Cell::from_runs(ratios).into());
         let names = [
             ("optimizer", "state", "memory"),
             ("optimizer_base", "state_base", "memory_base"),
         ];
-        for ((time, state, memory), (alone, peak)) in names
-            .into_iter()
-            .zip(cost.alone.iter().zip(cost.peak_memory))
-        {
-            row.insert(time.to_owned(), rounded(alone.seconds * 1e6));
-            let per_parameter = alone.state_bytes as f64 / alone.parameters as f64;
+        for (i, (time, state, memory)) in names.into_iter().enumerate() {
+            row.insert(time.to_owned(), rounded(cost.optimizer_seconds[i] * 1e6));
+            let per_parameter = cost.state_bytes_per_parameter[i];
             row.insert(state.to_owned(), rounded(per_parameter));
-            if let Some(bytes) = peak {
+            if let Some(bytes) = cost.peak_memory_bytes[i] {
                 row.insert(
                     memory.to_owned(),
                     rounded(bytes as f64 / f64::from(1 << 20)),

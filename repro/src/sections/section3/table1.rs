@@ -7,9 +7,9 @@ use anyhow::Result;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use crate::judge::numbers::Numbers;
 use crate::judge::words::number;
 use crate::methods::{Kind, Knob};
+use crate::numbers::Numbers;
 use crate::report::Report;
 use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
@@ -49,13 +49,17 @@ pub fn search_rule() -> Map<String, Value> {
 }
 
 impl TaskSearch {
-    /// That it was made with shorter runs than the section's, if so.
-    pub fn deviation(&self) -> Option<String> {
+    /// Of which methods the search was a reduced one.
+    pub fn reduced(&self) -> Vec<String> {
         let task = self.task().name();
-        let length = self.searched.reduced()?;
-        Some(format!(
-            "The settings on {task} were searched with runs of {length}."
-        ))
+        let reduced = |kind: Kind| {
+            let by = self.searched.reduced(kind)?;
+            Some(format!(
+                "The best setting of {} on {task} is that by {by}.",
+                kind.name()
+            ))
+        };
+        METHODS.into_iter().filter_map(reduced).collect()
     }
 
     /// Which of L4's best α are at an end of what was tried: unlike a grid of rates, that of α is not extended.
@@ -193,7 +197,7 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
     });
     let rows = rows.collect();
     let title = "The settings of the methods that did best in our searches, each with its loss there: the final training loss (mean \
-                 over the last tenth of the run), on the DNC the geometric mean over the run, cut at 1e-7";
+                 over the last tenth of the run), on the DNC the geometric mean over the run, cut at the floor of its clipped logits";
     Ok(Table {
         header: Header {
             paper: Some(json!({"best settings": paper})),

@@ -6,6 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::engine::metrics::{Column, Milestone};
 
+/// The arm of both variants with and without ε, on the regression.
+pub const EPSILON: &str = "epsilon";
+/// The arm that holds the differences of trajectories on L and on aL + b.
+pub const AFFINE_INVARIANCE: &str = "affine invariance";
+
 /// All that a section measured and its claims are judged by.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,9 +27,6 @@ pub struct Numbers {
     pub length: u64,
     /// The length that the paper has, or that stands for it where it names none.
     pub paper_length: u64,
-    /// The length, in words as `"15 of 40 epochs"`, of the runs by which the best settings were found; absent if it is the paper's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub searched_by: Option<String>,
     /// How the data depart from the published ones, in a few words as `"re-encoded images"`; absent if they are those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_data: Option<String>,
@@ -43,12 +45,35 @@ pub struct ArmNumbers {
     pub name: String,
     /// What it is in a comparison.
     pub role: Role,
+    /// What reduces the search that found its setting, in words as `"runs of 15 of 40 epochs"`; absent if nothing does, or its
+    /// setting is of no search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched_by: Option<String>,
     /// Every setting: of the optimiser and of the task, as `"rate"`, `"batch"`, `"dropout"`.
     pub settings: Map<String, Value>,
     /// Steps that make one unit of length: those of an epoch, or 1.
     pub steps_per_unit: u64,
+    /// The time of a whole step in units of Adam's, pair by pair of blocks that alternate; empty where it was not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub step_times: Vec<f64>,
     /// A run for each seed, in their order.
     pub runs: Vec<RunNumbers>,
+}
+
+impl ArmNumbers {
+    /// Something that was measured or checked without training.
+    #[must_use]
+    pub fn measurement(name: impl Into<String>, runs: Vec<RunNumbers>) -> Self {
+        Self {
+            name: name.into(),
+            role: Role::Measurement,
+            searched_by: None,
+            settings: Map::new(),
+            steps_per_unit: 1,
+            step_times: Vec::new(),
+            runs,
+        }
+    }
 }
 
 /// What an arm is in a comparison.

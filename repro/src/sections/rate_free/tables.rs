@@ -321,7 +321,7 @@ fn ratios(numbers: &[Numbers], measure: Measure, report: &Report) -> Table {
     let (id, what) = match measure {
         Measure::Loss => (
             "standing_loss",
-            "final training loss, or on the DNC the geometric mean of the loss over the run, either cut at the floor of the arithmetic",
+            "final training loss, or on the DNC the geometric mean of the loss over the run, either cut at the floor of the task",
         ),
         Measure::Steps => (
             "standing_steps",

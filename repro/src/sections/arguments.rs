@@ -42,7 +42,7 @@ pub struct Arguments {
     )]
     part: Vec<String>,
 
-    /// Show what is finished, with the seeds that all methods have, and compute no run; what else was timed is as committed
+    /// Show what is finished, with the seeds that all methods have: compute no run, and time nothing
     #[arg(long, conflicts_with = "fresh")]
     pub(super) finished: bool,
 

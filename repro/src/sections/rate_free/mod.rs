@@ -190,6 +190,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn write(mut made: Made<'_, '_>) -> Result<()> {
     made.deviations.extend(NOTES.map(str::to_owned));
+    if made.arguments.finished {
+        let text = "The times of steps are those that are committed.";
+        made.deviations.push(text.to_owned());
+    }
     let mut numbers = made.numbers()?;
     tables::time_steps(&made, &mut numbers)?;
     let mut report = made.report()?;

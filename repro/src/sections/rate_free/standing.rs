@@ -260,6 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn one_finite_seed_of_several_decides_nothing() {
+        let diverged = || Run::losses(1.., [1.0; 3]).diverged(3);
+        let theirs = [diverged(), Run::losses(1.., [2.0; 3]), diverged()];
+        let arms = [
+            Arm::l4_adam().losing([1.0; 3]),
+            Arm::new("DoG", Role::RateFree).runs(theirs),
+        ];
+        let numbers = numbers("rate_free", "MNIST", arms);
+        let found = against(&numbers, "L4Adam", Measure::Loss);
+        assert_eq!(found[0].standing, Standing::Undecided);
+        assert_eq!((found[0].ratio.n, found[0].ratio.cut), (3, 2));
+    }
+
+    #[test]
     fn each_task_has_its_threshold() {
         let steps_on = |task: &str, losses: [f64; 3]| {
             let mut arm = Arm::l4_adam().runs([Run::losses(1.., losses)]);

@@ -103,15 +103,14 @@ fn measured(header: &Header) -> String {
         threads => format!(" on {threads} threads each"),
     };
     format!(
-        "Data: {}. Run with {} by version {}, {}, {}, on {} ({}), {jobs}{threads}, begun {}. \
+        "Data: {}. Run with {} by version {}, {}, {}, on {}, {jobs}{threads}, begun {}. \
          Training time, summed over all runs: {}.",
         data(&p.data),
         protocol(header),
         p.project_version,
         commits(p),
         p.compiler,
-        p.cpu,
-        p.simd,
+        machines(p),
         p.started,
         number::duration(p.run_seconds),
     )
@@ -156,12 +155,24 @@ fn data(dataset: &DataSet) -> String {
 }
 
 fn commits(p: &Provenance) -> String {
-    let commit = format!("commit {}", short_commit(&p.git_commit));
     let others: Vec<String> = p.other_commits.iter().map(|c| short_commit(c)).collect();
-    if others.is_empty() {
-        commit
-    } else {
-        format!("{commit} (runs of {})", others.join(", "))
+    let commit = format!("commit {}", short_commit(&p.git_commit));
+    with_others(commit, "runs of", &others)
+}
+
+fn machines(p: &Provenance) -> String {
+    with_others(
+        format!("{} ({})", p.cpu, p.simd),
+        "other runs:",
+        &p.other_machines,
+    )
+}
+
+/// What the command is of, and what the runs are of that it found.
+fn with_others(own: String, runs: &str, others: &[String]) -> String {
+    match others {
+        [] => own,
+        _ => format!("{own} ({runs} {})", others.join(", ")),
     }
 }
 
@@ -258,6 +269,15 @@ mod tests {
             "mnist (SHA-256: x.gz 0123456789…; x.gz 0123456789…, not verified)"
         );
         assert_eq!(data(&DataSet::generated("regression")), "regression");
+    }
+
+    #[test]
+    fn machines_of_runs_that_were_found_are_named() {
+        let others = serde_json::json!(["Y (SSE2)", "not recorded"]);
+        let text = measured(&header(|h| h["provenance"]["other_machines"] = others));
+        let said = "on CPU (AVX2) (other runs: Y (SSE2), not recorded), one run";
+        assert!(text.contains(said), "{text}");
+        assert!(measured(&header(|_| {})).contains("on CPU (AVX2), one run"));
     }
 
     #[test]

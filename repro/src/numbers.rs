@@ -160,6 +160,9 @@ pub struct RunNumbers {
     pub milestones: IndexMap<String, Milestone>,
     /// The commit of the code that computed it.
     pub git_commit: String,
+    /// The machine that computed it, as `AMD EPYC (AVX-512)`; absent of runs of before that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
 }
 
 impl Numbers {

@@ -157,7 +157,6 @@ impl Comparison {
     /// If a file cannot be written, or standard output.
     pub fn report(&self, out: &Path, started: SystemTime) -> Result<()> {
         let data = DataSet::generated("stand-ins of the tasks' sizes");
-        let simd = autodiff::kernels::simd_level();
         let shared = Header {
             id: String::new(),
             title: String::new(),
@@ -170,7 +169,7 @@ impl Comparison {
             deviations: self.left_out.clone(),
             provenance: Provenance {
                 wall_seconds: started.elapsed().unwrap_or_default().as_secs_f64(),
-                ..provenance::of_this_program(simd, started, data)
+                ..provenance::of_this_program(started, data)
             },
             paper: None,
         };

@@ -205,11 +205,7 @@ pub(crate) mod tests {
                 ..Protocol::default()
             },
             deviations: Vec::new(),
-            provenance: crate::engine::provenance::of_this_program(
-                "avx2",
-                std::time::UNIX_EPOCH,
-                data,
-            ),
+            provenance: crate::engine::provenance::of_this_program(std::time::UNIX_EPOCH, data),
             paper: None,
         }
     }

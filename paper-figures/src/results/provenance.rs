@@ -29,6 +29,11 @@ pub struct Provenance {
     /// The vector instructions used.
     #[schemars(length(min = 1))]
     pub simd: String,
+    /// Processors, with the vector instructions, by which runs were computed that this command found finished or begun, where they
+    /// differ from its own; `not recorded` where there are runs that do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
+    pub other_machines: Vec<String>,
     /// Runs computed at once.
     #[schemars(range(min = 1))]
     pub jobs: usize,

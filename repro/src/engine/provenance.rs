@@ -3,22 +3,27 @@
 use std::fs;
 use std::time::SystemTime;
 
+use autodiff::kernels::simd_level;
 pub use paper_figures::results::{DataFile, DataSet, Provenance};
 
 /// The commit that the program was built from, with `-dirty` if its code differs from the commit; `unknown` if it was
 /// built outside git.
 pub const GIT_COMMIT: &str = env!("REPRO_GIT_COMMIT");
 
+/// Stands for the machine of a run of before that was recorded.
+pub const NOT_RECORDED: &str = "not recorded";
+
 /// What the program knows about itself and the machine; the rest is filled in by
 /// [`Runner::provenance`](crate::engine::runner::Runner::provenance).
-pub(crate) fn of_this_program(simd: &str, started: SystemTime, data: DataSet) -> Provenance {
+pub(crate) fn of_this_program(started: SystemTime, data: DataSet) -> Provenance {
     Provenance {
         project_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit: GIT_COMMIT.to_owned(),
         other_commits: Vec::new(),
         compiler: env!("REPRO_COMPILER").to_owned(),
         cpu: this_cpu(),
-        simd: simd.to_owned(),
+        simd: simd_level().to_owned(),
+        other_machines: Vec::new(),
         jobs: 1,
         threads: 1,
         data,
@@ -32,6 +37,13 @@ pub(crate) fn of_this_program(simd: &str, started: SystemTime, data: DataSet) ->
 #[must_use]
 pub fn this_cpu() -> String {
     cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+/// This machine's processor and the vector instructions that are used on it, as `AMD EPYC (AVX-512)`: on another of either, the bits of
+/// a run may be others.
+#[must_use]
+pub fn this_machine() -> String {
+    format!("{} ({})", this_cpu(), simd_level())
 }
 
 /// RFC 3339, UTC, whole seconds.

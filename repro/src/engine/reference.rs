@@ -10,10 +10,12 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::engine::files::{self, Durability, FileError};
 use crate::engine::json;
 use crate::engine::metrics::{Metrics, Timing};
+use crate::engine::provenance::{GIT_COMMIT, this_machine};
 use crate::engine::run::{Outcome, RunResult, RunSpec};
 use crate::numbers::{Numbers, RunNumbers};
 
@@ -212,6 +214,7 @@ fn result(run: &RunNumbers, spec: &RunSpec) -> RunResult {
             milestones: run.milestones.clone(),
         },
         git_commit: run.git_commit.clone(),
+        machine: run.machine.clone(),
     }
 }
 
@@ -228,6 +231,19 @@ impl RunNumbers {
             seconds: result.timing.wall_seconds,
             milestones: result.timing.milestones.clone(),
             git_commit: result.git_commit.clone(),
+            machine: result.machine.clone(),
+        }
+    }
+
+    /// What this process measured, or checked, without training.
+    #[must_use]
+    pub fn measured(id: String, summary: Map<String, Value>) -> Self {
+        Self {
+            id,
+            summary,
+            git_commit: GIT_COMMIT.to_owned(),
+            machine: Some(this_machine()),
+            ..Self::default()
         }
     }
 }
@@ -236,7 +252,7 @@ impl RunNumbers {
 mod tests {
     use super::*;
     use crate::numbers::ArmNumbers;
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     fn spec(code: &str) -> RunSpec {
         RunSpec {
@@ -249,10 +265,10 @@ mod tests {
 
     fn numbers(code: &str) -> Vec<Numbers> {
         let mut run = RunNumbers {
-            id: spec(code).id(),
             seed: 1,
             seconds: 2.5,
-            ..RunNumbers::default()
+            machine: Some("a processor (SSE2)".to_owned()),
+            ..RunNumbers::measured(spec(code).id(), Map::new())
         };
         let values = vec![0.1 + 0.2, 1e-300];
         let steps = vec![5, 10];

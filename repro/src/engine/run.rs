@@ -125,6 +125,9 @@ pub struct RunResult {
     pub timing: Timing,
     /// The commit that started it; [`GIT_COMMIT`](crate::engine::provenance::GIT_COMMIT) unless it was found finished or begun.
     pub git_commit: String,
+    /// The machine that started it, as [`this_machine`](crate::engine::provenance::this_machine) has it; `None` of a run of before that
+    /// was recorded.
+    pub machine: Option<String>,
 }
 
 impl RunResult {

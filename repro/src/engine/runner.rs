@@ -47,7 +47,9 @@ use crate::engine::parallel::{in_parallel, lock};
 pub use crate::engine::planned::Planned;
 use crate::engine::planned::distinct;
 use crate::engine::progress::{Progress, tell};
-use crate::engine::provenance::{self, DataSet, GIT_COMMIT, Provenance};
+use crate::engine::provenance::{
+    self, DataSet, GIT_COMMIT, NOT_RECORDED, Provenance, this_machine,
+};
 use crate::engine::reference::Reference;
 use crate::engine::run::RunResult;
 pub use crate::engine::shard::Shard;
@@ -93,6 +95,7 @@ struct Account {
     runs: HashSet<String>,
     seconds: f64,
     other_commits: Vec<String>,
+    other_machines: Vec<String>,
     /// All runs that were asked for of a part, by identity; for those that are not finished, what they are and who computes
     /// them.
     shared: BTreeMap<String, Option<(String, String)>>,
@@ -296,9 +299,9 @@ impl Runner {
             .collect()
     }
 
-    /// Where the results of all runs so far come from. `simd` names the vector instructions used.
+    /// Where the results of all runs so far come from.
     #[must_use]
-    pub fn provenance(&self, simd: &str, data: DataSet) -> Provenance {
+    pub fn provenance(&self, data: DataSet) -> Provenance {
         let account = self.account();
         Provenance {
             jobs: self.options.jobs,
@@ -306,7 +309,8 @@ impl Runner {
             wall_seconds: self.clock.elapsed().as_secs_f64(),
             run_seconds: account.seconds,
             other_commits: account.other_commits.clone(),
-            ..provenance::of_this_program(simd, self.started, data)
+            other_machines: account.other_machines.clone(),
+            ..provenance::of_this_program(self.started, data)
         }
     }
 
@@ -488,8 +492,13 @@ impl Account {
             return;
         }
         self.seconds += result.timing.wall_seconds;
-        if result.git_commit != GIT_COMMIT && !self.other_commits.contains(&result.git_commit) {
-            self.other_commits.push(result.git_commit.clone());
+        let commit = &result.git_commit;
+        if commit != GIT_COMMIT && !self.other_commits.contains(commit) {
+            self.other_commits.push(commit.clone());
+        }
+        let machine = result.machine.as_deref().unwrap_or(NOT_RECORDED);
+        if machine != this_machine() && !self.other_machines.iter().any(|other| other == machine) {
+            self.other_machines.push(machine.to_owned());
         }
     }
 }

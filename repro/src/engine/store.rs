@@ -77,6 +77,9 @@ struct Config {
     format: u32,
     /// The code that started the run.
     git_commit: String,
+    /// The machine that did; absent in directories of before that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
     run: RunSpec,
 }
 
@@ -92,8 +95,7 @@ struct StoredResult {
 /// The directory of a run that this process computes.
 pub(crate) struct RunDirectory {
     path: PathBuf,
-    spec: RunSpec,
-    git_commit: String,
+    config: Config,
     metrics: File,
     metrics_bytes: u64,
     metrics_digest: Sha256,
@@ -182,8 +184,8 @@ pub(crate) fn last_checkpoint(
     Ok(found.map(|(checkpoint, _)| checkpoint))
 }
 
-/// The commit under which the run was started; `None` if it has not been.
-fn read_config(path: &Path, spec: &RunSpec) -> Result<Option<String>, RunDirectoryError> {
+/// What the run was started as; `None` if it has not been.
+fn read_config(path: &Path, spec: &RunSpec) -> Result<Option<Config>, RunDirectoryError> {
     let file = path.join("config.json");
     let Some(config) = read_json::<Config>(&file, spec)? else {
         return Ok(None);
@@ -195,7 +197,7 @@ fn read_config(path: &Path, spec: &RunSpec) -> Result<Option<String>, RunDirecto
             "it describes another run than the directory's name does",
         ));
     }
-    Ok(Some(config.git_commit))
+    Ok(Some(config))
 }
 
 fn missing_config(path: &Path) -> RunDirectoryError {
@@ -206,22 +208,23 @@ fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, RunDire
     let Some(stored) = read_json::<StoredResult>(&path.join("result.json"), spec)? else {
         return Ok(None);
     };
-    let git_commit = read_config(path, spec)?.ok_or_else(|| missing_config(path))?;
+    let config = read_config(path, spec)?.ok_or_else(|| missing_config(path))?;
     let (metrics, _) = read_metrics(path, stored.metrics_bytes, &stored.metrics_sha256)?;
     Ok(Some(RunResult {
-        spec: spec.clone(),
+        spec: config.run,
         outcome: stored.outcome,
         summary: stored.summary,
         metrics,
         timing: read_timing(path, spec)?,
-        git_commit,
+        git_commit: config.git_commit,
+        machine: config.machine,
     }))
 }
 
 fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirectoryError> {
     let found = read_checkpoint(&path.join("checkpoint.safetensors"), spec)?;
-    let git_commit = match (read_config(&path, spec)?, &found) {
-        (Some(git_commit), _) => git_commit,
+    let config = match (read_config(&path, spec)?, &found) {
+        (Some(config), _) => config,
         (None, None) => write_config(&path, spec)?,
         (None, Some(_)) => return Err(missing_config(&path)),
     };
@@ -242,8 +245,7 @@ fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirect
     let metrics = open_cut(&file, metrics_bytes).map_err(FileError::on("write", &file))?;
     let directory = RunDirectory {
         path,
-        spec: spec.clone(),
-        git_commit,
+        config,
         metrics,
         metrics_bytes,
         metrics_digest: digest,
@@ -254,10 +256,11 @@ fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirect
 }
 
 /// Begins a run: it is of the code of this program.
-fn write_config(path: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError> {
+fn write_config(path: &Path, spec: &RunSpec) -> Result<Config, RunDirectoryError> {
     let config = Config {
         format: FORMAT,
         git_commit: provenance::GIT_COMMIT.to_owned(),
+        machine: Some(provenance::this_machine()),
         run: spec.clone(),
     };
     write_json(
@@ -266,7 +269,7 @@ fn write_config(path: &Path, spec: &RunSpec) -> Result<String, RunDirectoryError
         &config,
         Durability::Process,
     )?;
-    Ok(config.git_commit)
+    Ok(config)
 }
 
 impl RunDirectory {
@@ -312,13 +315,13 @@ impl RunDirectory {
         self.keep(durability)?;
         write_json(
             &self.path.join("timing.json"),
-            &self.spec,
+            &self.config.run,
             timing,
             durability,
         )?;
         let header = Header {
             format: FORMAT,
-            run: self.spec.id(),
+            run: self.config.run.id(),
             position,
             metrics_bytes: self.metrics_bytes,
             metrics_sha256: self.metrics_sha256(),
@@ -341,7 +344,7 @@ impl RunDirectory {
         self.keep(durability)?;
         write_json(
             &self.path.join("timing.json"),
-            &self.spec,
+            &self.config.run,
             log.timing(),
             durability,
         )?;
@@ -353,7 +356,7 @@ impl RunDirectory {
         };
         write_json(
             &self.path.join("result.json"),
-            &self.spec,
+            &self.config.run,
             &stored,
             durability,
         )?;
@@ -366,12 +369,13 @@ impl RunDirectory {
             outcome, summary, ..
         } = stored;
         Ok(RunResult {
-            spec: self.spec,
+            spec: self.config.run,
             outcome,
             summary,
             metrics,
             timing,
-            git_commit: self.git_commit,
+            git_commit: self.config.git_commit,
+            machine: self.config.machine,
         })
     }
 }

@@ -6,7 +6,6 @@ use l4::{L4Adam, L4Mom, Optimizer};
 use models::TwoLayerShape;
 use serde_json::json;
 
-use crate::engine::provenance::GIT_COMMIT;
 use crate::numbers::{ArmNumbers, EPSILON, RunNumbers};
 use crate::tasks::Problem;
 use crate::tasks::regression::Setting;
@@ -66,12 +65,10 @@ fn run(
         "optimizer": name, "epsilon": epsilon, "steps": STEPS,
         "least_relative_loss": least / first, "final_relative_loss": last / first,
     });
+    let id = format!("{name} with epsilon {epsilon:e}, seed {seed}");
     Ok(RunNumbers {
-        id: format!("{name} with epsilon {epsilon:e}, seed {seed}"),
         seed,
         diverged_at,
-        summary: summary.as_object().cloned().unwrap_or_default(),
-        git_commit: GIT_COMMIT.to_owned(),
-        ..RunNumbers::default()
+        ..RunNumbers::measured(id, summary.as_object().cloned().unwrap_or_default())
     })
 }

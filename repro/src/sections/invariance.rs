@@ -127,12 +127,11 @@ fn measure_one<D: Direction<f64>>(
         "optimizer": name, "steps": STEPS, "transforms": TRANSFORMS,
         "largest_difference": largest, "rounding": rounding,
     });
-    Ok(RunNumbers {
-        id: format!("invariance of {name}"),
-        summary: summary.as_object().cloned().unwrap_or_default(),
-        git_commit: crate::engine::provenance::GIT_COMMIT.to_owned(),
-        ..RunNumbers::default()
-    })
+    let summary = summary.as_object().cloned().unwrap_or_default();
+    Ok(RunNumbers::measured(
+        format!("invariance of {name}"),
+        summary,
+    ))
 }
 
 /// Both optimisers in their core form, compared on L and on a·L + b. Of all transforms that with the largest difference in

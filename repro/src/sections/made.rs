@@ -39,14 +39,13 @@ impl Made<'_, '_> {
     /// # Errors
     /// If a setting is out of range.
     pub fn report(&self) -> Result<Report> {
-        let simd = autodiff::kernels::simd_level();
         let shared = Header {
             id: String::new(),
             title: String::new(),
             section: self.section.number.to_owned(),
             protocol: protocol(self.preset(), &self.outcomes)?,
             deviations: self.deviations.clone(),
-            provenance: self.runner.provenance(simd, provenance_of(&self.outcomes)),
+            provenance: self.runner.provenance(provenance_of(&self.outcomes)),
             paper: None,
         };
         Ok(Report::new(self.runner.out().to_owned(), shared))

@@ -615,6 +615,7 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let (out, path) = finished();
     reseal(&path.join("config.json"), |config| {
         config["git_commit"] = "0123abc".into();
+        config.as_object_mut().unwrap().remove("machine");
     });
     let runner = Runner::open(Options {
         jobs: 2,
@@ -635,11 +636,11 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let results = runner.run(&planned).unwrap();
     runner.run(&planned).unwrap();
 
-    let provenance = runner.provenance(
-        "avx2",
-        repro::engine::provenance::DataSet::generated("walk"),
-    );
+    let provenance = runner.provenance(repro::engine::provenance::DataSet::generated("walk"));
     assert_eq!(provenance.other_commits, ["0123abc"]);
+    assert_eq!(provenance.other_machines, ["not recorded"]);
+    let here = repro::engine::provenance::this_machine();
+    assert_eq!(results[1].machine.as_deref(), Some(here.as_str()));
     let seconds: f64 = results
         .iter()
         .map(|result| result.timing.wall_seconds)

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::cli::{self, Preset, reference_root};
-use crate::engine::provenance::{DataSet, GIT_COMMIT};
+use crate::engine::provenance::{DataSet, GIT_COMMIT, NOT_RECORDED, this_machine};
 use crate::engine::reference;
 use crate::engine::runner::{Options, Runner};
 use crate::judge::{committed, judge_section};
@@ -80,15 +80,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let searches = table1::searches(&reference_root())?;
     deviations.extend(searches.iter().flat_map(table1::TaskSearch::reduced));
     deviations.extend(searches.iter().flat_map(table1::TaskSearch::edges));
-    let commits = numbers.arms.iter().flat_map(|arm| &arm.runs);
-    let commits: BTreeSet<&str> = commits.map(|run| run.git_commit.as_str()).collect();
-    if commits.iter().any(|commit| *commit != GIT_COMMIT) {
-        let commits: Vec<&str> = commits.into_iter().collect();
-        let commits = commits.join(" and ");
-        deviations.push(format!(
-            "Running time: measured before, by the code of {commits}."
-        ));
-    }
+    deviations.extend(timed_before(&numbers));
     if numbers.length < numbers.paper_length {
         deviations.push(format!(
             "Running time: {} processes; `--preset paper` has {}.",
@@ -107,10 +99,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             ..Protocol::default()
         },
         deviations,
-        provenance: runner.provenance(
-            autodiff::kernels::simd_level(),
-            DataSet::generated("as sections 3.1 to 3.5; running times on synthetic stand-ins"),
-        ),
+        provenance: runner.provenance(DataSet::generated(
+            "as sections 3.1 to 3.5; running times on synthetic stand-ins",
+        )),
         paper: None,
     };
     let mut report = Report::new(runner.out().to_owned(), shared);
@@ -132,6 +123,21 @@ fn time(preset: Preset) -> Result<Numbers> {
     let size = running_time::Size::of(preset);
     let timed = running_time::measure(size)?;
     running_time::numbers(&timed, preset, size)
+}
+
+/// That the running times are of another command, of which code and on which machines; nothing if they are of this one.
+fn timed_before(numbers: &Numbers) -> Option<String> {
+    let runs = || numbers.arms.iter().flat_map(|arm| &arm.runs);
+    let commits: BTreeSet<&str> = runs().map(|run| run.git_commit.as_str()).collect();
+    let machines = runs().map(|run| run.machine.as_deref().unwrap_or(NOT_RECORDED));
+    let machines: BTreeSet<&str> = machines.collect();
+    let here = this_machine();
+    let ours = commits == BTreeSet::from([GIT_COMMIT]) && machines == BTreeSet::from([&*here]);
+    let list = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(" and ");
+    (!ours).then(|| {
+        let (commits, machines) = (list(commits), list(machines));
+        format!("Running time: measured before, by the code of {commits}; machine: {machines}.")
+    })
 }
 
 fn committed_times() -> Result<Numbers> {

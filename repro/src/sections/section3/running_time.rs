@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 
 use crate::cli::{self, Preset};
 use crate::data::DataOptions;
-use crate::engine::provenance::GIT_COMMIT;
 use crate::methods::{Kind, Method};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::report::Report;
@@ -215,12 +214,8 @@ pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
     let arm = |cost: &Cost| {
         let name = format!("{} {}", cost.workload, cost.variant);
         let summary = serde_json::to_value(cost)?;
-        let run = RunNumbers {
-            id: format!("running time of {name}"),
-            summary: summary.as_object().cloned().unwrap_or_default(),
-            git_commit: GIT_COMMIT.to_owned(),
-            ..RunNumbers::default()
-        };
+        let summary = summary.as_object().cloned().unwrap_or_default();
+        let run = RunNumbers::measured(format!("running time of {name}"), summary);
         Ok(ArmNumbers::measurement(name, vec![run]))
     };
     Ok(Numbers {

@@ -339,19 +339,25 @@ fn ratios(numbers: &[Numbers], measure: Measure, report: &Report) -> Table {
     }
 }
 
-/// `0.5 (0.4 to 0.6)`.
+/// `0.5 (0.4 to 0.6)`, and in how many of the seeds theirs is infinite: those count as the best for ours of the others, so that the interval
+/// says less than one of all.
 fn ratio(one: &Against) -> String {
-    let mean = short(one.ratio.mean);
-    match (one.standing, one.ratio.interval) {
+    let Estimate {
+        n,
+        cut,
+        mean,
+        interval,
+    } = one.ratio;
+    let mean = short(mean);
+    let infinite = format!("theirs is infinite in {cut} of {n}");
+    match (one.standing, interval) {
         (Standing::Neither, _) => "neither gets there".to_owned(),
-        (_, Some((low, high))) if low < high => {
-            format!("{mean} ({} to {})", short(low), short(high))
-        }
-        (Standing::Undecided, _) if one.ratio.n == 1 => format!("{mean} (1 seed)"),
-        (Standing::Undecided, _) => {
-            let Estimate { n, cut, .. } = one.ratio;
-            format!("{mean} (no interval: theirs is infinite in {cut} of {n})")
-        }
+        (_, Some((low, high))) if low < high => match cut {
+            0 => format!("{mean} ({} to {})", short(low), short(high)),
+            _ => format!("{mean} ({} to {}; {infinite})", short(low), short(high)),
+        },
+        (Standing::Undecided, _) if n == 1 => format!("{mean} (1 seed)"),
+        (Standing::Undecided, _) => format!("{mean} (no interval: {infinite})"),
         _ => mean,
     }
 }
@@ -433,6 +439,32 @@ mod tests {
         };
         let series = stairs("a", &profile);
         series.x.into_iter().zip(series.mean).collect()
+    }
+
+    #[test]
+    fn a_cell_says_in_how_many_seeds_theirs_is_infinite() {
+        let cell = |standing, differences: &[f64]| {
+            let ratio = Estimate::against(differences).unwrap();
+            let ratio = ratio.map(|log| 10_f64.powf(log));
+            let name = "DoG".to_owned();
+            super::ratio(&Against {
+                name,
+                ratio,
+                standing,
+            })
+        };
+        let inf = f64::NEG_INFINITY;
+        let (even, better) = (Standing::Even, Standing::Better);
+        assert_eq!(cell(even, &[-1.0, 1.0]), "1 (2.0×10⁻¹³ to 5.1×10¹²)");
+        let some = cell(better, &[-1.0, -0.9, inf]);
+        assert!(some.ends_with("; theirs is infinite in 1 of 3)"), "{some}");
+        assert_eq!(
+            cell(Standing::Undecided, &[-1.0, inf, inf]),
+            "0.10 (no interval: theirs is infinite in 2 of 3)"
+        );
+        assert_eq!(cell(Standing::Undecided, &[-1.0]), "0.10 (1 seed)");
+        assert_eq!(cell(better, &[inf, inf]), "0");
+        assert_eq!(cell(Standing::Neither, &[0.0, 0.0]), "neither gets there");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub const MNIST_SECTION: &str = "3.2";
 pub const STEADY: f64 = 0.1;
 /// and MNIST's in more than this.
 pub const UNSTEADY: f64 = 0.5;
+/// Test accuracy by batch statistics that are estimated anew.
+const ESTIMATED: &str = "reestimated_test_accuracy";
 /// Nearer to equal than to ten times.
 pub const TRACKS: f64 = HALF_A_DECADE;
 /// Part of the run, or an epoch if that is more, within which the lead comes "right after" the drop.
@@ -42,6 +44,7 @@ pub fn judge(numbers: &Numbers, mnist: Option<&Numbers>) -> Option<Finding> {
     beats(&mut case);
     wins(&mut case);
     remark_moves(&mut case);
+    remark_estimated(&mut case);
     Some(case.finding("all four"))
 }
 
@@ -252,8 +255,7 @@ fn remark_moves(case: &mut Case<'_>) {
     };
     let mut moves = Vec::new();
     for arm in plain_arms(numbers) {
-        let both =
-            ["test_accuracy", "reestimated_test_accuracy"].map(|metric| greatest(arm, metric));
+        let both = ["test_accuracy", ESTIMATED].map(|metric| greatest(arm, metric));
         let [Some(running), Some(estimated)] = both else {
             continue;
         };
@@ -268,6 +270,30 @@ fn remark_moves(case: &mut Case<'_>) {
             "The greatest change of test accuracy from one epoch to the next after the first tenth of a run, in points, by running \
              batch statistics and by ones estimated anew: {}",
             moves.join(", ")
+        ));
+    }
+}
+
+/// The accuracies at the end by statistics that are estimated anew: what of the differences is the weights'.
+fn remark_estimated(case: &mut Case<'_>) {
+    let numbers = case.numbers;
+    let mut ends = Vec::new();
+    for arm in plain_arms(numbers) {
+        let runs = courses(numbers, arm);
+        let at_end = |(step, _): &(u64, f64)| *step == arm.step_after(numbers.length);
+        let last = runs
+            .iter()
+            .filter_map(|run| run.logged(ESTIMATED).find(at_end));
+        let last: Vec<f64> = last.map(|(_, accuracy)| accuracy).collect();
+        let Some(end) = mean(&last) else { continue };
+        let key = format!("accuracy_by_estimated_statistics_{}", arm.name);
+        case.measured.insert(key, words::value(end));
+        ends.push(format!("{} {end:.2}", arm.name));
+    }
+    if !ends.is_empty() {
+        case.remark(format!(
+            "Mean test accuracies after the last epoch by statistics estimated anew, in per cent: {}",
+            ends.join(", ")
         ));
     }
 }
@@ -453,7 +479,7 @@ mod tests {
 
     #[test]
     fn what_the_running_statistics_do_to_the_accuracy_is_said() {
-        let swings = |points: f64| move |epoch: u64| 80.0 + points * (epoch % 2) as f64;
+        let swings = |points: f64| move |epoch: u64| 80.0 + points * ((epoch + 1) % 2) as f64;
         let arm = Arm::l4_adam().runs([Run::default()
             .logs("test_accuracy", 1.., (1..=20).map(swings(20.0)))
             .logs("reestimated_test_accuracy", 1.., (1..=20).map(swings(1.5)))]);
@@ -461,5 +487,7 @@ mod tests {
         (here.length, here.paper_length) = (20, 20);
         let evidence = judge(&here, None).unwrap().evidence;
         assert!(evidence.contains("L4Adam 20.0 and 1.5"), "{evidence}");
+        let at_end = "by statistics estimated anew, in per cent: L4Adam 81.50.";
+        assert!(evidence.contains(at_end), "{evidence}");
     }
 }

@@ -269,9 +269,14 @@ impl<'n> Case<'n> {
             self.parts.iter_mut().for_each(|part| part.holds = None);
         }
         let holds: Vec<_> = self.parts.iter().map(|part| part.holds).collect();
+        let verdict = super::verdict(&holds);
+        let length = (self.length.take()).unwrap_or_else(|| self.length_in_words());
         let opening = match untested {
             Some(why) => format!("Untested, as {why}"),
-            None => (self.length.take()).unwrap_or_else(|| self.length_in_words()),
+            None if verdict == Verdict::Untested && self.seeds == Some(1) => {
+                format!("Untested, as one seed gives no interval; {length}")
+            }
+            None => length,
         };
         let partly = match holds.len() {
             0 | 1 => String::new(),
@@ -284,7 +289,7 @@ impl<'n> Case<'n> {
             "{opening}. {}Reproduced would be {rule}{partly}.",
             self.remarks()
         );
-        self.with_evidence(super::verdict(&holds), evidence)
+        self.with_evidence(verdict, evidence)
     }
 
     /// For what is reported only. The verdict is untested, and has no parts.
@@ -407,6 +412,25 @@ mod tests {
             lacking.evidence
         );
         assert_eq!(finding(|_| (), 0).verdict, Verdict::Untested);
+    }
+
+    #[test]
+    fn a_claim_that_one_seed_leaves_open_says_so() {
+        let arm = Arm::l4_adam().losing([1.0; 3]);
+        let evidence = |seeds| {
+            let mut numbers = numbers("3.2", "MNIST", [arm.clone()]);
+            numbers
+                .arms
+                .iter_mut()
+                .for_each(|arm| arm.runs.truncate(seeds));
+            let mut case = Case::new(Claim::C1, &numbers);
+            case.arm(l4(Base::Adam));
+            case.part("it is", (seeds > 1).then_some(true), "so");
+            case.finding("that").evidence
+        };
+        let open = "Untested, as one seed gives no interval; 30 epochs. Reproduced would be that.";
+        assert_eq!(evidence(1), open);
+        assert_eq!(evidence(3), "30 epochs. Reproduced would be that.");
     }
 
     #[test]

@@ -78,8 +78,7 @@ impl Searched {
     /// setting"`: their length, where it is less than the section's own, and their number, where it is one.
     #[must_use]
     pub fn reduced(&self, kind: Kind) -> Option<String> {
-        let mut grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
-        let (numbers, grid) = grids.find(|(_, grid)| !grid.is_empty())?;
+        let (numbers, grid) = self.deciding(kind)?;
         let (length, whole) = (numbers.length, numbers.paper_length);
         let shorter =
             (length < whole).then(|| format!("runs of {length} of {whole} {}", numbers.unit));
@@ -91,28 +90,55 @@ impl Searched {
         }
     }
 
-    /// What was tried of a method at the length at which most settings were, in increasing order of its setting: the setting,
-    /// its numbers, its mean score.
+    /// How the best setting of a method was found, where not all settings were tried at the length that decided, in words as `"the
+    /// best of 3 by runs of 40 epochs, taken from 6 by runs of 15"`.
     #[must_use]
-    pub fn tried(&self, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
+    pub fn narrowed(&self, kind: Kind) -> Option<String> {
+        let (decides, few) = self.deciding(kind)?;
+        let grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
+        let (wide, many) = grids.max_by_key(|(_, grid)| grid.len())?;
+        let unit = &decides.unit;
+        (many.len() > few.len()).then(|| {
+            format!(
+                "the best of {} by runs of {} {unit}, taken from {} by runs of {}",
+                few.len(),
+                decides.length,
+                many.len(),
+                wide.length
+            )
+        })
+    }
+
+    /// What was tried of a method at the length at which most settings were, in increasing order of its setting.
+    #[must_use]
+    pub fn tried(&self, kind: Kind) -> Vec<Tried<'_>> {
         let grids = self.0.iter().map(|numbers| tried(numbers, kind));
         grids.rev().max_by_key(Vec::len).unwrap_or_default()
     }
 
-    /// The best setting of a method at the greatest length at which any was tried; `None` if all diverged there.
+    /// What was tried of a method at the greatest length at which any setting was, and the search that it is of: this decides.
+    #[must_use]
+    pub fn deciding(&self, kind: Kind) -> Option<(&Numbers, Vec<Tried<'_>>)> {
+        let mut grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
+        grids.find(|(_, grid)| !grid.is_empty())
+    }
+
+    /// The best setting of a method at that length; `None` if all diverged there.
     #[must_use]
     pub fn best(&self, kind: Kind) -> Option<f64> {
-        let mut grids = self.0.iter().map(|numbers| tried(numbers, kind));
-        let grid = grids.find(|grid| !grid.is_empty())?.into_iter();
-        let finite = grid.filter(|(_, _, score)| score.is_finite());
+        let (_, grid) = self.deciding(kind)?;
+        let finite = grid.into_iter().filter(|(_, _, score)| score.is_finite());
         let best = finite.min_by(|a, b| a.2.total_cmp(&b.2))?;
         Some(best.0)
     }
 }
 
-/// What a search tried of a method, in increasing order of its setting: the setting, its numbers, its mean score.
+/// A setting that was tried, its numbers, its mean score.
+pub type Tried<'n> = (f64, &'n ArmNumbers, f64);
+
+/// What a search tried of a method, in increasing order of its setting.
 #[must_use]
-pub fn tried(numbers: &Numbers, kind: Kind) -> Vec<(f64, &ArmNumbers, f64)> {
+pub fn tried(numbers: &Numbers, kind: Kind) -> Vec<Tried<'_>> {
     let arms = numbers.arms.iter().filter(|arm| arm.name == kind.name());
     let mut tried: Vec<_> = arms
         .filter_map(|arm| {
@@ -175,11 +201,12 @@ mod tests {
         assert_eq!(best(vec![reduced.clone()]), Some(2.0));
         let whole = grid(40, &[(2.0, 0.09), (4.0, 0.08)]);
         assert_eq!(best(vec![reduced.clone(), whole.clone()]), Some(4.0));
-        let shorter = Searched::of(vec![reduced.clone()]).reduced(Kind::Adam);
+        let shorter = Searched::of(vec![reduced.clone()]);
         assert_eq!(
-            shorter.as_deref(),
+            shorter.reduced(Kind::Adam).as_deref(),
             Some("runs of 15 of 40 epochs, one a setting")
         );
+        assert_eq!(shorter.narrowed(Kind::Adam), None, "all at one length");
         let searched = Searched::of(vec![reduced, whole]);
         assert_eq!(
             searched.reduced(Kind::Adam).as_deref(),
@@ -192,5 +219,9 @@ mod tests {
             .map(|tried| tried.0)
             .collect();
         assert_eq!(settings, [1.0, 2.0, 4.0]);
+        let narrowed = "the best of 2 by runs of 40 epochs, taken from 3 by runs of 15";
+        assert_eq!(searched.narrowed(Kind::Adam).as_deref(), Some(narrowed));
+        let (decides, grid) = searched.deciding(Kind::Adam).unwrap();
+        assert_eq!((decides.length, grid.len()), (40, 2));
     }
 }

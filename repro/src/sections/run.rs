@@ -128,13 +128,18 @@ fn prepare<'d>(
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.reductions(size));
     deviations.extend(missing);
-    deviations.extend(resolved.iter().filter_map(|arm| {
-        let by = arm.searched_by.as_ref()?;
-        Some(format!(
-            "The setting of {} is the best by {by}.",
-            arm.arm.name
-        ))
-    }));
+    for arm in resolved
+        .iter()
+        .filter(|arm| arm.arm.choice == Choice::Searched)
+    {
+        let (name, kind) = (arm.arm.name, arm.arm.kind);
+        let reduced = arm
+            .searched_by
+            .as_ref()
+            .map(|by| format!("the best by {by}"));
+        let ways = [reduced, searched.narrowed(kind)].into_iter().flatten();
+        deviations.extend(ways.map(|way| format!("The setting of {name} is {way}.")));
+    }
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,
         results: Vec::new(),

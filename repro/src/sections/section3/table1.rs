@@ -49,17 +49,19 @@ pub fn search_rule() -> Map<String, Value> {
 }
 
 impl TaskSearch {
-    /// Of which methods the search was a reduced one.
+    /// Of which methods the search was a reduced one, or not all of it at the length that decided.
     pub fn reduced(&self) -> Vec<String> {
         let task = self.task().name();
         let reduced = |kind: Kind| {
-            let by = self.searched.reduced(kind)?;
-            Some(format!(
-                "The best setting of {} on {task} is that by {by}.",
-                kind.name()
-            ))
+            let by = self
+                .searched
+                .reduced(kind)
+                .map(|by| format!("that by {by}"));
+            let ways = [by, self.searched.narrowed(kind)].into_iter().flatten();
+            let said = |way| format!("The best setting of {} on {task} is {way}.", kind.name());
+            ways.map(said).collect::<Vec<_>>()
         };
-        METHODS.into_iter().filter_map(reduced).collect()
+        METHODS.into_iter().flat_map(reduced).collect()
     }
 
     /// Which of L4's best α are at an end of what was tried: unlike a grid of rates, that of α is not extended.
@@ -127,9 +129,9 @@ impl TaskSearch {
         }
     }
 
-    /// The scores of a setting's runs, as losses.
+    /// The scores, as losses, of a setting's runs at the length that decides.
     fn losses(&self, kind: Kind, setting: f64) -> Option<Cell> {
-        let tried = self.searched.tried(kind);
+        let (_, tried) = self.searched.deciding(kind)?;
         let (_, arm, _) = tried.iter().find(|(tried, _, _)| *tried == setting)?;
         let runs = arm.runs.iter().map(|run| {
             let measured = match run.diverged_at {

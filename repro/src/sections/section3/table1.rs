@@ -301,8 +301,8 @@ pub fn sensitivity(searches: &[TaskSearch], report: &Report) -> Option<Figure> {
         }
     }
     let title = "How the loss depends on the one setting of each method: geometric mean and range over the restarts; the final training \
-                 loss, on the DNC the geometric mean over the run. Lines mark the published rates and L4's default α; rings, settings at \
-                 which a run diverged";
+                 loss, on the DNC the geometric mean over the run; where settings were tried in runs of several lengths, at the length of most \
+                 of them. Lines mark the published rates and L4's default α; rings, settings at which a run diverged";
     (!series.is_empty()).then(|| Figure {
         header: report.header("figure_sensitivity", title),
         axes,

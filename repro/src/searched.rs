@@ -92,8 +92,7 @@ impl Searched {
 
     /// How the best setting of a method was found, where not all settings were tried at the length that decided, in words as `"the
     /// best of 3 by runs of 40 epochs, taken from 6 by runs of 15"`.
-    #[must_use]
-    pub fn narrowed(&self, kind: Kind) -> Option<String> {
+    fn narrowed(&self, kind: Kind) -> Option<String> {
         let (decides, few) = self.deciding(kind)?;
         let grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
         let (wide, many) = grids.max_by_key(|(_, grid)| grid.len())?;
@@ -107,6 +106,13 @@ impl Searched {
                 wide.length
             )
         })
+    }
+
+    /// What is to be said of how the best setting of a method was found: what reduces its search, and that not all was tried at one
+    /// length.
+    pub fn how_found(&self, kind: Kind) -> impl Iterator<Item = String> + use<> {
+        let reduced = self.reduced(kind).map(|by| format!("the best by {by}"));
+        [reduced, self.narrowed(kind)].into_iter().flatten()
     }
 
     /// What was tried of a method at the length at which most settings were, in increasing order of its setting.

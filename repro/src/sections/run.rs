@@ -132,13 +132,8 @@ fn prepare<'d>(
         .iter()
         .filter(|arm| arm.arm.choice == Choice::Searched)
     {
-        let (name, kind) = (arm.arm.name, arm.arm.kind);
-        let reduced = arm
-            .searched_by
-            .as_ref()
-            .map(|by| format!("the best by {by}"));
-        let ways = [reduced, searched.narrowed(kind)].into_iter().flatten();
-        deviations.extend(ways.map(|way| format!("The setting of {name} is {way}.")));
+        let (name, found) = (arm.arm.name, searched.how_found(arm.arm.kind));
+        deviations.extend(found.map(|how| format!("The setting of {name} is {how}.")));
     }
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,

@@ -53,13 +53,8 @@ impl TaskSearch {
     pub fn reduced(&self) -> Vec<String> {
         let task = self.task().name();
         let reduced = |kind: Kind| {
-            let by = self
-                .searched
-                .reduced(kind)
-                .map(|by| format!("that by {by}"));
-            let ways = [by, self.searched.narrowed(kind)].into_iter().flatten();
-            let said = |way| format!("The best setting of {} on {task} is {way}.", kind.name());
-            ways.map(said).collect::<Vec<_>>()
+            let found = self.searched.how_found(kind);
+            found.map(move |how| format!("The setting of {} on {task} is {how}.", kind.name()))
         };
         METHODS.into_iter().flat_map(reduced).collect()
     }

@@ -37,8 +37,8 @@ impl Header {
     }
 }
 
-/// What was run. A length or a batch that differs between the rows or curves of a file is given there or under
-/// `hyperparameters`, and is absent here.
+/// What was run. A row or curve whose length, batch or seeds are not those given here has its own, there or under
+/// `hyperparameters`; a length or a batch is absent here where they have none in common.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {

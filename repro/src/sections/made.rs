@@ -96,13 +96,12 @@ impl Made<'_, '_> {
 
 fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
     let seeds = outcomes.iter().map(|outcome| outcome.size.seeds).max();
-    let length = |unit| {
-        let of_unit = outcomes.iter().filter(|outcome| outcome.part.unit == unit);
-        same(of_unit.map(|outcome| outcome.size.length))
-    };
+    let seeds = seeds.unwrap_or(0);
+    let common = same(outcomes.iter().map(length_of_part));
+    let length = |unit| common.and_then(|(of, length)| (of == unit).then_some(length));
     let mut protocol = Protocol {
         preset: preset.name().to_owned(),
-        seeds: (0..seeds.unwrap_or(0)).collect(),
+        seeds: (0..seeds).collect(),
         steps: length(Unit::Steps),
         epochs: length(Unit::Epochs),
         examples: length(Unit::Sequences),
@@ -110,6 +109,7 @@ fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
     };
     let named = outcomes.len() > 1;
     for outcome in outcomes {
+        let unit = outcome.part.unit;
         for arm in &outcome.arms {
             let name = match named {
                 true => format!("{}: {}", outcome.part.name, arm.name()),
@@ -119,9 +119,15 @@ fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
                 Some(shape) => format!("{name}, {} weights", shape.weights()),
                 None => name,
             };
-            let before = protocol
-                .hyperparameters
-                .insert(name.clone(), arm.resolved.settings()?);
+            let mut settings = arm.resolved.settings()?;
+            if common != Some((unit, arm.resolved.length)) {
+                settings.insert(length_key(unit).to_owned(), arm.resolved.length.into());
+            }
+            if outcome.size.seeds != seeds {
+                let own: Vec<u64> = (0..outcome.size.seeds).collect();
+                settings.insert("seeds".to_owned(), own.into());
+            }
+            let before = protocol.hyperparameters.insert(name.clone(), settings);
             ensure!(before.is_none(), "two arms are called {name}");
         }
     }
@@ -129,6 +135,19 @@ fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
     let batches = settings.map(|settings| settings.get("batch").and_then(Value::as_u64));
     protocol.batch = same(batches).flatten();
     Ok(protocol)
+}
+
+fn length_of_part(outcome: &Outcome<'_>) -> (Unit, u64) {
+    (outcome.part.unit, outcome.size.length)
+}
+
+/// What a [`Protocol`] calls a length in this unit.
+fn length_key(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Steps => "steps",
+        Unit::Epochs => "epochs",
+        Unit::Sequences => "examples",
+    }
 }
 
 /// What all of them are, if they are equal.

@@ -34,6 +34,8 @@ pub struct Resolved<'d> {
     pub method: Option<Method>,
     /// What it trains.
     pub workload: Workload<'d>,
+    /// How long its runs are, in the part's unit.
+    pub length: u64,
     /// Steps that make one unit of the part's length, or 1.
     pub steps_per_unit: u64,
     /// What reduces the search that found its setting, in words.
@@ -72,6 +74,7 @@ impl<'d> Resolved<'d> {
             arm,
             method: setting.map(|setting| arm.method(setting, steps)),
             workload,
+            length,
             searched_by: match arm.choice {
                 Choice::Searched => searched.reduced(arm.kind),
                 _ => None,
@@ -130,6 +133,9 @@ impl<'d> Resolved<'d> {
 impl Arm {
     /// The length of its runs: the part's, or its own in the whole.
     fn length(&self, part: &Part, size: Size) -> u64 {
+        if self.choice == Choice::Solver {
+            return SOLVER_STEPS;
+        }
         let whole = part.size(crate::cli::Preset::Paper);
         match self.extended {
             Some(length) if whole.is_some_and(|whole| whole.length <= size.length) => {
@@ -156,10 +162,7 @@ impl Part {
         Ok(match self.task {
             Task::Regression => Workload::Regression(regression::Setting {
                 shape: arm.until_converged.unwrap_or(TwoLayerShape::PAPER),
-                steps: match arm.choice {
-                    Choice::Solver => SOLVER_STEPS,
-                    _ => length,
-                },
+                steps: length,
                 until: match arm.until_converged {
                     Some(_) => Until::Converged,
                     None => Until::Steps,

@@ -136,6 +136,13 @@ fn what_is_written_of_todays_methods_is_valid_and_not_judged() {
     let table = check(out, "rate_free");
     let rows = table["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2 * 14);
+    let pairs = rows.iter().map(|row| row["time"]["n"].as_u64());
+    assert!(pairs.into_iter().all(|pairs| pairs == Some(2)));
+    let protocol = &table["protocol"];
+    assert!(protocol["steps"].is_null(), "the tasks differ in it");
+    for (arm, length) in [("regression: DoG", 300), ("DNC: DoG", 100)] {
+        assert_eq!(protocol["hyperparameters"][arm]["steps"], length, "{arm}");
+    }
     let said = table["deviations"].as_array().unwrap();
     assert!(
         said.contains(&json!("Not run here: MNIST, Fashion-MNIST.")),
@@ -176,5 +183,9 @@ fn what_the_section_on_regression_writes_is_valid_and_judged() {
     assert_eq!(verdict("C1"), "untested", "300 of 30,000 steps");
     check(out, "figure2");
     check(out, "table2");
+    let protocol = &claims["protocol"];
+    let own = |arm: &str| protocol["hyperparameters"][arm]["steps"].as_u64();
+    assert_eq!(protocol["steps"], 300);
+    assert_eq!((own("L4Adam"), own("LMA*, 96 weights")), (None, Some(1000)));
     assert!(repro::engine::reference::read(out).unwrap().is_some());
 }

@@ -17,7 +17,6 @@ use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Measured, Series, Style, Table,
 };
 use crate::sections::{Made, Outcome};
-use crate::stats::median;
 use crate::tasks::{Workload, repeat_copy};
 use crate::timing::{paired_ratios, timed_step};
 
@@ -73,8 +72,8 @@ pub fn results(numbers: &[Numbers], report: &Report) -> Table {
     let title = format!(
         "Today's methods on tasks of the paper: final training loss (mean of the last tenth of the run), test accuracy (DNC: sequences \
          without a bit error), steps until the loss is for good below a threshold (regression: {:e} of the first loss; MNIST and \
-         DNC: {:e}; Fashion-MNIST: {}) and for the first time, the least loss of a window, and the time of a whole training step in units of Adam's, as the median of pairs that \
-         alternate in one process",
+         DNC: {:e}; Fashion-MNIST: {}) and for the first time, the least loss of a window, and the time of a whole training step in units of Adam's, over pairs of blocks of steps \
+         that alternate in one process",
         standing::OF_FIRST_LOSS,
         crate::judge::comparison::THRESHOLD,
         standing::WITH_DROPOUT,
@@ -91,7 +90,6 @@ pub fn results(numbers: &[Numbers], report: &Report) -> Table {
             Column::new("least", "Least loss"),
             Column::new("diverged", "Diverged runs"),
             Column::new("time", "Step, times Adam's"),
-            Column::new("time_half", "Middle half"),
         ],
         rows,
     }
@@ -122,24 +120,12 @@ fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
     let least = |run: &Course<'_>| run.values("loss").into_iter().reduce(f64::min);
     row.insert("least".to_owned(), cell(&runs, least).into());
     row.insert("diverged".to_owned(), (diverged as u64).into());
-    if let Some([low, middle, high]) = quartiles(&arm.step_times) {
-        let rounded = |time: f64| format!("{time:.3}");
-        row.insert(
-            "time".to_owned(),
-            rounded(middle).parse().unwrap_or(middle).into(),
-        );
-        let half = format!("{} to {}", rounded(low), rounded(high));
-        row.insert("time_half".to_owned(), half.as_str().into());
+    if !arm.step_times.is_empty() {
+        let pairs = (0..).zip(&arm.step_times);
+        let ratios = pairs.map(|(pair, &ratio)| (pair, Measured::Value(ratio)));
+        row.insert("time".to_owned(), Cell::from_runs(ratios).into());
     }
     row
-}
-
-/// Those that a quarter, half and three quarters are below; `None` of nothing.
-fn quartiles(values: &[f64]) -> Option<[f64; 3]> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    Some([sorted[last / 4], median(values)?, sorted[last - last / 4]])
 }
 
 /// A measure of each run; of one that diverged there is none.

@@ -181,6 +181,12 @@ pub fn reference_root() -> PathBuf {
     base().join("reference")
 }
 
+/// The project's own page, which shows the matrix of the committed verdicts.
+#[must_use]
+pub fn readme() -> PathBuf {
+    base().join("../README.md")
+}
+
 /// The `main` of every binary.
 pub fn main(body: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
     ExitCode::from(report(body()))

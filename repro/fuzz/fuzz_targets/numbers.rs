@@ -26,6 +26,6 @@ fuzz_target!(|input: &[u8]| {
         let read = reference::read(&section).expect("it was written as it is");
         assert_eq!(read, Some(parts));
         let _ = Reference::open(root.path(), Path::new("section"), true);
-        let _ = judge_all(root.path(), false);
+        let _ = judge_all(root.path(), None, false);
     }
 });

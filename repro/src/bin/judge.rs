@@ -13,7 +13,7 @@ use repro::judge::judge_all;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Folder with a folder of numbers for each section [default: repro/reference]
+    /// Folder with a folder of numbers for each section [default: repro/reference, whose matrix the project's README shows too]
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
 
@@ -25,8 +25,9 @@ struct Arguments {
 fn main() -> ExitCode {
     cli::main(|| {
         let arguments = Arguments::try_parse()?;
+        let own = arguments.reference.is_none().then(cli::readme);
         let root = arguments.reference.unwrap_or_else(cli::reference_root);
-        let matrix = judge_all(&root, arguments.check)?;
+        let matrix = judge_all(&root, own.as_deref(), arguments.check)?;
         Ok(cli::print(&matrix)?)
     })
 }

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use paper_figures::Targets;
 
 use super::{Finding, judge_section};
-use crate::cli::reference_root;
 use crate::engine::files;
 use crate::engine::reference::{self, NUMBERS};
 use crate::numbers::Numbers;
@@ -53,12 +52,12 @@ pub fn committed(root: &Path, but: &str) -> Result<Vec<Numbers>> {
 }
 
 /// Judges all sections below `root` by the rules of this program, and gives the matrix for a terminal, and what was rewritten. What a
-/// `claims.json` there says otherwise is rewritten, and so are the pages that show it and, where `root` is this project's, its
-/// README; or with `check` it is an error.
+/// `claims.json` there says otherwise is rewritten, and so are the pages that show it and the generated blocks of `readme`; or with
+/// `check` it is an error.
 ///
 /// # Errors
 /// If a file is damaged or cannot be written; with `check`, if a verdict is not what the rules say.
-pub fn judge_all(root: &Path, check: bool) -> Result<String> {
+pub fn judge_all(root: &Path, readme: Option<&Path>, check: bool) -> Result<String> {
     let sections = all(root)?;
     ensure!(
         !sections.is_empty(),
@@ -94,22 +93,22 @@ pub fn judge_all(root: &Path, check: bool) -> Result<String> {
         text += &format!("wrote {}\n", file.display());
     }
     if !rewritten.is_empty() {
-        let pages = draw(root)?;
+        let pages = draw(root, readme)?;
         text += &format!("wrote {} pages and pictures of {}\n", pages, root.display());
     }
     Ok(text)
 }
 
-/// Draws all that shows the results below `root`; how many files that was.
-fn draw(root: &Path) -> Result<usize> {
+/// Draws all that shows the results below `root`; how many files that was, without `readme`.
+fn draw(root: &Path, readme: Option<&Path>) -> Result<usize> {
     let (targets, errors) = Targets::read(&[root.to_owned()], None);
     if let Some(error) = errors.into_iter().next() {
         return Err(error.into());
     }
     let written = targets.write().into_iter().collect::<Result<Vec<_>, _>>()?;
     paper_figures::report(root)?;
-    if root == reference_root() {
-        targets.update(&root.join("../../README.md"))?;
+    if let Some(readme) = readme {
+        targets.update(readme)?;
     }
     Ok(written.len() + 1)
 }
@@ -150,45 +149,50 @@ fn said(claims: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::reference_root;
     use std::fs;
+
+    /// Committed files of a section, in a folder of its name in `root`.
+    fn copy(root: &Path, section: &str, files: &[&str]) -> PathBuf {
+        let (from, to) = (reference_root().join(section), root.join(section));
+        fs::create_dir(&to).unwrap();
+        for file in files {
+            fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+        to
+    }
 
     #[test]
     fn a_verdict_that_the_rules_do_not_say_is_mended_or_an_error() {
         let root = tempfile::tempdir().unwrap();
-        let (from, to) = (
-            reference_root().join("section3_1"),
-            root.path().join("section3_1"),
-        );
-        fs::create_dir(&to).unwrap();
-        for file in [NUMBERS, CLAIMS] {
-            fs::copy(from.join(file), to.join(file)).unwrap();
-        }
-        let text = fs::read_to_string(to.join(CLAIMS)).unwrap();
+        let folder = copy(root.path(), "section3_1", &[NUMBERS, CLAIMS]);
+        let readme = root.path().join("README.md");
+        let block = "<!-- generated: matrix -->\n\n<!-- /generated -->\n";
+        fs::write(&readme, block).unwrap();
+        let text = fs::read_to_string(folder.join(CLAIMS)).unwrap();
         let wrong = text.replacen("\"partly\"", "\"reproduced\"", 1);
         assert_ne!(text, wrong);
-        fs::write(to.join(CLAIMS), &wrong).unwrap();
-        assert!(judge_all(root.path(), true).is_err());
-        assert_eq!(fs::read_to_string(to.join(CLAIMS)).unwrap(), wrong);
-        let said = judge_all(root.path(), false).unwrap();
+        fs::write(folder.join(CLAIMS), &wrong).unwrap();
+        assert!(judge_all(root.path(), Some(&readme), true).is_err());
+        assert_eq!(fs::read_to_string(folder.join(CLAIMS)).unwrap(), wrong);
+        assert_eq!(fs::read_to_string(&readme).unwrap(), block);
+        let said = judge_all(root.path(), Some(&readme), false).unwrap();
         assert!(said.contains("wrote ") && said.contains(CLAIMS), "{said}");
-        assert_eq!(fs::read_to_string(to.join(CLAIMS)).unwrap(), text);
-        assert!(!judge_all(root.path(), true).unwrap().contains("wrote "));
+        assert_eq!(fs::read_to_string(folder.join(CLAIMS)).unwrap(), text);
+        let drawn = |page: &Path| fs::read_to_string(page).unwrap();
+        assert!(drawn(&readme).contains("◐"), "{}", drawn(&readme));
+        assert!(drawn(&folder.join("README.md")).contains("partly"));
+        let again = judge_all(root.path(), Some(&readme), true).unwrap();
+        assert!(!again.contains("wrote "), "{again}");
     }
 
     #[test]
     fn verdicts_without_the_numbers_that_they_rest_on_are_found() {
         let root = tempfile::tempdir().unwrap();
-        let copy = |from: &str, to: &str, files: &[&str]| {
-            let (from, to) = (reference_root().join(from), root.path().join(to));
-            fs::create_dir(&to).unwrap();
-            for file in files {
-                fs::copy(from.join(file), to.join(file)).unwrap();
-            }
-        };
-        copy("section3_1", "section3_1", &[NUMBERS, CLAIMS]);
-        judge_all(root.path(), true).unwrap();
-        copy("section3_2", "section3_2", &[CLAIMS]);
-        let error = judge_all(root.path(), true).unwrap_err().to_string();
+        copy(root.path(), "section3_1", &[NUMBERS, CLAIMS]);
+        judge_all(root.path(), None, true).unwrap();
+        copy(root.path(), "section3_2", &[CLAIMS]);
+        let error = judge_all(root.path(), None, true).unwrap_err().to_string();
         assert!(error.contains("section3_2 has claims.json"), "{error}");
     }
 }

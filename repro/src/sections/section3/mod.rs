@@ -20,7 +20,7 @@ use crate::numbers::Numbers;
 use crate::report::Report;
 use crate::results::{Header, Protocol};
 
-pub use running_time::{memory_of, ratio_of};
+pub use running_time::{memory_of, timing_of};
 
 /// Section 3: Table 1 (the best rates and alphas of the committed searches, see `tune`), how the final loss depends on rate and
 /// alpha, Figure 1 (the update rule, drawn), and the running time and memory of L4 against its base methods, which claim C2 is
@@ -44,18 +44,18 @@ struct Arguments {
     #[arg(long, hide = true, value_name = "WORKLOAD,OPTIMIZER")]
     memory_of: Option<String>,
 
-    /// Prints the ratio of the times of whole steps, an L4's over its base method's, and does nothing else
+    /// Prints the times of whole steps and of updates, an L4's and its base method's, and does nothing else
     #[arg(long, hide = true, value_name = "WORKLOAD,OPTIMIZER,PAIRS,PROCESS")]
-    ratio_of: Option<String>,
+    timing_of: Option<String>,
 }
 
 /// The `main` of the binary.
 pub fn main() -> ExitCode {
     cli::main(|| {
         let arguments = Arguments::try_parse()?;
-        match (&arguments.memory_of, &arguments.ratio_of) {
+        match (&arguments.memory_of, &arguments.timing_of) {
             (Some(what), _) => memory_of(what),
-            (None, Some(what)) => ratio_of(what),
+            (None, Some(what)) => timing_of(what),
             (None, None) => run(&arguments),
         }
     })
@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let out = out.unwrap_or_else(|| cli::default_out(Path::new("section3")));
     let runner = Runner::open(Options::new(out))?;
     let numbers = match arguments.finished {
-        true => committed_times()?,
+        true => committed_times(&reference_root())?,
         false => time(arguments.preset)?,
     };
     let timed = running_time::measured(&numbers)?;
@@ -140,9 +140,28 @@ fn timed_before(numbers: &Numbers) -> Option<String> {
     })
 }
 
-fn committed_times() -> Result<Numbers> {
-    let folder = reference_root().join("section3");
+fn committed_times(root: &Path) -> Result<Numbers> {
+    let folder = root.join("section3");
     let numbers = reference::read(&folder)?.unwrap_or_default();
     let first = numbers.into_iter().next();
-    first.with_context(|| format!("there are no committed times in {}", folder.display()))
+    first.with_context(|| {
+        format!(
+            "there are no committed times in {}: leave out --finished to measure them",
+            folder.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_nobody_committed_are_not_made_up() {
+        let root = tempfile::tempdir().unwrap();
+        let error = committed_times(root.path()).unwrap_err().to_string();
+        assert!(error.contains("no committed times in") && error.contains("--finished"));
+        let committed = committed_times(&reference_root()).unwrap();
+        assert_eq!(committed.section, "3");
+    }
 }

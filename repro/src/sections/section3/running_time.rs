@@ -62,10 +62,19 @@ pub struct Cost {
     /// Of whole steps: one of each process.
     ratios: Vec<f64>,
     state_bytes_per_parameter: [f64; 2],
-    /// Of the update alone.
+    /// Of the update alone, by processes.
+    optimizer_seconds: [Vec<f64>; 2],
+    /// Of processes that make a few steps by the one or by the other; none where the system does not tell.
+    peak_memory_bytes: [Vec<u64>; 2],
+}
+
+/// What one process measures.
+#[derive(Serialize, Deserialize)]
+struct Timing {
+    /// The geometric mean over the pairs.
+    ratio: f64,
     optimizer_seconds: [f64; 2],
-    /// Of processes that make a few steps by the one and by the other; absent where the system does not tell.
-    peak_memory_bytes: [Option<u64>; 2],
+    state_bytes_per_parameter: [f64; 2],
 }
 
 fn method(kind: Kind, rate: f64) -> Method {
@@ -88,18 +97,23 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
                 base.name(),
                 workload.name()
             ));
-            let ratio = |process| ratio_of_another(workload, variant, size.pairs, process);
-            let ratios = (0..size.processes).map(ratio).collect::<Result<_>>()?;
-            let alone = |kind| optimizer_cost(task, method(kind, rate), 100 * size.pairs);
-            let alone = [alone(variant)?, alone(base)?];
+            let timing = |process| timing_of_another(workload, variant, size.pairs, process);
+            let timings: Vec<Timing> = (0..size.processes).map(timing).collect::<Result<_>>()?;
+            let memory =
+                |kind| (0..size.processes).filter_map(move |_| peak_memory_of(workload, kind));
+            let first = timings.first().context("no process is to time anything")?;
             costs.push(Cost {
                 workload: workload.name(),
                 variant: variant.name().to_owned(),
-                ratios,
-                state_bytes_per_parameter: alone
-                    .map(|alone| alone.state_bytes as f64 / alone.parameters as f64),
-                optimizer_seconds: alone.map(|alone| alone.seconds),
-                peak_memory_bytes: [variant, base].map(|kind| peak_memory_of(workload, kind)),
+                ratios: timings.iter().map(|timing| timing.ratio).collect(),
+                state_bytes_per_parameter: first.state_bytes_per_parameter,
+                optimizer_seconds: [0, 1].map(|i| {
+                    timings
+                        .iter()
+                        .map(|timing| timing.optimizer_seconds[i])
+                        .collect()
+                }),
+                peak_memory_bytes: [variant, base].map(|kind| memory(kind).collect()),
             });
         }
     }
@@ -116,22 +130,19 @@ fn ask(option: &str, what: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The ratio of whole steps, L4's over its base method's, in a process of its own. Where memory lies, which differs from process
-/// to process and with the order in which the two are set up, moves it more than the pairs of one process tell: so every second
-/// process sets up the base method first.
-fn ratio_of_another(workload: Timed, variant: Kind, pairs: u32, process: u32) -> Result<f64> {
+/// What a process of its own measures. Where memory lies, which differs from process to process and with the order in which the
+/// two are set up, moves the ratio more than the pairs of one process tell: so every second process sets up the base method first.
+fn timing_of_another(workload: Timed, variant: Kind, pairs: u32, process: u32) -> Result<Timing> {
     let what = format!("{},{},{pairs},{process}", workload.name(), variant.name());
-    let printed = ask("--ratio-of", &what)?;
-    printed
-        .parse()
-        .with_context(|| format!("expected a ratio, found {printed:?}"))
+    let printed = ask("--timing-of", &what)?;
+    serde_json::from_str(&printed).with_context(|| format!("expected times, found {printed:?}"))
 }
 
-/// Prints the geometric mean of the ratios of pairs of blocks of steps that alternate in this process.
+/// Times pairs of blocks of steps that alternate in this process, and the updates alone, and prints that.
 ///
 /// # Errors
 /// If there is no such workload or variant, or a step fails.
-pub fn ratio_of(what: &str) -> Result<()> {
+pub fn timing_of(what: &str) -> Result<()> {
     let words: Vec<&str> = what.split(',').collect();
     let [workload, variant, pairs, process] = words[..] else {
         bail!("expected WORKLOAD,OPTIMIZER,PAIRS,PROCESS");
@@ -139,6 +150,7 @@ pub fn ratio_of(what: &str) -> Result<()> {
     let workload = Timed::from_str(workload, true).map_err(anyhow::Error::msg)?;
     let pair = PAIRS.into_iter().find(|(kind, ..)| kind.name() == variant);
     let (variant, base, rate) = pair.context("no such variant")?;
+    let pairs: u32 = pairs.parse()?;
     let data = workload.data(&DataOptions::default())?;
     let task = workload.workload(data.as_ref(), 1)?;
     let [variant, base] = [variant, base].map(|kind| method(kind, rate));
@@ -149,15 +161,21 @@ pub fn ratio_of(what: &str) -> Result<()> {
         (variant, base)
     };
     let (mut first, mut second) = (timed_step(task, first)?, timed_step(task, second)?);
-    let ratios = paired_ratios(&mut first, &mut second, pairs.parse()?)?;
+    let ratios = paired_ratios(&mut first, &mut second, pairs)?;
     let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
     let mean = stats::mean(&logs).context("there are no pairs")?;
-    let ratio = if base_first {
-        (-mean).exp()
-    } else {
-        mean.exp()
+    let alone = |method| optimizer_cost(task, method, 100 * pairs);
+    let alone = [alone(variant)?, alone(base)?];
+    let timing = Timing {
+        ratio: if base_first { -mean } else { mean }.exp(),
+        optimizer_seconds: alone.map(|alone| alone.seconds),
+        state_bytes_per_parameter: alone
+            .map(|alone| alone.state_bytes as f64 / alone.parameters as f64),
     };
-    Ok(cli::print(&format!("{ratio}\n"))?)
+    Ok(cli::print(&format!(
+        "{}\n",
+        serde_json::to_string(&timing)?
+    ))?)
 }
 
 /// The peak memory of another process that makes a few steps; `None` where that cannot be had.
@@ -246,7 +264,12 @@ pub fn measured(numbers: &Numbers) -> Result<Vec<Cost>> {
     runs.map(cost).collect()
 }
 
-/// To four digits: more are noise.
+fn by_process(values: impl Iterator<Item = f64>) -> Entry {
+    let values = values.map(Measured::Value);
+    Cell::from_runs((0..).zip(values)).into()
+}
+
+/// To four digits: the number of parameters makes the rest.
 fn rounded(value: f64) -> Entry {
     format!("{value:.3e}").parse().unwrap_or(value).into()
 }
@@ -266,45 +289,90 @@ pub fn table(costs: &[Cost], report: &Report) -> Table {
         Column::with_unit("memory", "Peak memory of the process", "MiB"),
         Column::with_unit("memory_base", "Base's", "MiB"),
     ];
-    let row = |cost: &Cost| {
-        let ratios = cost
-            .ratios
-            .iter()
-            .zip(0..)
-            .map(|(&ratio, pair)| (pair, Measured::Value(ratio)));
-        let mut row: IndexMap<String, Entry> = IndexMap::new();
-        row.insert("workload".to_owned(), cost.workload.as_str().into());
-        row.insert("method".to_owned(), cost.variant.as_str().into());
-        let base = PAIRS.iter().find(|(kind, ..)| kind.name() == cost.variant);
-        if let Some((_, base, _)) = base {
-            row.insert("base".to_owned(), base.name().into());
-        }
-        row.insert("ratio".to_owned(), Cell::from_runs(ratios).into());
-        let names = [
-            ("optimizer", "state", "memory"),
-            ("optimizer_base", "state_base", "memory_base"),
-        ];
-        for (i, (time, state, memory)) in names.into_iter().enumerate() {
-            row.insert(time.to_owned(), rounded(cost.optimizer_seconds[i] * 1e6));
-            let per_parameter = cost.state_bytes_per_parameter[i];
-            row.insert(state.to_owned(), rounded(per_parameter));
-            if let Some(bytes) = cost.peak_memory_bytes[i] {
-                row.insert(
-                    memory.to_owned(),
-                    rounded(bytes as f64 / f64::from(1 << 20)),
-                );
-            }
-        }
-        row
-    };
     let title = format!(
         "Running time and memory of L4 against its base methods, one thread: whole training steps (forward, backward, update) in \
-         pairs that alternate in one process, all made from the same weights, those of seed 0 after {BEFORE} steps of Adam, by \
-         processes; the update alone; and memory"
+         pairs that alternate in one process, all made from the same weights, those of seed 0 after {BEFORE} steps of Adam; \
+         the update alone; and memory; by processes"
     );
     Table {
         header: report.header("running_time", &title),
         columns,
         rows: costs.iter().map(row).collect(),
+    }
+}
+
+fn row(cost: &Cost) -> IndexMap<String, Entry> {
+    let mut row: IndexMap<String, Entry> = IndexMap::new();
+    row.insert("workload".to_owned(), cost.workload.as_str().into());
+    row.insert("method".to_owned(), cost.variant.as_str().into());
+    let base = PAIRS.iter().find(|(kind, ..)| kind.name() == cost.variant);
+    if let Some((_, base, _)) = base {
+        row.insert("base".to_owned(), base.name().into());
+    }
+    row.insert("ratio".to_owned(), by_process(cost.ratios.iter().copied()));
+    let names = [
+        ("optimizer", "state", "memory"),
+        ("optimizer_base", "state_base", "memory_base"),
+    ];
+    for (i, (time, state, memory)) in names.into_iter().enumerate() {
+        let seconds = cost.optimizer_seconds[i].iter();
+        row.insert(time.to_owned(), by_process(seconds.map(|s| s * 1e6)));
+        row.insert(state.to_owned(), rounded(cost.state_bytes_per_parameter[i]));
+        let bytes = &cost.peak_memory_bytes[i];
+        if !bytes.is_empty() {
+            let mebibytes = bytes.iter().map(|&bytes| bytes as f64 / f64::from(1 << 20));
+            row.insert(memory.to_owned(), by_process(mebibytes));
+        }
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost() -> Cost {
+        Cost {
+            workload: "mlp".to_owned(),
+            variant: "L4Adam".to_owned(),
+            ratios: vec![1.0, 1.2],
+            state_bytes_per_parameter: [8.0, 4.0],
+            optimizer_seconds: [vec![2e-6, 4e-6], vec![1e-6, 1e-6]],
+            peak_memory_bytes: [vec![3 << 20, 5 << 20], Vec::new()],
+        }
+    }
+
+    #[test]
+    fn what_is_measured_is_shown_by_processes() {
+        let row = serde_json::to_value(row(&cost())).unwrap();
+        let shown = [
+            ("ratio", [1.0, 1.2]),
+            ("optimizer", [2.0, 4.0]),
+            ("memory", [3.0, 5.0]),
+        ];
+        for (key, values) in shown {
+            let found = row[key]["values"].as_array().unwrap();
+            for (found, value) in found.iter().zip(values) {
+                assert!((found.as_f64().unwrap() - value).abs() < 1e-12, "{key}");
+            }
+            assert_eq!(row[key]["n"], 2, "{key}");
+        }
+        assert_eq!(
+            (&row["base"], &row["state_base"]),
+            (&"Adam".into(), &4.0.into())
+        );
+        assert!(row.get("memory_base").is_none(), "no system told");
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_measured() {
+        let numbers = numbers(&[cost()], Preset::Smoke, Size::of(Preset::Smoke)).unwrap();
+        let [again] = &measured(&numbers).unwrap()[..] else {
+            panic!("one was kept");
+        };
+        assert_eq!(row(again), row(&cost()));
+        let mut damaged = numbers;
+        damaged.arms[0].runs[0].summary.remove("ratios");
+        assert!(measured(&damaged).is_err());
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// What the signs of a Markdown page mean, for a reader who sees nothing else.
-pub const LEGEND_OF_SIGNS: &str = "● reproduced, ◐ partly, ○ not reproduced, – untested; no sign: the section does not bear on \
+pub const LEGEND_OF_SIGNS: &str = "● reproduced, ◐ partly, ○ not reproduced, – untested or only reported; no sign: the section does not bear on \
                                    the claim. In italics and with the word “reduced”: less was run than the paper did, in \
                                    length, seeds or data.";
 

@@ -10,7 +10,7 @@ use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side, ratio};
 use super::course::Course;
 use super::{Claim, Finding, words};
-use crate::numbers::{Numbers, Rate, Role};
+use crate::numbers::Numbers;
 
 pub use super::comparison::THRESHOLD;
 
@@ -46,14 +46,12 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         };
         let what = format!("{} {is_lower} {}", name(l4(base)), name(best(base)));
         let ours = case.side(l4(base));
-        let published = case.optional_side(Role::Constant {
-            base,
-            rate: Rate::Published,
-        });
-        if let (Some(ours), Some(mut published)) = (&ours, published) {
-            published.name += " at its published rate";
+        if let (Some(ours), Some(published)) = (&ours, case.published_side(base)) {
             let comparison = Comparison::of(&mut case, decides, ours, &published);
             case.remark(format!("For comparison, {}", comparison.words));
+            if decides == Measure::StepsToThreshold {
+                remark_thresholds(&mut case, ours, &published);
+            }
         }
         let (Some(ours), Some(theirs)) = (ours, case.side(best(base))) else {
             case.part_without_arms(what);
@@ -112,6 +110,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, evidence, judged, numbers};
     use super::*;
+    use crate::numbers::{Rate, Role};
 
     const LOW: [f64; 3] = [1.0e-2, 1.1e-2, 1.2e-2];
     const HIGH: [f64; 3] = [1.3e-2, 1.5e-2, 1.6e-2];

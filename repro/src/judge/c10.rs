@@ -40,7 +40,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
 }
 
 fn lower_loss(case: &mut Case<'_>, base: Base) {
-    let what = format!("{}'s loss is about ten times lower", name(l4(base)));
+    let what = format!("{}'s loss is over {LOWER} times lower", name(l4(base)));
     let ours = case.side(l4(base));
     let baselines: Vec<Side<'_>> = VARIANTS
         .into_iter()

@@ -93,27 +93,11 @@ fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: b
     let variant = name(l4(base));
     let what = format!("smaller batches help {variant}");
     let floor = floor(&case.numbers.task);
-    let Some([first, ..]) = sweep else {
+    let Some(sweep) = sweep else {
         case.part_without_arms(what);
         return;
     };
-    let sweep = sweep.unwrap_or_default();
-    let of_seed = |seed: u64| {
-        let point = |batch: &Batch<'_>| {
-            let run = batch.runs.iter().find(|run| run.seed() == seed)?;
-            Some((
-                f64::from(batch.size).log2(),
-                batch.height(run, of_dnc, floor)?,
-            ))
-        };
-        slope(&sweep.iter().map(point).collect::<Option<Vec<_>>>()?)
-    };
-    let slopes: Vec<f64> = first
-        .runs
-        .iter()
-        .filter_map(|run| of_seed(run.seed()))
-        .collect();
-    let Some(slope) = rising(&slopes) else {
+    let Some(slope) = rise(sweep, of_dnc, floor) else {
         case.part(what, None, "no seed was run with all batches");
         return;
     };
@@ -166,6 +150,36 @@ fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: b
         "{variant}, batch by batch: {}",
         words::list(&neighbours)
     ));
+    if let Some((largest, smaller)) = sweep.split_last()
+        && let Some(slope) = rise(smaller, of_dnc, floor)
+    {
+        let factor = slope.map(|slope| 10_f64.powf(slope));
+        case.measure(
+            format!("growth_a_doubling_without_largest_{variant}"),
+            &factor,
+        );
+        case.remark(format!(
+            "Without batch {} a doubling multiplies {variant}'s by {}",
+            largest.size,
+            words::estimate(&factor)
+        ));
+    }
+}
+
+/// The slope by seed of what should rise over the log2 of the batch.
+fn rise(sweep: &[Batch<'_>], of_dnc: bool, floor: f64) -> Option<Estimate> {
+    let of_seed = |seed: u64| {
+        let point = |batch: &Batch<'_>| {
+            let run = batch.runs.iter().find(|run| run.seed() == seed)?;
+            Some((
+                f64::from(batch.size).log2(),
+                batch.height(run, of_dnc, floor)?,
+            ))
+        };
+        slope(&sweep.iter().map(point).collect::<Option<Vec<_>>>()?)
+    };
+    let seeds = sweep.first()?.runs.iter().map(Course::seed);
+    rising(&seeds.filter_map(of_seed).collect::<Vec<_>>())
 }
 
 fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
@@ -281,6 +295,17 @@ mod tests {
         let parts = |of| judged(judge(&mnist(of)));
         assert_eq!(parts(|batch, _| f64::from(batch).sqrt()), "++");
         assert_eq!(parts(|_, _| 1.0), "-+");
+        let by_the_largest = |batch, _| {
+            if batch == 64 {
+                10.0
+            } else {
+                1.0 / f64::from(batch)
+            }
+        };
+        let finding = judge(&mnist(by_the_largest)).unwrap();
+        assert_eq!(judged(Some(finding.clone())), "++");
+        let words = "Without batch 64 a doubling multiplies L4Adam's by 0.5000 (95 % interval 0.5000 to 0.5000";
+        assert!(finding.evidence.contains(words), "{}", finding.evidence);
         assert_eq!(parts(|batch, _| 1.0 / f64::from(batch)), "-+");
         assert_eq!(
             parts(|batch, seed| if seed == 0 {

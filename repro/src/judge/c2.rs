@@ -113,22 +113,14 @@ fn memory(case: &mut Case<'_>, timed: &[Timed<'_>]) {
         .filter(|timed| timed.bytes[0] > timed.bytes[1])
         .map(|timed| format!("{} on {}", timed.variant, timed.workload))
         .collect();
-    let mut bytes: Vec<String> = Vec::new();
-    for Timed {
-        variant,
-        bytes: [ours, theirs],
-        ..
-    } in timed
-    {
-        let of_variant = format!(
-            "{variant} {} against {}",
-            words::number(*ours),
-            words::number(*theirs)
-        );
-        if !bytes.contains(&of_variant) {
-            bytes.push(of_variant);
-        }
-    }
+    let bytes = timed.iter().map(|timed| {
+        let [ours, theirs] = timed.bytes.map(words::number);
+        format!(
+            "{} {} {ours} against {theirs}",
+            timed.workload, timed.variant
+        )
+    });
+    let bytes: Vec<String> = bytes.collect();
     let mut evidence = format!("bytes of state a parameter, {}", bytes.join(", "));
     if !larger.is_empty() {
         evidence += &format!("; more in {}", words::list(&larger));

@@ -94,14 +94,27 @@ fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Course<'_>], batches: 
     let (Some(greatest), Some(last)) = (median(&greatest), median(&last)) else {
         return;
     };
+    let since_half = |run: &Vec<f64>| run.iter().position(|share| *share >= 50.0);
+    let half = shares.iter().map(|run| {
+        let epoch = since_half(run).map(|epochs_before| epochs_before + 1);
+        epoch.map_or(f64::INFINITY, |epoch| epoch as f64)
+    });
+    let half: Vec<f64> = half.collect();
     case.measured.insert(
         format!("zero_batches_{name}"),
         words::values([greatest, last]),
     );
+    case.measured.insert(
+        format!("half_zero_epoch_{name}"),
+        words::values(half.iter().copied()),
+    );
+    let half: Vec<String> = half.into_iter().map(words::number).collect();
     case.remark(format!(
-        "A loss of exactly 0 have {} % of the batches of a run's best epoch with {name}, and {} % of its last epoch's (medians of the runs)",
+        "A loss of exactly 0 have {} % of the batches of a run's best epoch with {name}, and {} % of its last epoch's (medians of the \
+         runs); half of an epoch's batches first in epoch {}",
         words::number(greatest),
-        words::number(last)
+        words::number(last),
+        words::list(&half)
     ));
 }
 
@@ -161,7 +174,8 @@ mod tests {
     #[test]
     fn the_share_of_batches_at_zero_is_reported() {
         let finding = judge(&numbers_of(run(0.1, 2.0))).unwrap();
-        let words = "100 % of the batches of a run's best epoch with L4Adam, and 100 % of its last epoch's (medians of the runs)";
+        let words = "100 % of the batches of a run's best epoch with L4Adam, and 100 % of its last epoch's (medians of the runs); \
+                     half of an epoch's batches first in epoch 40, infinite and 40";
         assert!(finding.evidence.contains(words), "{}", finding.evidence);
         let mut falling = numbers_of(run(0.1, 2.0));
         falling.arms[0].runs.drain(2..);

@@ -176,9 +176,19 @@ mod tests {
     #[test]
     fn the_accuracies_of_a_variant_and_its_base_are_compared_early_and_in_the_end() {
         let evidence = judge(&columns_with([97.0, 98.0], 98.5)).unwrap().evidence;
-        let words = "Points of test accuracy of L4Adam over Adam*: after epoch 10 7 (95 % interval 7 to 7, n = 3) and after \
-                     epoch 30 -0.5000";
-        assert!(evidence.replace('−', "-").contains(words), "{evidence}");
+        let words = "Points of test accuracy of L4Adam over Adam*: after epoch 10 7 (95 % interval 7 to 7, n = 3), after \
+                     epoch 30 -0.5000 (95 % interval -0.5000 to -0.5000, n = 3) and in the mean of the last 5 epochs -0.5000";
+        assert!(evidence.contains(words), "{evidence}");
+    }
+
+    #[test]
+    fn beside_the_best_rate_table_1s_is_reported() {
+        let mut numbers = columns_with([98.0, 98.0], 98.0);
+        let published = accurate(Arm::constant(Base::Adam, Rate::Published), 96.0, 97.0);
+        numbers.arms.push(published.0);
+        let evidence = judge(&numbers).unwrap().evidence;
+        let words = "L4Adam over Adam at its published rate: after epoch 10 2 (95 % interval 2 to 2, n = 3), after epoch 30 1";
+        assert!(evidence.contains(words), "{evidence}");
     }
 
     #[test]

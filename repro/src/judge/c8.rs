@@ -109,9 +109,17 @@ fn tracks(case: &mut Case<'_>) {
         return;
     };
     let steps = arm.step_after(case.numbers.length) as f64;
-    let [first, second, _] = DROPS.map(|drop| steps * drop as f64 / EPOCHS as f64);
-    let ratios = [(0.0, first), (first, second)].map(|within| rate_ratio(&ours, &policy, within));
-    let [Some(before), Some(between)] = ratios else {
+    let [first, second, third] = DROPS.map(|drop| steps * drop as f64 / EPOCHS as f64);
+    let between_drops = [
+        (0.0, first),
+        (first, second),
+        (second, third),
+        (third, steps),
+    ];
+    let ratios = between_drops.map(|within| log_rate_ratios(&ours, &policy, within));
+    let [Some(before), Some(between), Some(later), Some(last)] =
+        ratios.each_ref().map(|logs| mean(logs).map(f64::exp))
+    else {
         case.lacks("rates of L4Mom beside the schedule's".to_owned());
         case.part_without_arms(what);
         return;
@@ -119,36 +127,49 @@ fn tracks(case: &mut Case<'_>) {
     let near = |ratio: f64| (TRACKS.recip()..=TRACKS).contains(&ratio);
     case.measured.insert(
         "rate_over_schedule".to_owned(),
-        words::values([before, between]),
+        words::values([before, between, later, last]),
+    );
+    let extremes = crate::stats::range(&ratios[0]).map(|(low, high)| [high.exp(), low.exp()]);
+    let [greatest, least] = extremes.unwrap_or([f64::NAN; 2]);
+    case.measured.insert(
+        "rate_over_schedule_before_first_drop".to_owned(),
+        words::values([greatest, least]),
     );
     let evidence = format!(
-        "the geometric mean of its rates over the schedule's, times {HEAVY_BALL} for a heavy ball, is {} before the first drop and {} \
-         from there to the second (holds if both are within a factor of {TRACKS} of 1)",
+        "the geometric mean of its rates over the schedule's, times {HEAVY_BALL} for a heavy ball, is {} before the first drop, \
+         where it is from {} down to {}, and {} from there to the second (holds if both are within a factor of {TRACKS} of 1); \
+         then {} to the third, and {} from there on",
         words::number(before),
-        words::number(between)
+        words::number(greatest),
+        words::number(least),
+        words::number(between),
+        words::number(later),
+        words::number(last)
     );
     case.part(what, Some(near(before) && near(between)), evidence);
 }
 
-/// The geometric mean of logged rates over those that the policy logged at the same steps, after the first and up to the second
-/// of two steps; of those above 0.
-fn rate_ratio(
+/// The logarithms of logged rates over those that the policy logged at the same steps, after the first and up to the second of two
+/// steps; of those above 0.
+fn log_rate_ratios(
     ours: &[Course<'_>],
     policy: &[Course<'_>],
     (after, until): (f64, f64),
-) -> Option<f64> {
-    let schedule: Vec<(u64, f64)> = policy.first()?.logged("learning_rate").collect();
+) -> Vec<f64> {
+    let schedule = policy.iter().take(1);
+    let schedule: Vec<(u64, f64)> = schedule
+        .flat_map(|run| run.logged("learning_rate"))
+        .collect();
     let log_ratio = |(step, rate): (u64, f64)| {
         let index = schedule.binary_search_by_key(&step, |(at, _)| *at).ok()?;
         Some((rate / (HEAVY_BALL * schedule[index].1)).ln())
     };
     let within = |step: u64| step as f64 > after && step as f64 <= until;
     let rates = ours.iter().flat_map(|run| run.logged("learning_rate"));
-    let logs: Vec<f64> = rates
+    rates
         .filter(|(step, rate)| within(*step) && *rate > 0.0)
         .filter_map(log_ratio)
-        .collect();
-    mean(&logs).map(f64::exp)
+        .collect()
 }
 
 fn beats(case: &mut Case<'_>) {
@@ -310,6 +331,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers, parts};
     use super::*;
+    use serde_json::Value;
 
     /// 20 epochs in which the schedule drops after the 8th and the 12th. What a test changes of the paper's outcome.
     #[derive(Clone, Copy)]
@@ -420,6 +442,13 @@ mod tests {
         ] {
             assert_eq!(parts(Outcome { rates, ..PAPERS }), expected);
         }
+        // The schedule of the test falls no further.
+        let measured = finding(PAPERS).measured;
+        let close =
+            |found: &Value, expected: f64| (found.as_f64().unwrap() - expected).abs() < 1e-5;
+        let ratios = measured["rate_over_schedule"].as_array().unwrap();
+        assert_eq!(ratios.len(), 4);
+        assert!(ratios.iter().all(|ratio| close(ratio, 1.0)), "{ratios:?}");
         assert_eq!(
             parts(Outcome {
                 loss: 0.5,

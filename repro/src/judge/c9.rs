@@ -73,14 +73,20 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             words::number(height(side, measure))
         ));
     }
-    for side in unclipped.iter().flatten().chain(&baselines) {
+    let mut clipped = baselines;
+    clipped.extend(
+        BASELINES
+            .into_iter()
+            .filter_map(|base| case.published_side(base)),
+    );
+    for side in unclipped.iter().flatten().chain(&clipped) {
         remark_first(&mut case, side);
     }
-    let sides = unclipped.iter().flatten().chain(&baselines);
+    let sides = unclipped.iter().flatten().chain(&clipped);
     let lengths = sides.flat_map(|side| side.runs.iter().map(|run| run.values("loss").len()));
     let windows = lengths.max().unwrap_or(0);
     less_stable(&mut case, &unclipped, windows);
-    let counts: Vec<String> = baselines
+    let counts: Vec<String> = clipped
         .iter()
         .map(|side| {
             let counted = count_spikes(&mut case, side, windows);
@@ -195,7 +201,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
-    use crate::numbers::Rate;
+    use crate::numbers::{Rate, Role};
 
     /// 40 windows, below the threshold after so many, with so many spikes above the start, one every second window.
     fn run(windows: usize, spikes: usize) -> Run {
@@ -275,13 +281,19 @@ mod tests {
             run.metrics["loss"].values[0] = 1.0;
             run.metrics["loss"].values[35] = 0.1;
         }
+        let mut published = rms_prop.clone();
+        published.role = Role::Constant {
+            base: Base::RmsProp,
+            rate: Rate::Published,
+        };
+        numbers.arms.push(published);
         let evidence = judge(&numbers).unwrap().evidence;
         for words in [
             "Adam* takes 20.94 steps",
             "Beside it, against the baseline that is best by it, training loss (geometric mean over the run)",
             "(n = 3), RMSProp* ",
             "whose gradients are clipped: Adam* has spikes in its runs 0, 0 and 0, 0 diverged; mSGD* has spikes in its runs 0, 0 and 0, 0 \
-             diverged; RMSProp* has spikes in its runs 1, 1 and 1, 0 diverged",
+             diverged; RMSProp* has spikes in its runs 1, 1 and 1, 0 diverged; RMSProp at its published rate has spikes in its runs 1, 1 and 1",
         ] {
             assert!(evidence.contains(words), "{words}: {evidence}");
         }

@@ -152,6 +152,14 @@ impl<'n> Case<'n> {
         })
     }
 
+    /// A base method at the rate of the paper's Table 1, if it was run.
+    pub fn published_side(&self, base: Base) -> Option<Side<'n>> {
+        let rate = Rate::Published;
+        let mut side = self.optional_side(Role::Constant { base, rate })?;
+        side.name += " at its published rate";
+        Some(side)
+    }
+
     /// An arm that the claim compares; without it, or without a run of it, the claim is untested.
     pub fn compares(
         &mut self,

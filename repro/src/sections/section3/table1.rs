@@ -194,7 +194,8 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
     });
     let rows = rows.collect();
     let title = "The settings of the methods that did best in our searches, each with its loss there: the final training loss (mean \
-                 over the last tenth of the run), on the DNC the geometric mean over the run, cut at the floor of its clipped logits";
+                 over the last tenth of the run), on the DNC the geometric mean over the run, cut at the floor of its clipped logits; mean \
+                 and standard deviation over the seeds, whose geometric mean decided (see the searches)";
     Ok(Table {
         header: Header {
             paper: Some(json!({"best settings": paper})),

@@ -203,7 +203,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// # Errors
     ///
     /// [`SaveError`], burn's in words.
-    pub fn into_bytes(&self) -> Result<Bytes, SaveError> {
+    pub fn to_bytes(&self) -> Result<Bytes, SaveError> {
         let (mut tensors, mut counts) = (Vec::new(), Vec::new());
         for (path, memory) in &self.l4.memories {
             counts.push((format!("{path}.steps"), Scalar::from(memory.steps)));
@@ -230,7 +230,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`] when the bytes are not those of [`into_bytes`](Self::into_bytes) or of a
+    /// [`RestoreError`] when the bytes are not those of [`to_bytes`](Self::to_bytes) or of a
     /// module of other parameters, or a number is outside its range.
     pub fn restore<M: Module>(&mut self, bytes: Bytes, module: &M) -> Result<(), RestoreError> {
         let reader = Reader::from_bytes(bytes)?;

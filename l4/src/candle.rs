@@ -309,7 +309,8 @@ impl<D: TensorDirection + Direction<f64>> Optimizer for L4<D> {
         self.l4.rule.alpha()
     }
 
-    /// Sets α. One that is not positive and finite is not set, and makes the next step an error.
+    /// Sets α. One that is not positive and finite is not set, and makes the next step an error: a schedule that ends at 0
+    /// has to end before it.
     fn set_learning_rate(&mut self, alpha: f64) {
         self.refused_alpha = self.l4.rule.set_alpha(alpha).err();
     }

@@ -9,8 +9,9 @@ use crate::Real;
 /// ```
 ///
 /// `l_min` is the loss taken to be attainable: γ·Lmin in the full algorithm. `inner_product` is
-/// g·v over all parameters. L, Lmin and g·v share the loss's unit, so that η·v has the unit of
-/// the parameters.
+/// g·v over all parameters. η·v has the unit of the parameters, whatever that of v is. ε has the
+/// unit of g·v: loss²/parameter² where v is an averaged gradient, loss/parameter where it is
+/// Adam's, so that what is small in the one is not in the other.
 ///
 /// In the form of Eq. (3) the update η·v is invariant to affine transforms of the loss
 /// L → a·L + b, Eq. (4), when Lmin moves along and g scales by a (section 2.3).

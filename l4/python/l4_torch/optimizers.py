@@ -245,6 +245,9 @@ class L4Adam(_L4):
 
     Averages are in float32 at least, whatever the parameters are. Loss, g.v and eta are in the widest of float32, the
     loss's type and the parameters'.
+
+    Afterwards `learning_rate` is eta of the last step, the rate to log; `param_groups[0]["lr"]`, and so a scheduler's
+    `get_last_lr()`, is alpha.
     """
 
     AVERAGES = ("mean_gradient", "mean_square")

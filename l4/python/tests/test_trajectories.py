@@ -8,7 +8,10 @@ import torch
 
 from l4_torch import L4Adam, L4Mom
 
-NUMBERS = json.loads((pathlib.Path(__file__).parents[2] / "tests" / "all" / "trajectories" / "trajectories.json").read_text())
+FILE = pathlib.Path(__file__).parents[2] / "tests" / "all" / "trajectories" / "trajectories.json"
+if not FILE.exists():
+    pytest.skip(f"{FILE} is missing: this folder was taken out of the crate l4, which has it", allow_module_level=True)
+NUMBERS = json.loads(FILE.read_text())
 DATA = NUMBERS["data"]
 
 

@@ -13,8 +13,8 @@
 //! | [`Prodigy`] | – | – | yes | – | 4 | θ |
 //! | [`Dog`] | – | – | yes | – | 2 | their average |
 //! | [`ScheduleFreeAdamW`] | – | – | – | 0.0025 | 3 | their average x |
-//! | [`ScheduleFreePlus`] | yes | 0 | – | – | 4 | their average x |
-//! | [`Mechanic`] | as its base | as its base | yes | – | the base's and 2 | θ |
+//! | [`ScheduleFreePlus`] | yes | 0 | – | a factor, 1 | 4 | their average x |
+//! | [`Mechanic`] | as its base | as its base | yes | a factor, 1 | the base's and 2 | θ |
 //!
 //! A method that reads the loss takes f\* for its least value, as L4 takes 0: drop additive
 //! constants. L4 differs from SPS_max, ALI-G and MoMo in that its bound Lmin follows the lowest loss

@@ -162,7 +162,7 @@ fn a_refused_step_changes_nothing() {
 }
 
 fn saved(optimizer: &L4Adam) -> Vec<u8> {
-    optimizer.into_bytes().unwrap().to_vec()
+    optimizer.to_bytes().unwrap().to_vec()
 }
 
 fn train(optimizer: &mut L4Adam, mut module: Pair, steps: usize) -> Pair {
@@ -180,7 +180,7 @@ fn a_saved_state_goes_on_bit_for_bit() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new().tau(50.0).unwrap());
     let module = train(&mut optimizer, pair([1.0, -2.0], 3.0), 7);
     optimizer.rule_mut().set_alpha(0.1).unwrap();
-    let bytes = optimizer.into_bytes().unwrap();
+    let bytes = optimizer.to_bytes().unwrap();
     // Another module of the same values: its parameters have other ids.
     let a = values(&module.0);
     let copy = pair([a[0], a[1]], values(&module.1)[0]);
@@ -198,7 +198,7 @@ fn a_saved_state_goes_on_bit_for_bit() {
 fn a_state_of_another_kind_is_refused() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());
     let module = train(&mut optimizer, pair([1.0, -2.0], 3.0), 3);
-    let (before, bytes) = (saved(&optimizer), optimizer.into_bytes().unwrap());
+    let (before, bytes) = (saved(&optimizer), optimizer.to_bytes().unwrap());
     let cut = Bytes::from_bytes_vec(bytes[..bytes.len() / 2].to_vec());
     let error = optimizer.restore(cut, &module);
     assert!(matches!(error, Err(RestoreError::Format(_))), "{error:?}");
@@ -211,7 +211,7 @@ fn a_state_of_another_kind_is_refused() {
         ),
         "{error:?}"
     );
-    let of_mom = mom.into_bytes().unwrap();
+    let of_mom = mom.to_bytes().unwrap();
     let error = optimizer.restore(of_mom, &module);
     assert!(
         matches!(error, Err(RestoreError::State(StateError::Missing { .. }))),
@@ -224,13 +224,13 @@ fn a_state_of_another_kind_is_refused() {
 fn a_state_of_other_parameters_is_refused() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());
     let two_and_one = train(&mut optimizer, pair([1.0, -2.0], 3.0), 3);
-    let (before, bytes) = (saved(&optimizer), optimizer.into_bytes().unwrap());
+    let (before, bytes) = (saved(&optimizer), optimizer.to_bytes().unwrap());
     let mut other = L4Adam::new(l4::L4Adam::new());
     let three_and_one = train(&mut other, pair([1.0, -2.0, 3.0], 3.0), 3);
-    let of_three = other.into_bytes().unwrap();
+    let of_three = other.to_bytes().unwrap();
     let mut other = L4Adam::new(l4::L4Adam::new());
     train(&mut other, pair([1.0], 3.0), 3);
-    let of_one = other.into_bytes().unwrap();
+    let of_one = other.to_bytes().unwrap();
 
     for (bytes, module, lengths) in [
         (of_three, &two_and_one, (2, 3)),
@@ -296,14 +296,14 @@ fn changed(bytes: Bytes, tensors: &[(&str, TensorData)], scalars: &[(&str, Scala
     let writer = writer.fold(Writer::new(all_tensors), |writer, (name, scalar)| {
         writer.with_scalar(&name, scalar)
     });
-    writer.into_bytes().unwrap()
+    writer.to_bytes().unwrap()
 }
 
 #[test]
 fn a_damaged_state_is_refused() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());
     let module = train(&mut optimizer, pair([1.0, -2.0], 3.0), 3);
-    let (before, good) = (saved(&optimizer), optimizer.into_bytes().unwrap());
+    let (before, good) = (saved(&optimizer), optimizer.to_bytes().unwrap());
     let two = |a: f64, b: f64| TensorData::from([a, b]);
     let tensors = [
         ("0.g.mean_gradient", two(1.0, f64::NAN)),

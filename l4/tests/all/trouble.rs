@@ -40,6 +40,64 @@ fn a_constant_offset_keeps_the_loss_away_from_its_minimum_until_it_is_subtracted
     }
 }
 
+/// Fits 40 targets with noise by three weights, on all of them at once; how many times the least
+/// loss the largest of the last ten losses is, infinite where it left what numbers can hold.
+fn late_loss_over_the_least(mut optimizer: impl Optimizer<f64>, passed_on: f64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut uniform = || rng.random_range(-1.0..1.0);
+    let x: [[f64; 3]; 40] = core::array::from_fn(|_| core::array::from_fn(|_| uniform()));
+    let y: [f64; 40] = core::array::from_fn(|i| x[i][0] - 2.0 * x[i][1] + uniform());
+    let at = |w: &[f64; 3]| {
+        let (mut loss, mut gradient) = (0.0, [0.0; 3]);
+        for (x, y) in x.iter().zip(&y) {
+            let error = x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>() - y;
+            loss += error * error / 80.0;
+            gradient
+                .iter_mut()
+                .zip(x)
+                .for_each(|(g, x)| *g += error * x / 40.0);
+        }
+        (loss, gradient)
+    };
+    let mut w = [0.0; 3];
+    for _ in 0..2000 {
+        let (_, gradient) = at(&w);
+        w.iter_mut().zip(gradient).for_each(|(w, g)| *w -= g);
+    }
+    let (least, _) = at(&w);
+    let (mut w, mut losses) = ([0.0; 3], Vec::new());
+    for _ in 0..3000 {
+        let (loss, mut gradient) = at(&w);
+        losses.push(loss / least);
+        if optimizer
+            .step((loss - passed_on * least).max(0.0), &mut w, &mut gradient)
+            .is_err()
+        {
+            return f64::INFINITY;
+        }
+    }
+    losses[2990..].iter().copied().fold(0.0, f64::max)
+}
+
+#[test]
+fn a_loss_that_the_model_cannot_bring_to_0_is_an_offset_too() {
+    let late = [
+        (
+            late_loss_over_the_least(L4Adam::new(), 0.0),
+            late_loss_over_the_least(L4Adam::new(), 1.0),
+        ),
+        (
+            late_loss_over_the_least(L4Mom::new(), 0.0),
+            late_loss_over_the_least(L4Mom::new(), 1.0),
+        ),
+    ];
+    for (with, without) in late {
+        assert!(with > 1.1 && without < 1.001, "{with} {without}");
+    }
+    let lower = late_loss_over_the_least(L4Adam::new().alpha(0.05).unwrap(), 0.0);
+    assert!(lower < late[0].0, "{lower} {late:?}");
+}
+
 #[test]
 fn a_negative_loss_is_refused_until_a_constant_is_added() {
     let (mut optimizer, mut theta) = (L4Adam::<f64>::new(), [1.0]);

@@ -19,18 +19,29 @@ pub enum Measure {
     Loss,
     /// Steps until the loss is for good below the task's threshold.
     Steps,
+    /// Test error after the last epoch, in per cent, where a task has one; no less than [`LEAST_ERROR`].
+    Error,
 }
 
-impl Measure {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Loss, Self::Steps];
+/// One of 10,000 test images, in per cent.
+const LEAST_ERROR: f64 = 0.01;
 
-    /// Its logarithm; infinite of a run that diverged or never got there.
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Loss, Self::Steps, Self::Error];
+
+    /// Its logarithm; infinite of a run that diverged or never got there, whose test error is 100 %. `None` where it is not
+    /// measured.
     fn log10(self, numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
         match self {
             Self::Loss if numbers.task == "DNC" => run.mean_log_loss(floor(&numbers.task)),
             Self::Loss => Some(log10_above(run.final_loss()?, floor(&numbers.task))),
             Self::Steps => Some(steps(numbers, run)?.log10()),
+            Self::Error => {
+                let (_, accuracy) = run.logged("test_accuracy").last()?;
+                let accuracy = if run.diverged() { 0.0 } else { accuracy };
+                Some(log10_above(100.0 - accuracy, LEAST_ERROR))
+            }
         }
     }
 
@@ -40,6 +51,7 @@ impl Measure {
             Self::Loss if task == "DNC" => "training loss, geometric mean over the run",
             Self::Loss => "final training loss",
             Self::Steps => "steps to the threshold",
+            Self::Error => "test error",
         }
     }
 }
@@ -90,7 +102,8 @@ pub struct Against {
     pub standing: Standing,
 }
 
-/// The method `ours` against each of the others on a task, in the order of the arms; nothing if it was not run.
+/// The method `ours` against each of the others on a task, in the order of the arms; nothing if it was not run, or the measure is
+/// none of the task's.
 pub fn against(numbers: &Numbers, ours: &str, measure: Measure) -> Vec<Against> {
     let runs = |name: &str| {
         let arm = numbers.arms.iter().find(|arm| arm.name == name);
@@ -215,6 +228,34 @@ mod tests {
         assert_eq!(even.standing, Standing::Even);
         let (low, high) = even.ratio.interval.unwrap();
         assert!(low < 1.0 && high > 1.0);
+    }
+
+    #[test]
+    fn test_errors_are_compared_where_there_are_any() {
+        let tested = |name: &str, accuracies: [f64; 3]| {
+            let run =
+                |accuracy| Run::losses(1.., [1.0; 2]).logs("test_accuracy", 1.., [50.0, accuracy]);
+            Arm::new(name, Role::RateFree).runs(accuracies.map(run))
+        };
+        let mut arms = [
+            tested("L4Adam", [98.0, 98.0, 98.0]),
+            tested("DoG", [99.0, 99.0, 98.9]),
+            tested("Prodigy", [96.0, 96.0, 96.0]),
+        ];
+        arms[2].0.runs[0].diverged_at = Some(2);
+        let of = |task: &str, arms: [Arm; 3]| {
+            against(&numbers("rate_free", task, arms), "L4Adam", Measure::Error)
+        };
+        let found = of("MNIST", arms.clone());
+        assert_eq!(found[0].standing, Standing::Worse);
+        assert!((found[0].ratio.mean - (2.0 * 2.0 * 2.0 / 1.1_f64).cbrt()).abs() < 1e-9);
+        assert!((found[1].ratio.mean - (0.02 * 0.5 * 0.5_f64).cbrt()).abs() < 1e-9);
+        for arm in &mut arms {
+            arm.0.runs.iter_mut().for_each(|run| {
+                run.metrics.shift_remove("test_accuracy");
+            });
+        }
+        assert_eq!(of("DNC", arms), []);
     }
 
     #[test]

@@ -6,10 +6,14 @@ pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Sample standard deviation, with n − 1 in the denominator; `None` of fewer than two values.
+/// Sample standard deviation, with n − 1 in the denominator; of equal values 0, whatever rounding makes of their mean. `None` of
+/// fewer than two values.
 #[must_use]
 pub fn sample_std(values: &[f64]) -> Option<f64> {
     let centre = mean(values).filter(|_| values.len() > 1)?;
+    if values.iter().all(|value| *value == values[0]) {
+        return Some(0.0);
+    }
     let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
 }
@@ -170,6 +174,7 @@ mod tests {
     #[test]
     fn the_standard_deviation_is_the_sample_one() {
         assert_eq!(sample_std(&[1.0, 2.0, 6.0]), Some(7.0_f64.sqrt()));
+        assert_eq!(sample_std(&[0.14; 10]), Some(0.0));
         assert_eq!(
             (mean(&[]), sample_std(&[1.0]), range(&[])),
             (None, None, None)

@@ -296,7 +296,7 @@ fn changed(bytes: Bytes, tensors: &[(&str, TensorData)], scalars: &[(&str, Scala
     let writer = writer.fold(Writer::new(all_tensors), |writer, (name, scalar)| {
         writer.with_scalar(&name, scalar)
     });
-    writer.to_bytes().unwrap()
+    writer.into_bytes().unwrap()
 }
 
 #[test]

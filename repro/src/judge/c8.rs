@@ -17,6 +17,7 @@ use super::statistics::{Estimate, HALF_A_DECADE, mean};
 use super::{Claim, Finding, all, words};
 use crate::methods::{DROPS, EPOCHS, HEAVY_BALL};
 use crate::numbers::{ArmNumbers, Base, Numbers, Role};
+use crate::stats::range;
 
 const SECTION: &str = "3.3";
 /// Whose rates C8 compares with.
@@ -117,7 +118,7 @@ fn tracks(case: &mut Case<'_>) {
         (third, steps),
     ];
     let ratios = between_drops.map(|within| log_rate_ratios(&ours, &policy, within));
-    let [Some(before), Some(between), Some(later), Some(last)] =
+    let [Some(before), Some(between), later, last] =
         ratios.each_ref().map(|logs| mean(logs).map(f64::exp))
     else {
         case.lacks("rates of L4Mom beside the schedule's".to_owned());
@@ -127,10 +128,14 @@ fn tracks(case: &mut Case<'_>) {
     let near = |ratio: f64| (TRACKS.recip()..=TRACKS).contains(&ratio);
     case.measured.insert(
         "rate_over_schedule".to_owned(),
-        words::values([before, between, later, last]),
+        words::values(
+            [Some(before), Some(between), later, last]
+                .into_iter()
+                .flatten(),
+        ),
     );
-    let extremes = crate::stats::range(&ratios[0]).map(|(low, high)| [high.exp(), low.exp()]);
-    let [greatest, least] = extremes.unwrap_or([f64::NAN; 2]);
+    let (least, greatest) =
+        range(&ratios[0]).map_or((before, before), |(low, high)| (low.exp(), high.exp()));
     case.measured.insert(
         "rate_over_schedule_before_first_drop".to_owned(),
         words::values([greatest, least]),
@@ -143,8 +148,8 @@ fn tracks(case: &mut Case<'_>) {
         words::number(greatest),
         words::number(least),
         words::number(between),
-        words::number(later),
-        words::number(last)
+        words::number(later.unwrap_or(f64::NAN)),
+        words::number(last.unwrap_or(f64::NAN))
     );
     case.part(what, Some(near(before) && near(between)), evidence);
 }

@@ -1,10 +1,10 @@
 //! Two arms compared, seed by seed, on the logarithm.
 
-use super::case::{Case, best, l4, plain_arms};
-use super::course::{Course, floor, paired};
+use super::case::{Case, best, l4, name, plain_arms};
+use super::course::{Course, courses, floor, paired};
 use super::statistics::{Estimate, log10_above, mean};
 use super::words;
-use crate::numbers::Base;
+use crate::numbers::{ArmNumbers, Base};
 
 /// The smoothed loss below which a run has converged, on the DNC and MNIST: far above the floor of the arithmetic, and on the DNC
 /// all methods at their best rates get there.
@@ -108,26 +108,28 @@ const LAST_EPOCHS: u64 = 5;
 /// By how many points L4 over a base method has a higher test accuracy than that at its best rate and at Table 1's, after each of
 /// these epochs and in the mean of the last [`LAST_EPOCHS`], by seed: a remark that decides nothing.
 pub fn remark_accuracies(case: &mut Case<'_>, base: Base, epochs: &[u64]) {
-    let Some(ours) = case.optional_side(l4(base)) else {
+    let Some(arm) = plain_arms(case.numbers).find(|arm| arm.role == l4(base)) else {
         return;
     };
     let theirs = [case.optional_side(best(base)), case.published_side(base)];
     for theirs in theirs.into_iter().flatten() {
-        remark_accuracies_over(case, &ours, &theirs, epochs);
+        remark_accuracies_over(case, arm, &theirs, epochs);
     }
 }
 
-fn remark_accuracies_over(case: &mut Case<'_>, ours: &Side<'_>, theirs: &Side<'_>, epochs: &[u64]) {
-    let numbers = case.numbers;
-    let arms = plain_arms(numbers).filter(|arm| arm.steps_per_unit > 0);
-    let Some(steps) = arms.map(|arm| arm.steps_per_unit).next() else {
-        return;
-    };
+fn remark_accuracies_over(
+    case: &mut Case<'_>,
+    arm: &ArmNumbers,
+    theirs: &Side<'_>,
+    epochs: &[u64],
+) {
+    let (numbers, ours) = (case.numbers, name(arm.role));
+    let our_runs = courses(numbers, arm);
     let mut found = Vec::new();
     let mut add = |key: String, what: String, accuracy: &dyn Fn(&Course<'_>) -> Option<f64>| {
-        if let Some(points) = Estimate::of(&paired(&ours.runs, &theirs.runs, accuracy)) {
+        if let Some(points) = Estimate::of(&paired(&our_runs, &theirs.runs, accuracy)) {
             case.measure(
-                format!("accuracy_{}_over_{}_{key}", ours.name, theirs.name),
+                format!("accuracy_{ours}_over_{}_{key}", theirs.name),
                 &points,
             );
             found.push(format!("{what} {}", words::estimate(&points)));
@@ -135,7 +137,7 @@ fn remark_accuracies_over(case: &mut Case<'_>, ours: &Side<'_>, theirs: &Side<'_
     };
     for epoch in epochs {
         let (key, what) = (format!("epoch_{epoch}"), format!("after epoch {epoch}"));
-        add(key, what, &|run| run.accuracy_at(epoch * steps));
+        add(key, what, &|run| run.accuracy_at(arm.step_after(*epoch)));
     }
     if let Some(before) = numbers.length.checked_sub(LAST_EPOCHS) {
         let (key, what) = (
@@ -144,14 +146,13 @@ fn remark_accuracies_over(case: &mut Case<'_>, ours: &Side<'_>, theirs: &Side<'_
         );
         add(key, what, &|run| {
             let last = before + 1..=numbers.length;
-            let last = last.map(|epoch| run.accuracy_at(epoch * steps));
+            let last = last.map(|epoch| run.accuracy_at(arm.step_after(epoch)));
             mean(&last.collect::<Option<Vec<_>>>()?)
         });
     }
     if !found.is_empty() {
         case.remark(format!(
-            "Points of test accuracy of {} over {}: {}",
-            ours.name,
+            "Points of test accuracy of {ours} over {}: {}",
             theirs.name,
             words::list(&found)
         ));

@@ -33,6 +33,11 @@ pub trait CellOfRuns: Sized {
     /// From what each run measured, with its seed.
     fn from_runs(runs: impl IntoIterator<Item = (u64, Measured)>) -> Self;
 
+    /// From values that are of no seed, as times pair by pair.
+    fn of_values(values: impl IntoIterator<Item = f64>) -> Self {
+        Self::from_runs((0..).zip(values.into_iter().map(Measured::Value)))
+    }
+
     /// From results. `measure` answers `None` where a run did not get to what is measured; whatever a run got to before it
     /// diverged counts.
     fn over<'a>(

@@ -121,9 +121,8 @@ fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
     row.insert("least".to_owned(), cell(&runs, least).into());
     row.insert("diverged".to_owned(), (diverged as u64).into());
     if !arm.step_times.is_empty() {
-        let pairs = (0..).zip(&arm.step_times);
-        let ratios = pairs.map(|(pair, &ratio)| (pair, Measured::Value(ratio)));
-        row.insert("time".to_owned(), Cell::from_runs(ratios).into());
+        let ratios = arm.step_times.iter().copied();
+        row.insert("time".to_owned(), Cell::of_values(ratios).into());
     }
     row
 }

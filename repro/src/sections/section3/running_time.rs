@@ -14,7 +14,7 @@ use crate::data::DataOptions;
 use crate::methods::{Kind, Method};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
 use crate::report::Report;
-use crate::results::{Cell, CellOfRuns, Column, Entry, Measured, Table};
+use crate::results::{Cell, CellOfRuns, Column, Entry, Table};
 use crate::stats;
 use crate::timing::{
     BEFORE, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
@@ -263,8 +263,7 @@ pub fn measured(numbers: &Numbers) -> Result<Vec<Cost>> {
 }
 
 fn by_process(values: impl Iterator<Item = f64>) -> Entry {
-    let values = values.map(Measured::Value);
-    Cell::from_runs((0..).zip(values)).into()
+    Cell::of_values(values).into()
 }
 
 /// To four digits: the number of parameters makes the rest.

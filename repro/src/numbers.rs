@@ -1,5 +1,7 @@
 //! What the verdicts rest on: the numbers of a section, arm by arm and run by run, as its `numbers.json.gz` holds them.
 
+use std::fmt;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,14 +13,53 @@ pub const EPSILON: &str = "epsilon";
 /// The arm that holds the differences of trajectories on L and on aL + b.
 pub const AFFINE_INVARIANCE: &str = "affine invariance";
 
+/// A line a task: its name in results and claims.
+macro_rules! task_names {
+    ($($(#[$doc:meta])+ $variant:ident: $name:literal,)*) => {
+        /// What is learnt.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum TaskName { $($(#[$doc])+ #[serde(rename = $name)] $variant),* }
+
+        impl TaskName {
+            /// In results and claims.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(TaskName::$variant => $name),* }
+            }
+        }
+
+        impl fmt::Display for TaskName {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+task_names! {
+    /// Badly conditioned regression.
+    #[default]
+    Regression: "regression",
+    /// Digits.
+    Mnist: "MNIST",
+    /// Colour photographs.
+    Cifar10: "CIFAR-10",
+    /// Repeat-copy, by the DNC.
+    Dnc: "DNC",
+    /// Clothes.
+    FashionMnist: "Fashion-MNIST",
+    /// Nothing: a few steps of each, timed.
+    RunningTime: "running time",
+}
+
 /// All that a section measured and its claims are judged by.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Numbers {
     /// The section of the paper, as `"3.2"`.
     pub section: String,
-    /// What was learnt, as `"MNIST"`.
-    pub task: String,
+    /// What was learnt.
+    pub task: TaskName,
     /// The preset that was run, as `"paper"`.
     pub preset: String,
     /// What a length counts, as `"epochs"`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::engine::reference::{self, NumbersError};
 use crate::judge::course::floor;
 use crate::methods::Kind;
-use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 
 /// Stands for a loss of exactly 0, of which there is no logarithm.
 const LEAST_LOSS: f64 = 1e-45;
@@ -18,11 +18,11 @@ const LEAST_LOSS: f64 = 1e-45;
 /// tenth. On the DNC, where all good runs end on one floor, the mean over the run of the logarithm, cut at that floor.
 /// Infinite if it diverged.
 #[must_use]
-pub fn score(run: &RunNumbers, task: &str) -> f64 {
+pub fn score(run: &RunNumbers, task: TaskName) -> f64 {
     if run.diverged_at.is_some() {
         return f64::INFINITY;
     }
-    if task == "DNC" {
+    if task == TaskName::Dnc {
         let losses = run.values("loss");
         let cut = losses.iter().map(|loss| loss.max(floor(task)).log10());
         let sum: f64 = cut.sum();
@@ -39,7 +39,7 @@ pub const RULE: &str = "lowest mean over the restarts of log10 of the final trai
 
 /// The mean score of an arm's runs.
 #[must_use]
-pub fn mean_score(arm: &ArmNumbers, task: &str) -> f64 {
+pub fn mean_score(arm: &ArmNumbers, task: TaskName) -> f64 {
     match arm.runs.len() {
         0 => f64::INFINITY,
         n => arm.runs.iter().map(|run| score(run, task)).sum::<f64>() / n as f64,
@@ -149,7 +149,7 @@ pub fn tried(numbers: &Numbers, kind: Kind) -> Vec<Tried<'_>> {
     let mut tried: Vec<_> = arms
         .filter_map(|arm| {
             let setting = arm.setting(kind.knob()?.name())?;
-            Some((setting, arm, mean_score(arm, &numbers.task)))
+            Some((setting, arm, mean_score(arm, numbers.task)))
         })
         .collect();
     tried.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -172,13 +172,16 @@ mod tests {
     fn a_divergence_is_the_worst_score_and_a_floor_is_cut() {
         let mut run = RunNumbers::default();
         run.summary.insert("final_loss".to_owned(), json!(1e-3));
-        assert_eq!(score(&run, "MNIST"), -3.0);
+        assert_eq!(score(&run, TaskName::Mnist), -3.0);
         let (steps, values) = (vec![1, 2], vec![1.0, 1e-12]);
         let column = Column { steps, values };
         run.metrics.insert("loss".to_owned(), column);
-        assert_eq!(score(&run, "DNC"), floor("DNC").log10() / 2.0);
+        assert_eq!(
+            score(&run, TaskName::Dnc),
+            floor(TaskName::Dnc).log10() / 2.0
+        );
         run.diverged_at = Some(5);
-        assert_eq!(score(&run, "DNC"), f64::INFINITY);
+        assert_eq!(score(&run, TaskName::Dnc), f64::INFINITY);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::engine::reference;
 use crate::engine::run::RunResult;
 use crate::engine::runner::{Planned, Runner};
 use crate::methods::{Kind, Knob, Method};
-use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 use crate::searched::{Searched, folder, mean_score};
 use crate::sections::{Part, Search, Section, Task, arm, searched};
 use crate::tasks::Workload;
@@ -99,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let runner = Runner::open(options)?;
     let mut numbers = Numbers {
         section: section.number.to_owned(),
-        task: part.task.name().to_owned(),
+        task: part.task.name(),
         preset: arguments.preset.name().to_owned(),
         unit: part.unit.name().to_owned(),
         length: size.length,
@@ -223,7 +223,7 @@ struct Grid<'d> {
     values: &'d [f64],
     workload: Workload<'d>,
     restarts: u64,
-    task: &'static str,
+    task: TaskName,
 }
 
 impl<'d> Grid<'d> {
@@ -340,7 +340,7 @@ fn edge(scores: &[f64]) -> Edge {
     }
 }
 
-fn render(search: Search, tried: &[ArmNumbers], task: &str) -> String {
+fn render(search: Search, tried: &[ArmNumbers], task: TaskName) -> String {
     let knob = search.kind.knob().map_or("", Knob::name);
     let scores = tried.iter().map(|arm| mean_score(arm, task));
     let best = scores.clone().fold(f64::INFINITY, f64::min);

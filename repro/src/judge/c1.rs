@@ -10,7 +10,7 @@ use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side, ratio};
 use super::course::Course;
 use super::{Claim, Finding, words};
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, TaskName};
 
 pub use super::comparison::THRESHOLD;
 
@@ -20,14 +20,17 @@ const SECTIONS: [&str; 5] = ["3.1", "3.2", "3.3", "3.4", "3.5"];
 const OTHER_THRESHOLDS: [f64; 3] = [1e-1, 1e-2, 1e-4];
 
 /// What decides on a task, and what is reported beside.
-fn measures(task: &str) -> (Measure, &'static [Measure]) {
+fn measures(task: TaskName) -> (Measure, &'static [Measure]) {
     match task {
-        "DNC" => (Measure::StepsToThreshold, &[Measure::MeanLoss]),
-        "MNIST" => (
+        TaskName::Dnc => (Measure::StepsToThreshold, &[Measure::MeanLoss]),
+        TaskName::Mnist => (
             Measure::FinalLoss,
             &[Measure::StepsToThreshold, Measure::MeanLoss],
         ),
-        _ => (Measure::FinalLoss, &[]),
+        TaskName::Regression
+        | TaskName::Cifar10
+        | TaskName::FashionMnist
+        | TaskName::RunningTime => (Measure::FinalLoss, &[]),
     }
 }
 
@@ -37,7 +40,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     if !SECTIONS.contains(&numbers.section.as_str()) {
         return None;
     }
-    let (decides, beside) = measures(&numbers.task);
+    let (decides, beside) = measures(numbers.task);
     let mut case = Case::new(Claim::C1, numbers);
     for base in VARIANTS {
         let is_lower = match decides {
@@ -116,7 +119,7 @@ mod tests {
     const HIGH: [f64; 3] = [1.3e-2, 1.5e-2, 1.6e-2];
 
     fn of(
-        task: &str,
+        task: TaskName,
         section: &str,
         l4_adam: Arm,
         l4_mom: Arm,
@@ -130,7 +133,7 @@ mod tests {
         let l4 = [Arm::l4_adam().losing(l4_adam), Arm::l4_mom().losing(l4_mom)];
         let [l4_adam, l4_mom] = l4;
         judged(of(
-            "MNIST",
+            TaskName::Mnist,
             "3.2",
             l4_adam,
             l4_mom,
@@ -168,7 +171,7 @@ mod tests {
         };
         let finding = |ours: [usize; 3]| {
             of(
-                "DNC",
+                TaskName::Dnc,
                 "3.4",
                 reaching(Arm::l4_adam(), ours),
                 reaching(Arm::l4_mom(), [5, 6, 7]),
@@ -199,7 +202,7 @@ mod tests {
         };
         let verdict = |l4_adam, adam| {
             let [l4_mom, momentum] = [Arm::l4_mom().losing(LOW), Arm::momentum().losing(HIGH)];
-            judged(of("MNIST", "3.2", l4_adam, l4_mom, adam, momentum))
+            judged(of(TaskName::Mnist, "3.2", l4_adam, l4_mom, adam, momentum))
         };
         assert_eq!(
             verdict(diverged(Arm::l4_adam()), Arm::adam().losing(HIGH)),
@@ -223,7 +226,7 @@ mod tests {
             one(Arm::adam(), 1e-2),
             one(Arm::momentum(), 1e-2),
         ];
-        let single = judge(&numbers("3.3", "CIFAR-10", arms.clone())).unwrap();
+        let single = judge(&numbers("3.3", TaskName::Cifar10, arms.clone())).unwrap();
         assert_eq!(single.verdict, Verdict::Untested);
         let said = evidence(&single);
         assert!(
@@ -236,7 +239,7 @@ mod tests {
             }
             arm
         });
-        let published = judge(&numbers("3.3", "CIFAR-10", published)).unwrap();
+        let published = judge(&numbers("3.3", TaskName::Cifar10, published)).unwrap();
         assert_eq!(published.verdict, Verdict::Untested);
         for words in [
             "there is no Adam*, no mSGD*",

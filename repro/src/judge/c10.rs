@@ -46,7 +46,7 @@ fn lower_loss(case: &mut Case<'_>, base: Base) {
         .into_iter()
         .filter_map(|base| case.side(best(base)))
         .collect();
-    let floor = floor(&case.numbers.task);
+    let floor = floor(case.numbers.task);
     let height = |side: &Side<'_>| {
         side.centre(Measure::FinalLoss, floor)
             .unwrap_or(f64::INFINITY)
@@ -102,7 +102,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
-    use crate::numbers::Rate;
+    use crate::numbers::{Rate, TaskName};
 
     /// Three runs with this final loss and these accuracies at the end.
     fn arm(arm: Arm, dropout: f64, loss: f64, accuracies: [f64; 3]) -> Arm {
@@ -122,7 +122,7 @@ mod tests {
             arm(Arm::adam(), 0.4, 0.1, LESS),
             momentum.set("dropout", 0.4),
         ];
-        numbers("3.5", "Fashion-MNIST", arms)
+        numbers("3.5", TaskName::FashionMnist, arms)
     }
 
     fn parts(loss: f64, more: [f64; 3], momentum: f64) -> String {

@@ -14,7 +14,7 @@ use super::comparison::Measure;
 use super::course::{Course, courses, floor, whole_courses};
 use super::statistics::{Estimate, difference, mean, rising, slope};
 use super::{Claim, Finding, words};
-use crate::numbers::{ArmNumbers, Base, Numbers};
+use crate::numbers::{ArmNumbers, Base, Numbers, TaskName};
 
 pub use super::comparison::THRESHOLD;
 
@@ -31,7 +31,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         return None;
     }
     let mut case = Case::new(Claim::C11, numbers);
-    let of_dnc = numbers.task == "DNC";
+    let of_dnc = numbers.task == TaskName::Dnc;
     let sweeps = VARIANTS.map(|base| sweep(&mut case, base, of_dnc));
     for (base, sweep) in VARIANTS.into_iter().zip(&sweeps) {
         trend(&mut case, base, sweep.as_deref(), of_dnc);
@@ -92,7 +92,7 @@ fn sweep<'n>(case: &mut Case<'n>, base: Base, of_dnc: bool) -> Option<Vec<Batch<
 fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: bool) {
     let variant = name(l4(base));
     let what = format!("smaller batches help {variant}");
-    let floor = floor(&case.numbers.task);
+    let floor = floor(case.numbers.task);
     let Some(sweep) = sweep else {
         case.part_without_arms(what);
         return;
@@ -283,7 +283,7 @@ mod tests {
         let rising = |batch, seed| f64::from(batch) * (1.0 + seed as f64 / 10.0);
         numbers(
             "3.6",
-            "MNIST",
+            TaskName::Mnist,
             [arm(Arm::l4_adam, l4_adam), arm(Arm::l4_mom, rising)]
                 .into_iter()
                 .flatten(),
@@ -362,7 +362,7 @@ mod tests {
                 })
         };
         let arms: Vec<Arm> = arm(Arm::l4_mom).chain(arm(Arm::l4_adam)).collect();
-        let mut numbers = numbers("3.6", "DNC", arms);
+        let mut numbers = numbers("3.6", TaskName::Dnc, arms);
         (numbers.length, numbers.paper_length) = (800, 800);
         numbers
     }

@@ -81,6 +81,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
+    use crate::numbers::TaskName;
 
     fn of(steps: u64, difference: f64, optimizer: &str) -> Numbers {
         let run = |optimizer: &str, difference| {
@@ -93,7 +94,7 @@ mod tests {
         let runs = [run("L4Adam", difference), run(optimizer, 1e-15)];
         numbers(
             "3",
-            "all",
+            TaskName::RunningTime,
             [Arm::new(AFFINE_INVARIANCE, Role::Measurement).runs(runs)],
         )
     }
@@ -114,6 +115,6 @@ mod tests {
         assert_eq!(verdict(of(100, 0.0, "L4Mom")), Verdict::Reproduced);
         assert_eq!(verdict(of(99, 0.0, "L4Mom")), Verdict::Untested);
         assert_eq!(verdict(of(100, 0.0, "L4 over SGD")), Verdict::Untested);
-        assert_eq!(judge(&numbers("3", "all", [])), None);
+        assert_eq!(judge(&numbers("3", TaskName::RunningTime, [])), None);
     }
 }

@@ -139,6 +139,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
+    use crate::numbers::TaskName;
 
     /// All ten measurements, with other ratios and bytes of L4Adam on one workload.
     fn measured(ratios: [f64; 3], bytes: [f64; 2]) -> Numbers {
@@ -156,7 +157,7 @@ mod tests {
         let arms = WORKLOADS
             .into_iter()
             .flat_map(|workload| ["L4Adam", "L4Mom"].map(|variant| arm(workload, variant)));
-        numbers("3", "all", arms)
+        numbers("3", TaskName::RunningTime, arms)
     }
 
     #[test]

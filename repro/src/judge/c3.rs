@@ -164,6 +164,7 @@ fn relative_loss(run: &Course<'_>) -> Option<f64> {
 mod tests {
     use super::super::made_up::{Arm, Run, evidence, judged, numbers};
     use super::*;
+    use crate::numbers::TaskName;
 
     /// Five runs of which so many reach the mark, the last of them at this step.
     fn reaching(arm: Arm, mark: &str, count: usize, last: u64) -> Arm {
@@ -185,7 +186,7 @@ mod tests {
         let momentum = reaching(Arm::momentum(), "1e-14", 0, 3);
         judged(judge(&numbers(
             "3.1",
-            "regression",
+            TaskName::Regression,
             [l4_adam, l4_mom, adam, momentum],
         )))
     }
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn the_evidence_has_the_counts_and_the_loss_at_the_end() {
         let arm = reaching(Arm::l4_adam(), "1e-10", 4, 3);
-        let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
+        let finding = judge(&numbers("3.1", TaskName::Regression, [arm])).unwrap();
         let words = "0 of 5 to 1e-6, 4 of 5 to 1e-10 and 0 of 5 to 1e-14; 0 end below 1e-14, median loss at the end 5.000×10⁻¹⁰ of \
                      the first";
         assert!(evidence(&finding).contains(words), "{finding:?}");
@@ -216,7 +217,7 @@ mod tests {
         arm.0.runs[1]
             .summary
             .insert("final_loss".to_owned(), 2e-15.into());
-        let finding = judge(&numbers("3.1", "regression", [arm])).unwrap();
+        let finding = judge(&numbers("3.1", TaskName::Regression, [arm])).unwrap();
         let words = "4 of 5 to 1e-14, the latest in step 17; 1 end below 1e-14";
         assert!(evidence(&finding).contains(words), "{finding:?}");
     }
@@ -238,7 +239,7 @@ mod tests {
             run("L4Adam", 0.0, 1e-14),
             diverged,
         ]);
-        let finding = judge(&numbers(SECTION, "regression", [arm])).unwrap();
+        let finding = judge(&numbers(SECTION, TaskName::Regression, [arm])).unwrap();
         for words in [
             "L4Adam with ε = 1e-12 in 30 steps: 0 of 1 to 1e-14",
             "L4Adam with ε = 0 in 30 steps: 2 of 2 to 1e-14, losses at the end 2.000×10⁻¹⁵ and 2.000×10⁻¹⁴ of the first, 0 diverged",

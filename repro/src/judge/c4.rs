@@ -239,7 +239,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
-    use crate::numbers::{Alpha, Base};
+    use crate::numbers::{Alpha, Base, TaskName};
 
     /// Three seeds, each a little different, with three timings each.
     fn arm(role: Role, weights: u32, steps: u64, seconds: f64) -> Arm {
@@ -279,7 +279,7 @@ mod tests {
                     arm(Role::LevenbergMarquardt, weights, steps, seconds),
                 ]
             });
-        let mut numbers = numbers("3.1", "regression", arms);
+        let mut numbers = numbers("3.1", TaskName::Regression, arms);
         (numbers.length, numbers.paper_length) = (10_000, 10_000);
         numbers
     }

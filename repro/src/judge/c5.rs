@@ -136,7 +136,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, evidence, judged, numbers};
     use super::*;
-    use crate::numbers::Alpha;
+    use crate::numbers::{Alpha, TaskName};
 
     /// 40 epochs of 10 steps of which the last has this loss and so many steps of rate 0.
     fn run(loss: f64, zero_rates: f64) -> Run {
@@ -157,7 +157,7 @@ mod tests {
             Arm::l4(Base::Adam, Alpha::Best).runs([zero.clone(), zero.clone(), zero]),
         ];
         arms.iter_mut().for_each(|arm| arm.0.steps_per_unit = 10);
-        numbers("3.2", "MNIST", arms)
+        numbers("3.2", TaskName::Mnist, arms)
     }
 
     #[test]

@@ -119,7 +119,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
-    use crate::numbers::{Alpha, Base};
+    use crate::numbers::{Alpha, Base, TaskName};
 
     /// 20 windows, of which so many span two orders.
     fn run(wide: usize) -> Run {
@@ -129,7 +129,7 @@ mod tests {
             .logs("learning_rate_max", 1.., high)
     }
 
-    fn finding(section: &str, task: &str, odd: Run) -> Option<Finding> {
+    fn finding(section: &str, task: TaskName, odd: Run) -> Option<Finding> {
         let arms = [
             Arm::l4_adam().runs([run(2), odd, run(2)]),
             Arm::l4_mom().runs([run(2), run(2), run(2)]),
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_tenth_of_the_windows_of_every_run_are_wide() {
-        let parts = |odd| judged(finding("3.2", "MNIST", odd));
+        let parts = |odd| judged(finding("3.2", TaskName::Mnist, odd));
         assert_eq!(parts(run(2)), "++");
         assert_eq!(parts(run(1)), "-+");
         let zeros = run(1).logs(
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn the_first_quarter_of_the_runs_is_told_apart() {
-        let evidence = finding("3.2", "MNIST", run(1)).unwrap().evidence;
+        let evidence = finding("3.2", TaskName::Mnist, run(1)).unwrap().evidence;
         let words = "first quarter of a run alone, such are at least: L4Adam 20.0 %, L4Mom 40.0 %";
         assert!(evidence.contains(words), "{evidence}");
     }
 
     #[test]
     fn no_run_is_unstable() {
-        let parts = |odd| judged(finding("3.4", "DNC", odd));
+        let parts = |odd| judged(finding("3.4", TaskName::Dnc, odd));
         let last = |loss| {
             (0..20).map(move |window| {
                 if window < 19 {
@@ -191,7 +191,7 @@ mod tests {
     fn the_best_alpha_counts_where_it_was_run() {
         let mut numbers = numbers(
             "3.2",
-            "MNIST",
+            TaskName::Mnist,
             [Arm::l4_adam().runs([run(2)]), Arm::l4_mom().runs([run(2)])],
         );
         assert_eq!(judged(judge(&numbers)), "++");
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn other_networks_are_reported_and_not_judged() {
-        let reported = finding("3.5", "Fashion-MNIST", run(1)).unwrap();
+        let reported = finding("3.5", TaskName::FashionMnist, run(1)).unwrap();
         assert_eq!(
             (reported.verdict, reported.parts.len()),
             (Verdict::Untested, 0)
@@ -217,6 +217,6 @@ mod tests {
             "{}",
             reported.evidence
         );
-        assert_eq!(finding("3.6", "MNIST", run(2)), None);
+        assert_eq!(finding("3.6", TaskName::Mnist, run(2)), None);
     }
 }

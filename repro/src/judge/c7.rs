@@ -133,7 +133,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
-    use crate::numbers::{Alpha, Rate};
+    use crate::numbers::{Alpha, Rate, TaskName};
 
     /// Three runs of 30 epochs with this accuracy after epoch 10 and at the end.
     fn accurate(arm: Arm, early: f64, last: f64) -> Arm {
@@ -145,7 +145,7 @@ mod tests {
         let [early, last] = l4_adam;
         numbers(
             "3.2",
-            "MNIST",
+            TaskName::Mnist,
             [
                 accurate(Arm::l4_adam(), early, last),
                 accurate(Arm::l4_mom(), 98.0, 98.0),

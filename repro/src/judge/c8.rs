@@ -336,6 +336,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers, parts};
     use super::*;
+    use crate::numbers::TaskName;
     use serde_json::Value;
 
     /// 20 epochs in which the schedule drops after the 8th and the 12th. What a test changes of the paper's outcome.
@@ -414,12 +415,12 @@ mod tests {
                 ),
             ),
         ];
-        let mut here = numbers("3.3", "CIFAR-10", arms);
+        let mut here = numbers("3.3", TaskName::Cifar10, arms);
         (here.length, here.paper_length) = (20, 20);
         let mnist = |arm: Arm| of(arm, run(|_| 0.1, mnist_wide, 1.0, |_| 98.0));
         let mnist = numbers(
             "3.2",
-            "MNIST",
+            TaskName::Mnist,
             [mnist(Arm::l4_adam()), mnist(Arm::l4_mom())],
         );
         judge(&here, Some(&mnist)).unwrap()
@@ -500,7 +501,7 @@ mod tests {
 
     #[test]
     fn without_mnist_there_is_nothing_to_compare_with() {
-        let here = numbers("3.3", "CIFAR-10", [Arm::l4_adam().losing([1.0])]);
+        let here = numbers("3.3", TaskName::Cifar10, [Arm::l4_adam().losing([1.0])]);
         let finding = judge(&here, None).unwrap();
         assert_eq!(finding.verdict, Verdict::Untested);
         assert!(
@@ -508,7 +509,7 @@ mod tests {
             "{}",
             finding.evidence
         );
-        assert_eq!(judge(&numbers("3.2", "MNIST", []), None), None);
+        assert_eq!(judge(&numbers("3.2", TaskName::Mnist, []), None), None);
     }
 
     #[test]
@@ -517,7 +518,7 @@ mod tests {
         let arm = Arm::l4_adam().runs([Run::default()
             .logs("test_accuracy", 1.., (1..=20).map(swings(20.0)))
             .logs("reestimated_test_accuracy", 1.., (1..=20).map(swings(1.5)))]);
-        let mut here = numbers("3.3", "CIFAR-10", [arm]);
+        let mut here = numbers("3.3", TaskName::Cifar10, [arm]);
         (here.length, here.paper_length) = (20, 20);
         let evidence = judge(&here, None).unwrap().evidence;
         assert!(evidence.contains("L4Adam 20.0 and 1.5"), "{evidence}");

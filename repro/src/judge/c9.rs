@@ -40,7 +40,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     });
     let measure = Measure::StepsToThreshold;
     let height = |side: &Side<'_>, measure: Measure| {
-        let centre = side.centre(measure, floor(&numbers.task));
+        let centre = side.centre(measure, floor(numbers.task));
         centre.unwrap_or(f64::INFINITY)
     };
     let best_by = |measure| {
@@ -201,7 +201,7 @@ mod tests {
     use super::super::Verdict;
     use super::super::made_up::{Arm, Run, judged, numbers};
     use super::*;
-    use crate::numbers::{Rate, Role};
+    use crate::numbers::{Rate, Role, TaskName};
 
     /// 40 windows, below the threshold after so many, with so many spikes above the start, one every second window.
     fn run(windows: usize, spikes: usize) -> Run {
@@ -222,7 +222,7 @@ mod tests {
         let slow = reaching(Arm::momentum(), [30, 32, 34]);
         let mut numbers = numbers(
             "3.4",
-            "DNC",
+            TaskName::Dnc,
             [
                 l4_adam,
                 l4_mom,

@@ -318,7 +318,7 @@ impl<'n> Case<'n> {
     fn with_evidence(self, verdict: Verdict, evidence: String) -> Finding {
         Finding {
             id: self.claim.to_string(),
-            task: Some(self.numbers.task.clone()),
+            task: Some(self.numbers.task.name().to_owned()),
             claim: self.claim.text().to_owned(),
             verdict,
             basis: Some(self.basis()),
@@ -352,10 +352,11 @@ fn capitalised(text: &str) -> String {
 mod tests {
     use super::super::made_up::{Arm, numbers};
     use super::*;
+    use crate::numbers::TaskName;
 
     fn finding(change: impl Fn(&mut Numbers), seeds: usize) -> Finding {
         let arm = Arm::l4_adam().losing([1.0; 5]);
-        let mut numbers = numbers("3.2", "MNIST", [arm]);
+        let mut numbers = numbers("3.2", TaskName::Mnist, [arm]);
         numbers.arms[0].runs.truncate(seeds);
         change(&mut numbers);
         let mut case = Case::new(Claim::C1, &numbers);
@@ -384,7 +385,7 @@ mod tests {
     fn a_search_of_shorter_runs_reduces_the_basis_of_what_rests_on_it() {
         let mut arms = [Arm::l4_adam(), Arm::adam()].map(|arm| arm.losing([1.0; 3]));
         arms[1].0.searched_by = Some("runs of 15 of 30 epochs".to_owned());
-        let numbers = numbers("3.2", "MNIST", arms);
+        let numbers = numbers("3.2", TaskName::Mnist, arms);
         let basis = |role| {
             let mut case = Case::new(Claim::C1, &numbers);
             case.arm(role);
@@ -426,7 +427,7 @@ mod tests {
     fn a_claim_that_one_seed_leaves_open_says_so() {
         let arm = Arm::l4_adam().losing([1.0; 3]);
         let evidence = |seeds| {
-            let mut numbers = numbers("3.2", "MNIST", [arm.clone()]);
+            let mut numbers = numbers("3.2", TaskName::Mnist, [arm.clone()]);
             numbers
                 .arms
                 .iter_mut()
@@ -447,7 +448,7 @@ mod tests {
             Arm::l4_adam().set("dropout", 0.5).losing([1.0]),
             Arm::l4_adam().set("dropout", 0.4).losing([2.0]),
         ];
-        let dropouts = numbers("3.5", "Fashion-MNIST", arms);
+        let dropouts = numbers("3.5", TaskName::FashionMnist, arms);
         let mut case = Case::new(Claim::C1, &dropouts);
         assert_eq!(
             case.arm(l4(Base::Adam)).unwrap().setting("dropout"),
@@ -456,7 +457,7 @@ mod tests {
         let arms = [Arm::l4(Base::Adam, Alpha::Best)
             .set("weights_comparison", true)
             .losing([1.0])];
-        let times = numbers("3.1", "regression", arms);
+        let times = numbers("3.1", TaskName::Regression, arms);
         assert!(
             Case::new(Claim::C1, &times)
                 .arm(l4_best(Base::Adam))

@@ -170,7 +170,7 @@ pub struct Comparison {
 impl Comparison {
     /// Compares, and keeps the numbers in the case.
     pub fn of(case: &mut Case<'_>, measure: Measure, ours: &Side<'_>, theirs: &Side<'_>) -> Self {
-        let floor = floor(&case.numbers.task);
+        let floor = floor(case.numbers.task);
         let differences = paired(&ours.runs, &theirs.runs, |run| measure.log10(run, floor));
         let log_ratio = Estimate::against(&differences);
         let ratio = log_ratio.map(|estimate| estimate.map(|log| 10_f64.powf(log)));

@@ -1,7 +1,7 @@
 //! What the rules read off the course of a run.
 
 use super::statistics::{difference, log10_above, mean};
-use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 
 /// Losses up to this count as equal in float32, in which images are learnt: the unit of rounding, and so about the least
 /// cross-entropy above 0 that a softmax has in it.
@@ -21,11 +21,13 @@ pub const SPIKE_OF_FIRST: f64 = 0.01;
 
 /// Where losses on a task cannot be told from the least that there is.
 #[must_use]
-pub fn floor(task: &str) -> f64 {
+pub fn floor(task: TaskName) -> f64 {
     match task {
-        "regression" => FLOOR_FLOAT64,
-        "DNC" => FLOOR_DNC,
-        _ => FLOOR_FLOAT32,
+        TaskName::Regression => FLOOR_FLOAT64,
+        TaskName::Dnc => FLOOR_DNC,
+        TaskName::Mnist | TaskName::Cifar10 | TaskName::FashionMnist | TaskName::RunningTime => {
+            FLOOR_FLOAT32
+        }
     }
 }
 
@@ -233,7 +235,7 @@ mod tests {
     /// What is read off a run of 10 units of one step.
     fn read<T>(run: Run, read: impl Fn(&Course<'_>) -> T) -> T {
         let arm = Arm::l4_adam().runs([run]);
-        let mut numbers = numbers("3.2", "MNIST", [arm]);
+        let mut numbers = numbers("3.2", TaskName::Mnist, [arm]);
         numbers.length = 10;
         read(&courses(&numbers, &numbers.arms[0])[0])
     }
@@ -249,7 +251,7 @@ mod tests {
         losses[9] = 1.0;
         assert_eq!(final_loss(Run::losses(1.., losses)), Some(1.0));
         let arm = Arm::l4_adam().runs([Run::losses(1.., (1..=20).map(f64::from))]);
-        let mut twenty = numbers("3.2", "MNIST", [arm]);
+        let mut twenty = numbers("3.2", TaskName::Mnist, [arm]);
         twenty.length = 20;
         let runs = courses(&twenty, &twenty.arms[0]);
         assert_eq!(runs[0].final_loss(), Some(19.5), "of steps 19 and 20");
@@ -335,7 +337,7 @@ mod tests {
         let mut theirs = Arm::adam().runs([Run::losses(1.., [2.0]), Run::losses(1.., [3.0])]);
         theirs.0.runs[0].seed = 1;
         theirs.0.runs[1].seed = 7;
-        let numbers = numbers("3.2", "MNIST", [ours, theirs]);
+        let numbers = numbers("3.2", TaskName::Mnist, [ours, theirs]);
         let [ours, theirs] = [0, 1].map(|arm| courses(&numbers, &numbers.arms[arm]));
         assert_eq!(paired(&ours, &theirs, |run| run.final_loss()), [3.0]);
     }

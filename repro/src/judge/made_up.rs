@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::Finding;
 use crate::engine::metrics::{Column, Milestone};
-use crate::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role, RunNumbers};
+use crate::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role, RunNumbers, TaskName};
 
 /// A section's numbers of the paper's length, 30 units, on the published data.
-pub fn numbers(section: &str, task: &str, arms: impl IntoIterator<Item = Arm>) -> Numbers {
+pub fn numbers(section: &str, task: TaskName, arms: impl IntoIterator<Item = Arm>) -> Numbers {
     Numbers {
         section: section.to_owned(),
-        task: task.to_owned(),
+        task,
         preset: "paper".to_owned(),
         unit: "epochs".to_owned(),
         length: 30,

@@ -145,6 +145,7 @@ pub fn judge_section(section: &[Numbers], others: &[Numbers]) -> Vec<Finding> {
 mod tests {
     use super::made_up::{Arm, numbers};
     use super::*;
+    use crate::numbers::TaskName;
 
     #[test]
     fn verdicts_need_all_parts_or_half_of_them() {
@@ -176,20 +177,20 @@ mod tests {
 
     #[test]
     fn a_section_is_judged_by_the_claims_that_its_task_bears_on() {
-        let claims = |section: &str, task: &str| {
+        let claims = |section: &str, task: TaskName| {
             let numbers = numbers(section, task, [Arm::l4_adam()]);
             let findings = judge_section(&[numbers], &[]);
             let claims = findings.iter().map(|finding| finding.id.clone());
             claims.collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(claims("3.1", "regression"), "C1 C3");
-        assert_eq!(claims("3.2", "MNIST"), "C1 C5 C6 C7");
-        assert_eq!(claims("3.3", "CIFAR-10"), "C1 C6 C8");
-        assert_eq!(claims("3.4", "DNC"), "C1 C6 C9");
-        assert_eq!(claims("3.5", "Fashion-MNIST"), "C1 C6 C10");
-        assert_eq!(claims("3.6", "MNIST"), "C11");
-        assert_eq!(claims("3.6", "DNC"), "C11");
-        let mut stand_in = numbers("3.2", "MNIST", [Arm::l4_adam()]);
+        assert_eq!(claims("3.1", TaskName::Regression), "C1 C3");
+        assert_eq!(claims("3.2", TaskName::Mnist), "C1 C5 C6 C7");
+        assert_eq!(claims("3.3", TaskName::Cifar10), "C1 C6 C8");
+        assert_eq!(claims("3.4", TaskName::Dnc), "C1 C6 C9");
+        assert_eq!(claims("3.5", TaskName::FashionMnist), "C1 C6 C10");
+        assert_eq!(claims("3.6", TaskName::Mnist), "C11");
+        assert_eq!(claims("3.6", TaskName::Dnc), "C11");
+        let mut stand_in = numbers("3.2", TaskName::Mnist, [Arm::l4_adam()]);
         stand_in.stand_in = true;
         assert_eq!(judge_section(&[stand_in], &[]), []);
     }

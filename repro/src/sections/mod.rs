@@ -32,7 +32,7 @@ use datasets::Dataset;
 
 use crate::cli::Preset;
 use crate::methods::Kind;
-use crate::numbers::ArmNumbers;
+use crate::numbers::{ArmNumbers, TaskName};
 
 /// A section of the paper.
 #[derive(Debug)]
@@ -105,14 +105,14 @@ pub enum Network {
 impl Task {
     /// Its name in results and claims.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> TaskName {
         match self {
-            Task::Regression => "regression",
-            Task::RepeatCopy { .. } => "DNC",
+            Task::Regression => TaskName::Regression,
+            Task::RepeatCopy { .. } => TaskName::Dnc,
             Task::Images { data, .. } => match data {
-                Dataset::Mnist => "MNIST",
-                Dataset::Cifar10 => "CIFAR-10",
-                Dataset::FashionMnist => "Fashion-MNIST",
+                Dataset::Mnist => TaskName::Mnist,
+                Dataset::Cifar10 => TaskName::Cifar10,
+                Dataset::FashionMnist => TaskName::FashionMnist,
             },
         }
     }

@@ -289,7 +289,7 @@ impl Outcome<'_> {
         let whole = self.part.size(crate::cli::Preset::Paper);
         Ok(Numbers {
             section: self.section.to_owned(),
-            task: self.part.task.name().to_owned(),
+            task: self.part.task.name(),
             preset: self.size.preset.name().to_owned(),
             unit: self.part.unit.name().to_owned(),
             length: self.size.length,

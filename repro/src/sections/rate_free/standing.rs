@@ -3,7 +3,7 @@
 use crate::judge::comparison::THRESHOLD;
 use crate::judge::course::{Course, courses, floor, paired};
 use crate::judge::statistics::{Estimate, log10_above};
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, TaskName};
 
 /// Regression: the part of the first loss below which a run has converged. The tuned baselines get there.
 pub const OF_FIRST_LOSS: f64 = 1e-6;
@@ -34,8 +34,8 @@ impl Measure {
     /// measured.
     fn log10(self, numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
         match self {
-            Self::Loss if numbers.task == "DNC" => run.mean_log_loss(floor(&numbers.task)),
-            Self::Loss => Some(log10_above(run.final_loss()?, floor(&numbers.task))),
+            Self::Loss if numbers.task == TaskName::Dnc => run.mean_log_loss(floor(numbers.task)),
+            Self::Loss => Some(log10_above(run.final_loss()?, floor(numbers.task))),
             Self::Steps => Some(steps(numbers, run)?.log10()),
             Self::Error => {
                 let (_, accuracy) = run.logged("test_accuracy").last()?;
@@ -46,9 +46,9 @@ impl Measure {
     }
 
     /// On a task, in words.
-    pub fn words(self, task: &str) -> &'static str {
+    pub fn words(self, task: TaskName) -> &'static str {
         match self {
-            Self::Loss if task == "DNC" => "training loss, geometric mean over the run",
+            Self::Loss if task == TaskName::Dnc => "training loss, geometric mean over the run",
             Self::Loss => "final training loss",
             Self::Steps => "steps to the threshold",
             Self::Error => "test error",
@@ -58,9 +58,9 @@ impl Measure {
 
 /// The task's threshold.
 fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
-    Some(match numbers.task.as_str() {
-        "regression" => OF_FIRST_LOSS * run.run().summary.get("first_loss")?.as_f64()?,
-        "Fashion-MNIST" => WITH_DROPOUT,
+    Some(match numbers.task {
+        TaskName::Regression => OF_FIRST_LOSS * run.run().summary.get("first_loss")?.as_f64()?,
+        TaskName::FashionMnist => WITH_DROPOUT,
         _ => THRESHOLD,
     })
 }
@@ -209,7 +209,7 @@ mod tests {
     fn standing(ours: [f64; 3], theirs: [f64; 3]) -> Against {
         let arms = [Arm::l4_adam().losing(ours), arm("Prodigy", theirs)];
         let found = against(
-            &numbers("rate_free", "MNIST", arms),
+            &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
             Measure::Loss,
         );
@@ -243,10 +243,10 @@ mod tests {
             tested("Prodigy", [96.0, 96.0, 96.0]),
         ];
         arms[2].0.runs[0].diverged_at = Some(2);
-        let of = |task: &str, arms: [Arm; 3]| {
+        let of = |task: TaskName, arms: [Arm; 3]| {
             against(&numbers("rate_free", task, arms), "L4Adam", Measure::Error)
         };
-        let found = of("MNIST", arms.clone());
+        let found = of(TaskName::Mnist, arms.clone());
         assert_eq!(found[0].standing, Standing::Worse);
         assert!((found[0].ratio.mean - (2.0 * 2.0 * 2.0 / 1.1_f64).cbrt()).abs() < 1e-9);
         assert!((found[1].ratio.mean - (0.02 * 0.5 * 0.5_f64).cbrt()).abs() < 1e-9);
@@ -255,14 +255,14 @@ mod tests {
                 run.metrics.shift_remove("test_accuracy");
             });
         }
-        assert_eq!(of("DNC", arms), []);
+        assert_eq!(of(TaskName::Dnc, arms), []);
     }
 
     #[test]
     fn one_seed_decides_nothing() {
         let arms = [Arm::l4_adam().losing([1.0]), arm("Prodigy", [10.0])];
         let found = against(
-            &numbers("rate_free", "MNIST", arms),
+            &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
             Measure::Loss,
         );
@@ -282,7 +282,7 @@ mod tests {
             diverging("DoG", Role::RateFree),
         ];
         let found = against(
-            &numbers("rate_free", "MNIST", arms),
+            &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
             Measure::Loss,
         );
@@ -293,7 +293,7 @@ mod tests {
             diverging("DoG", Role::RateFree),
         ];
         let found = against(
-            &numbers("rate_free", "MNIST", arms),
+            &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
             Measure::Loss,
         );
@@ -308,7 +308,7 @@ mod tests {
             Arm::l4_adam().losing([1.0; 3]),
             Arm::new("DoG", Role::RateFree).runs(theirs),
         ];
-        let numbers = numbers("rate_free", "MNIST", arms);
+        let numbers = numbers("rate_free", TaskName::Mnist, arms);
         let found = against(&numbers, "L4Adam", Measure::Loss);
         assert_eq!(found[0].standing, Standing::Undecided);
         assert_eq!((found[0].ratio.n, found[0].ratio.cut), (3, 2));
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn each_task_has_its_threshold() {
-        let steps_on = |task: &str, losses: [f64; 3]| {
+        let steps_on = |task: TaskName, losses: [f64; 3]| {
             let mut arm = Arm::l4_adam().runs([Run::losses(1.., losses)]);
             arm.0.runs[0]
                 .summary
@@ -324,10 +324,19 @@ mod tests {
             let numbers = numbers("rate_free", task, [arm]);
             steps(&numbers, &courses(&numbers, &numbers.arms[0])[0])
         };
-        assert_eq!(steps_on("regression", [1.0, 2e-6, 1.9e-6]), Some(3.0));
-        assert_eq!(steps_on("MNIST", [1.0, 0.9e-3, 0.9e-3]), Some(2.0));
-        assert_eq!(steps_on("DNC", [1.0, 1e-3, 1e-3]), Some(f64::INFINITY));
-        assert_eq!(steps_on("Fashion-MNIST", [1.0, 0.1, 0.09]), Some(3.0));
+        assert_eq!(
+            steps_on(TaskName::Regression, [1.0, 2e-6, 1.9e-6]),
+            Some(3.0)
+        );
+        assert_eq!(steps_on(TaskName::Mnist, [1.0, 0.9e-3, 0.9e-3]), Some(2.0));
+        assert_eq!(
+            steps_on(TaskName::Dnc, [1.0, 1e-3, 1e-3]),
+            Some(f64::INFINITY)
+        );
+        assert_eq!(
+            steps_on(TaskName::FashionMnist, [1.0, 0.1, 0.09]),
+            Some(3.0)
+        );
     }
 
     #[test]
@@ -338,7 +347,7 @@ mod tests {
             Run::losses(1.., [1e-2, 1e-6]),
             Run::losses(1.., [1e-2, 1e-6]),
         ]);
-        let numbers = numbers("rate_free", "DNC", [ours, theirs]);
+        let numbers = numbers("rate_free", TaskName::Dnc, [ours, theirs]);
         let found = against(&numbers, "L4Adam", Measure::Loss);
         assert!((found[0].ratio.mean - 10.0).abs() < 1e-9, "{found:?}");
     }
@@ -356,8 +365,8 @@ mod tests {
             Arm::new("B", Role::RateFree).runs([diverged]),
         ];
         let all = [
-            numbers("rate_free", "MNIST", mnist),
-            numbers("rate_free", "Fashion-MNIST", fashion),
+            numbers("rate_free", TaskName::Mnist, mnist),
+            numbers("rate_free", TaskName::FashionMnist, fashion),
         ];
         let found = profile(&all, Measure::Loss);
         let names: Vec<&str> = found.iter().map(|profile| profile.name.as_str()).collect();

@@ -99,7 +99,7 @@ fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
     let runs = courses(numbers, arm);
     let diverged = runs.iter().filter(|run| run.diverged()).count();
     let mut row = Row::new();
-    row.insert("task".to_owned(), numbers.task.as_str().into());
+    row.insert("task".to_owned(), numbers.task.name().into());
     row.insert("method".to_owned(), arm.name.as_str().into());
     row.insert(
         "loss".to_owned(),
@@ -216,8 +216,8 @@ fn summary(numbers: &[Numbers], report: &Report) -> Table {
                 }
                 let mut row = Row::new();
                 row.insert("l4".to_owned(), ours.into());
-                row.insert("task".to_owned(), numbers.task.as_str().into());
-                row.insert("measure".to_owned(), measure.words(&numbers.task).into());
+                row.insert("task".to_owned(), numbers.task.name().into());
+                row.insert("measure".to_owned(), measure.words(numbers.task).into());
                 for (key, _, standing) in GROUPS {
                     let names = named(&all, standing);
                     if !names.is_empty() {
@@ -396,10 +396,7 @@ pub fn profile(numbers: &[Numbers], report: &Report) -> Figure {
             y: Axis::linear("share of tasks within τ"),
         });
     }
-    let tasks: Vec<&str> = numbers
-        .iter()
-        .map(|numbers| numbers.task.as_str())
-        .collect();
+    let tasks: Vec<&str> = numbers.iter().map(|numbers| numbers.task.name()).collect();
     let title = format!(
         "Performance profile over {}: the share of tasks on which a method is within a factor τ of the best method of the same seed, a \
          task counting by the share of its seeds, up to τ = {GREATEST:e}; (a) by steps until the loss is for good below the \

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::cli::{self, Preset};
 use crate::data::DataOptions;
 use crate::methods::{Kind, Method};
-use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
+use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 use crate::report::Report;
 use crate::results::{Cell, CellOfRuns, Column, Entry, Table};
 use crate::stats;
@@ -236,7 +236,7 @@ pub fn numbers(costs: &[Cost], preset: Preset, size: Size) -> Result<Numbers> {
     };
     Ok(Numbers {
         section: "3".to_owned(),
-        task: "running time".to_owned(),
+        task: TaskName::RunningTime,
         preset: preset.name().to_owned(),
         unit: format!(
             "processes with {} pairs of blocks of steps each",

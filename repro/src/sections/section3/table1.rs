@@ -168,7 +168,7 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
     let rows = searches.iter().map(|search| {
         let mut row: IndexMap<String, Entry> = IndexMap::new();
         let task = search.task().name();
-        row.insert("data_set".to_owned(), task.into());
+        row.insert("data_set".to_owned(), task.name().into());
         row.insert("architecture".to_owned(), search.architecture().into());
         if let Some(batch) = search.batch() {
             row.insert("batch".to_owned(), batch.into());
@@ -189,7 +189,7 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
                 row.insert(format!("loss_{name}"), losses.into());
             }
         }
-        paper.insert(task.to_owned(), Value::Object(published));
+        paper.insert(task.to_string(), Value::Object(published));
         row
     });
     let rows = rows.collect();
@@ -254,7 +254,7 @@ fn row_of_search(numbers: &Numbers, kind: Kind) -> Option<IndexMap<String, Entry
     let commits: Vec<&str> = commits.into_iter().collect();
     let length = format!("{} {}", numbers.length, numbers.unit);
     let row = [
-        ("data_set", numbers.task.as_str()),
+        ("data_set", numbers.task.name()),
         ("method", kind.name()),
         ("tried", &listed.join("; ")),
         ("length", &length),

@@ -43,8 +43,10 @@ fn instruction_set(n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
 /// Rows and columns of a tile of C.
 const TILE: [usize; 2] = [4, 32];
 
-/// 4. A tile of C stays in registers over the whole inner dimension: a row of B that has been
-///    loaded serves four rows of A, and C is written once.
+/// 4. A tile of C is summed over the whole inner dimension before it is stored: a row of B that
+///    has been loaded serves four rows of A, and C is written once. The tile stays in registers
+///    where there are those of AVX-512; it would fill all 16 of AVX2, so that there a part of it
+///    does not.
 fn register_tile(n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
     let [rows, columns] = TILE;
     assert!(
@@ -73,8 +75,9 @@ fn register_tile(n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
     );
 }
 
-/// 5. The kernel of this crate: fused multiply-adds, a tile as large as the registers allow,
-///    and blocks of B packed so that they stay in cache (`src/kernels/gemm/mod.rs`).
+/// 5. The kernel of this crate: fused multiply-adds, a tile as large as the registers allow, and
+///    blocks of rows of B whose panels stay in cache. They are packed only where they have to be,
+///    which is not here (`src/kernels/gemm/mod.rs`).
 fn kernel(n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
     gemm(n, n, n, Matrix::plain(a), Matrix::plain(b), c, Term::First);
 }

@@ -43,7 +43,7 @@ impl Dense {
         })
     }
 
-    /// The layer's output for x: \[.., inputs\].
+    /// The layer's output for x: \[.., inputs\], of two axes or more.
     #[track_caller]
     pub fn apply<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
         let graph: &'g Graph<T> = x.graph();

@@ -8,8 +8,8 @@ use std::ops::Index;
 
 /// An operation: a function, its shape rule and its derivative in one place.
 ///
-/// An `Op` value belongs to one entry of one tape. The tape calls `infer` once, then
-/// `forward` and `backward` step after step; a step may leave `backward` out.
+/// An `Op` value belongs to one entry of one tape. `infer` is called once, while it is recorded;
+/// the tape then calls `forward` and `backward` step after step; a step may leave `backward` out.
 ///
 /// # State
 ///

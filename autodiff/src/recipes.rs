@@ -4,7 +4,7 @@
 //! # A causal mask
 //!
 //! Attention in which no position sees a later one adds −10⁹ to what it must not see.
-//! Weights are \[in, out\], so a layer is `x.affine(w, b)`, on any number of axes. A helper is a
+//! Weights are \[in, out\], so a layer is `x.affine(w, b)`, on two axes or more. A helper is a
 //! generic `fn`, as here; a closure has to be told the type of its argument, `|x: Var<'_, f64>|`.
 //!
 //! ```

@@ -192,7 +192,8 @@ impl<T: Real> Graph<T> {
     }
 
     /// Indices below `below` that change from step to step: labels of classes, rows of a
-    /// table. [`Tape::set_indices`] writes them; zero until then.
+    /// table. [`Tape::set_indices`] writes them; zero until then. They are kept as elements: recording
+    /// fails if `below` is 0, or above 1/ε of the element type (2²³ in f32, 2⁵² in f64).
     #[track_caller]
     pub fn indices(&self, shape: impl Into<Shape>, below: usize) -> Indices<'_, T> {
         let shape = shape.into();

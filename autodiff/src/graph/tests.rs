@@ -106,14 +106,21 @@ fn what_no_memory_can_hold_is_an_error() {
         message(|g| g.input([1 << 50])),
         message(|g| g.input([huge, huge, 0]).sum_over(&[2])),
         message(|g| g.input([huge, 0]).matmul(g.input([0, huge]))),
-        message(|g| g.input([huge, 0]).reshape([0, huge, huge])),
-        message(|g| g.constant([huge, 0, huge], &[])),
         message(|g| {
             let column = g.input([0, huge]);
             g.concat(1, &[column; 1 << 10]).transpose().sum_over(&[1])
         }),
     ] {
-        let told = ["more elements than memory", "elements"];
-        assert!(told.iter().any(|what| result.contains(what)), "{result}");
+        assert!(
+            result.contains("more elements than memory can hold"),
+            "{result}"
+        );
     }
+    let reshaped = message(|g| g.input([huge, 0]).reshape([0, huge, huge]));
+    assert!(
+        reshaped.contains("the same number of elements"),
+        "{reshaped}"
+    );
+    let constant = message(|g| g.constant([huge, 0, huge], &[]));
+    assert!(constant.contains("constant"), "{constant}");
 }

@@ -67,8 +67,8 @@ impl<T: Real> Op<T> for Affine {
 }
 
 impl<T: Real> Var<'_, T> {
-    /// x·W + b for x: \[.., inputs\], W: \[inputs, outputs\], b: \[outputs\]. Zeros of x
-    /// may be skipped, as [`matmul`](Var::matmul) says.
+    /// x·W + b for x: \[.., inputs\], of two axes or more, W: \[inputs, outputs\], b: \[outputs\].
+    /// Zeros of x may be skipped, as [`matmul`](Var::matmul) says.
     #[track_caller]
     pub fn affine(self, w: Self, b: Self) -> Self {
         self.graph().apply(Affine::default(), &[self, w, b])

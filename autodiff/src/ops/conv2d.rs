@@ -420,8 +420,8 @@ mod tests {
         }
     }
 
-    /// The convolution as a sum over taps of shifted slices of zero-padded images: other
-    /// operations only.
+    /// The convolution pixel by pixel of y, each the product of a patch of the zero-padded images and
+    /// the kernel, put in its place: other operations only.
     fn composed<'g>(
         x: Var<'g, f64>,
         kernel: Var<'g, f64>,

@@ -62,8 +62,8 @@ impl<T: Real> Var<'_, T> {
         self.graph().apply(Permute::new("permute", order), &[self])
     }
 
-    /// The transpose of a matrix: the last two axes exchanged. As an operand of [`matmul`](Var::matmul) it costs
-    /// nothing: the product reads the matrix as it lies.
+    /// The transpose of a matrix: the last two axes exchanged. As an operand of [`matmul`](Var::matmul) it is
+    /// no operation of its own: on the left the product reads the matrix as it lies, on the right it packs it by panels.
     #[track_caller]
     pub fn transpose(self) -> Self {
         let rank = self.recorded_shape().rank();

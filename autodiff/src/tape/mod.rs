@@ -57,7 +57,8 @@ impl<T> Node<T> {
 /// * **Determinism.** The same recording, parameters and inputs give the same bits, run after
 ///   run, on one instruction set and with any number of [threads](Tape::set_threads): what a
 ///   thread computes does not depend on how many there are, and sums are in a fixed order.
-///   Another instruction set may round matrix products and exponentials differently.
+///   Another instruction set may round matrix products, convolutions and exponentials
+///   differently.
 /// * **Allocation.** Buffers of values are allocated while recording and those of gradients by
 ///   the first backward pass. After that a step on one thread allocates nothing, which
 ///   `tests/all/no_allocation.rs` counts. (On machines with neither AVX2 nor AVX-512, matrix
@@ -74,7 +75,7 @@ pub struct Tape<T> {
     storages: Vec<Storage>,
     /// By storage: its elements; empty for parameters.
     buffers: Vec<Buffer<T>>,
-    /// The gradients of results; empty until the first backward pass.
+    /// The gradients of results and of inputs that have one; empty until the first backward pass.
     gradients: Vec<Buffer<T>>,
     /// By storage: where its gradient is among `gradients`.
     places: Vec<Place>,
@@ -133,8 +134,8 @@ impl<T: Real> Tape<T> {
         self.gradients.clear();
     }
 
-    /// Elements of the buffers that hold the gradients of results; 0 before the first
-    /// backward pass.
+    /// Elements of the buffers that hold the gradients of results and of inputs that have one; 0
+    /// before the first backward pass.
     pub fn gradient_elements(&self) -> usize {
         self.gradients.iter().map(|gradient| gradient.len()).sum()
     }
@@ -222,7 +223,7 @@ impl<T: Real> Tape<T> {
     /// network carries on.
     ///
     /// # Errors
-    /// As [`set`](Tape::set).
+    /// As [`set`](Tape::set); [`Error::NotAnInput`] too if `from` is a parameter.
     pub fn copy(&mut self, from: Slot, to: Slot) -> Result<(), Error> {
         let from = self.variable(from)?.storage;
         if let Storage::Param { .. } = self.storages[from] {

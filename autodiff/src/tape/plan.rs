@@ -30,7 +30,7 @@ impl ParamUse {
     }
 }
 
-/// Buffers for the gradients of results, and which of them is whose.
+/// Buffers for the gradients of results and of inputs that have one, and which of them is whose.
 pub(super) struct Plan {
     /// By storage.
     pub(super) places: Vec<Place>,

@@ -172,13 +172,13 @@ fn one_recording_trains_and_evaluates() {
     tape.set(x, &numbers(8)).unwrap();
     let trained = values(&mut tape);
     tape.set_training(false);
-    let statistics = |tape: &Tape<f64>| {
+    let masks_drawn = |tape: &Tape<f64>| {
         let dropped: &Dropout<f64> = tape.op(y).unwrap();
         dropped.position()
     };
     let (mut once, mut twice) = (values(&mut tape), values(&mut tape));
     assert_eq!(once, twice, "nothing random, nothing that moves");
-    assert_eq!(statistics(&tape), 1);
+    assert_eq!(masks_drawn(&tape), 1);
     // By hand: the running statistics after one batch, from mean 0 and variance 1.
     for (i, found) in once.iter_mut().enumerate() {
         let column: Vec<f64> = numbers(8)[i % 2..].iter().step_by(2).copied().collect();
@@ -191,11 +191,11 @@ fn one_recording_trains_and_evaluates() {
     tape.set_training(true);
     twice = values(&mut tape);
     assert_ne!(twice, once);
-    assert_eq!(statistics(&tape), 2);
+    assert_eq!(masks_drawn(&tape), 2);
     assert!(trained.contains(&0.0) && twice.contains(&0.0), "dropped");
 }
 
-/// 2x, in chunks of two elements, one of which waits for another thread.
+/// 2x, in two chunks of one element, each of which waits until another thread has the other.
 struct Together(std::sync::Barrier);
 
 impl Op<f64> for Together {

@@ -69,7 +69,6 @@ fn operations<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.softmax_cross_entropy(x.softmax()),
         w.sigmoid_cross_entropy(x.sigmoid()),
         w.squared_error(x),
-        w.product_squared_error(x.transpose(), x.matmul(w.transpose())),
     ]
 }
 
@@ -88,7 +87,7 @@ fn residual_block<'g, T: Real>(w: Var<'g, T>, config: BatchNormConfig) -> Var<'g
     y.residual_block([half; 2], Some(projection), 2, config)
 }
 
-/// Products in all transpositions.
+/// Products in all transpositions, and what is made of products.
 fn products<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
     vec![
         x.matmul(w.transpose()),
@@ -96,6 +95,7 @@ fn products<'g, T: Real>(x: Var<'g, T>, w: Var<'g, T>) -> Vec<Var<'g, T>> {
         w.matmul(x.transpose()),
         w.transpose().matmul(x.transpose().transpose()),
         x.affine(w.transpose(), w.sum_over(&[1])),
+        w.product_squared_error(x.transpose(), x.matmul(w.transpose())),
     ]
 }
 

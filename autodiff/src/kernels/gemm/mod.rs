@@ -15,7 +15,7 @@
 //! Five departures from the papers:
 //! * **A is not packed.** A rank-1 update broadcasts MR single elements of A; a
 //!   broadcast from memory costs a load port either way, and the MR rows (or,
-//!   transposed, one row) stay in L1 for the whole strip.
+//!   transposed, MR neighbours in each of KC rows) stay in L1 for the whole strip.
 //! * **B is packed only where it has to be**: when it is transposed, when its rows go to the
 //!   same few sets of the cache ([`COMPETING`]), and for the wide panels of [`sparse`]. Elsewhere
 //!   a panel is read as it lies: a row of it straddles one cache line more than it fills, for

@@ -137,8 +137,6 @@ fn running_statistics_follow_the_batches() {
     assert!((pass.value(y).unwrap()[0] - expected).abs() < 1e-6);
 }
 
-/// 70,001 rows around 1000 with a deviation of 1: squares summed in f32 around any
-/// point far from the mean would leave nothing of the variance.
 #[test]
 fn a_bad_batch_leaves_the_running_statistics() {
     let none = Params::new();
@@ -151,6 +149,8 @@ fn a_bad_batch_leaves_the_running_statistics() {
     assert!(op.running_mean()[1] > 0.0, "the other channel's move");
 }
 
+/// 70,001 rows around 1000 with a deviation of 1: squares summed in f32 around any
+/// point far from the mean would leave nothing of the variance.
 #[test]
 fn statistics_are_accurate_in_f32() {
     for channels in [1, 3, 16, 70] {

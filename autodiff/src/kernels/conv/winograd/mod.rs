@@ -1,7 +1,8 @@
 //! Convolutions of stride 1 by fewer multiplications: Winograd's minimal filtering.
 //!
-//! m outputs of a filter of r taps are the coefficients of a product of polynomials, which is
-//! fixed by its values at m + r − 1 points: so many multiplications instead of m·r. In two
+//! A polynomial of m coefficients times one of r has m + r − 1, and is fixed by its values at as
+//! many points: so many multiplications instead of m·r. With one of the two given that is a linear
+//! map; m outputs of a filter of r taps are its transpose, which takes as many. In two
 //! dimensions, with tiles of m×m pixels of y, patches d of (m + r − 1)² pixels of x, and a kernel g
 //! of r×r taps,
 //!

@@ -95,7 +95,7 @@ pub enum StateError {
     /// An entry that the optimiser needs is not there.
     #[error("the saved state has no {kind} named `{name}`: it was saved by another optimiser")]
     Missing {
-        /// `"scalar"` or `"vector"`.
+        /// `"scalar"` or `"vector"`; with candle and burn also `"tensor"` or `"count"`.
         kind: &'static str,
         /// The name looked for.
         name: String,

@@ -139,7 +139,7 @@ impl<T: Real> StepRule<T> {
         self.alpha
     }
 
-    /// Lmin as the next step will find it, after forgetting. `None` before the first step.
+    /// Lmin as the next step will find it, after forgetting. `None` before the first step, unless it was set.
     pub fn l_min(&self) -> Option<T> {
         self.l_min
     }

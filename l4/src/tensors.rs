@@ -2,7 +2,8 @@
 //!
 //! [`L4`](crate::L4)'s loops are over slices; here each is an operation of the framework, on the
 //! device that the tensors are on. The host reads once a step: the loss, and of each parameter
-//! ‖∇L‖² and its share of g·v. What it refuses is refused before anything has changed.
+//! ‖∇L‖² and its share of g·v. What it refuses is refused before anything has changed,
+//! but for an overflow of g·v or η, of which averages and Lmin have then taken the step in.
 
 use alloc::collections::BTreeMap;
 use alloc::format;

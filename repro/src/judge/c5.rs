@@ -94,27 +94,30 @@ fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Course<'_>], batches: 
     let (Some(greatest), Some(last)) = (median(&greatest), median(&last)) else {
         return;
     };
-    let since_half = |run: &Vec<f64>| run.iter().position(|share| *share >= 50.0);
-    let half = shares.iter().map(|run| {
-        let epoch = since_half(run).map(|epochs_before| epochs_before + 1);
-        epoch.map_or(f64::INFINITY, |epoch| epoch as f64)
-    });
-    let half: Vec<f64> = half.collect();
     case.measured.insert(
         format!("zero_batches_{name}"),
         words::values([greatest, last]),
     );
-    case.measured.insert(
-        format!("half_zero_epoch_{name}"),
-        words::values(half.iter().copied()),
-    );
-    let half: Vec<String> = half.into_iter().map(words::number).collect();
+    let mut first_epochs_with = |key: &str, least: f64| -> Vec<String> {
+        let first = |run: &Vec<f64>| run.iter().position(|share| *share >= least);
+        let epochs: Vec<f64> = shares
+            .iter()
+            .map(|run| first(run).map_or(f64::INFINITY, |before| (before + 1) as f64))
+            .collect();
+        let words = epochs.iter().copied().map(words::number).collect();
+        case.measured
+            .insert(format!("{key}_zero_epoch_{name}"), words::values(epochs));
+        words
+    };
+    let half = first_epochs_with("half", 50.0);
+    let nine_in_ten = first_epochs_with("nine_in_ten", 90.0);
     case.remark(format!(
         "A loss of exactly 0 have {} % of the batches of a run's best epoch with {name}, and {} % of its last epoch's (medians of the \
-         runs); half of an epoch's batches first in epoch {}",
+         runs); half of an epoch's batches first in epoch {}, nine in ten in epoch {}",
         words::number(greatest),
         words::number(last),
-        words::list(&half)
+        words::list(&half),
+        words::list(&nine_in_ten)
     ));
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{LOSS, Part, RATE, Section, Show, TableColumn, Task, Unit, What, arm, size};
+use super::{LOSS, Panel, Part, RATE, Section, Show, TableColumn, Task, Unit, What, arm, size};
 use crate::cli::{self, Execution, Preset};
 use crate::engine::experiment::Experiment;
 use crate::engine::runner::Runner;
@@ -22,6 +22,12 @@ const fn right(key: &'static str, title: &'static str) -> TableColumn {
         what: What::AtEnd(key),
     }
 }
+
+/// Figure 6(b) has plain Adam's rate, a constant, beside L4's.
+const RATES: Panel = Panel {
+    of: |arm| (RATE.of)(arm) || arm.name == "Adam",
+    ..RATE
+};
 
 /// The section.
 pub static SECTION: Section = Section {
@@ -56,7 +62,7 @@ pub static SECTION: Section = Section {
                 id: "figure6",
                 title: "Training the DNC on repeat-copy, by windows of 100 steps: (a) the mean loss over all runs; (b) median and \
                         range of the effective learning rate in the run with seed 0",
-                panels: &[LOSS, RATE],
+                panels: &[LOSS, RATES],
             },
             Show::Table {
                 id: "repeat_copy",

@@ -1,5 +1,6 @@
 //! Eight trainings by the authors' own code, repeated by the crate and by its adapters for other
-//! frameworks, each with its own gradients. `trajectories.py` made the numbers, in float64.
+//! frameworks, each with its own gradients. `trajectories.py` made the numbers, and tells what of that
+//! code it changes: float64, and the order of reading and forgetting Lmin.
 
 #[cfg(feature = "burn-flex")]
 mod burn;

@@ -73,7 +73,8 @@ pub fn results(numbers: &[Numbers], report: &Report) -> Table {
         "Today's methods on tasks of the paper: final training loss (mean of the last tenth of the run), test accuracy (DNC: sequences \
          without a bit error), steps until the loss is for good below a threshold (regression: {:e} of the first loss; MNIST and \
          DNC: {:e}; Fashion-MNIST: {}) and for the first time, the least loss of a window, and the time of a whole training step in units of Adam's without clipping, over pairs of blocks of steps \
-         that alternate in one process",
+         that alternate in one process (where memory comes to lie in it moves a ratio by some hundredths, which ± does not show: section \
+         3 has L4's by ten processes)",
         standing::OF_FIRST_LOSS,
         crate::judge::comparison::THRESHOLD,
         standing::WITH_DROPOUT,

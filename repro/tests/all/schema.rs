@@ -96,10 +96,10 @@ fn what_the_sections_on_the_dnc_write_is_valid() {
             .all(|name| methods.contains(name))
     );
     let figure = check(out, "figure6");
-    // (a) has a curve for each method, (b) the rates of those that choose them.
+    // (a) has a curve for each method, (b) the rates of those that choose them, and plain Adam's.
     assert_eq!(
         figure["series"].as_array().unwrap().len(),
-        methods.len() + 2
+        methods.len() + 3
     );
     run(
         &section3_6::SECTION,

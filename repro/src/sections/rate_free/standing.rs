@@ -61,7 +61,7 @@ fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
     Some(match numbers.task {
         TaskName::Regression => OF_FIRST_LOSS * run.run().summary.get("first_loss")?.as_f64()?,
         TaskName::FashionMnist => WITH_DROPOUT,
-        _ => THRESHOLD,
+        TaskName::Mnist | TaskName::Dnc | TaskName::Cifar10 | TaskName::RunningTime => THRESHOLD,
     })
 }
 

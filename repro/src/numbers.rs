@@ -259,3 +259,18 @@ impl RunNumbers {
             .map_or(&[], |column| &column.values)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_read_by_its_name_and_no_other() {
+        for task in [TaskName::Regression, TaskName::Dnc, TaskName::FashionMnist] {
+            let read = serde_json::from_value(task.name().into());
+            assert_eq!(read.ok(), Some(task));
+        }
+        let unknown = serde_json::from_value::<TaskName>("MINST".into()).unwrap_err();
+        assert!(unknown.to_string().contains("MINST"), "{unknown}");
+    }
+}

@@ -84,7 +84,7 @@ impl TaskSearch {
     }
 
     /// After what the losses in its row of Table 1 are, where that is not the same for all methods, in words as `"on MNIST those of mSGD
-    /// and Adam are after 30 epochs, those of L4Adam after 10"`.
+    /// and Adam after 30 epochs and those of L4Adam after 10 epochs"`.
     fn lengths(&self) -> Option<String> {
         let mut by_length: IndexMap<String, Vec<&str>> = IndexMap::new();
         for kind in METHODS {

@@ -51,6 +51,7 @@ use burn_core::tensor::{Bytes, DType, Device, Gradients, Tensor, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
 use crate::config::non_negative;
+use crate::optimizer::require_finite;
 use crate::simd::first_unusable;
 use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4, check_average};
 use crate::{
@@ -107,8 +108,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     }
 
     /// Sets the decoupled weight decay λ, at least 0, of a group of parameters: θ ← θ − η·λ·θ after
-    /// each step, as [`WeightDecay`](crate::WeightDecay). Where groups overlap the last one counts;
-    /// parameters in none have no decay.
+    /// each step, as [`WeightDecay`](crate::WeightDecay), whose page says how to choose λ. Where groups
+    /// overlap the last one counts; parameters in none have no decay.
     ///
     /// # Errors
     ///
@@ -124,7 +125,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         &self.l4.rule
     }
 
-    /// The rule, to change its constants or Lmin while training runs.
+    /// The rule, to change its constants or Lmin while training runs. Leave [`StepRule::step`] to the optimiser: it counts a step
+    /// for which no gradient was averaged.
     pub fn rule_mut(&mut self) -> &mut StepRule<f64> {
         &mut self.l4.rule
     }
@@ -134,6 +136,10 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// # Errors
     ///
     /// As [`step`](Self::step).
+    ///
+    /// # Panics
+    ///
+    /// As burn's `backward`: where `loss` does not depend on a tensor that requires a gradient.
     pub fn backward_step<M: Module>(
         &mut self,
         module: M,
@@ -167,20 +173,38 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         if let Err(error) = self.check_lengths(&found) {
             return (module, Err(error));
         }
-        match self.l4.step(loss.inner().sum(), &found) {
-            Ok((step, directions)) if tensors::moves(&step) => {
-                let names = found.into_iter().map(|(name, _)| name);
-                let mut mover = Mover {
-                    eta: step.learning_rate,
-                    directions: names.zip(directions).collect(),
-                    decays: &self.decays,
-                    path: Vec::new(),
-                };
-                (module.map(&mut mover), Ok(step))
-            }
-            Ok((step, _)) => (module, Ok(step)),
-            Err(Failure::Refused(error)) => (module, Err(error)),
+        self.follow(&found);
+        let (step, directions) = match self.l4.step(loss.inner().sum(), &found) {
+            Ok(stepped) => stepped,
+            Err(Failure::Refused(error)) => return (module, Err(error)),
             Err(Failure::Framework(never)) => match never {},
+        };
+        if let Err(error) = check_rate(&step, &directions) {
+            return (module, Err(error));
+        }
+        if !tensors::moves(&step) {
+            return (module, Ok(step));
+        }
+        let names = found.into_iter().map(|(name, _)| name);
+        let mut mover = Mover {
+            eta: step.learning_rate,
+            directions: names.zip(directions).collect(),
+            decays: &self.decays,
+            path: Vec::new(),
+        };
+        (module.map(&mut mover), Ok(step))
+    }
+
+    /// Takes the averages to the devices and number types of the gradients: the module may have gone to others.
+    fn follow(&mut self, grads: &[(String, Tensor<1>)]) {
+        for (path, gradient) in grads {
+            let memory = self.l4.memories.get_mut(path).into_iter();
+            let averages =
+                memory.flat_map(|m| [&mut m.mean_gradient].into_iter().chain(&mut m.moments));
+            for average in averages {
+                let moved = average.clone().to_device(&gradient.device());
+                *average = moved.cast(gradient.dtype());
+            }
         }
     }
 
@@ -268,6 +292,14 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         }
         (self.l4.rule, self.l4.memories) = (rule, memories);
         Ok(())
+    }
+}
+
+/// Moves are made in the averages' type, in which η has to be finite too.
+fn check_rate(step: &Step<f64>, directions: &[Tensor<1>]) -> Result<(), StepError> {
+    match directions.iter().any(|v| v.dtype() != DType::F64) {
+        true => require_finite("the stepsize η", step.learning_rate as f32),
+        false => Ok(()),
     }
 }
 
@@ -404,13 +436,16 @@ impl Mover<'_> {
         theta: Tensor<D>,
         v: Tensor<1>,
     ) -> Tensor<D> {
-        let v = v.reshape(theta.shape()).cast(theta.dtype());
-        let theta = theta.sub(v.mul_scalar(self.eta));
+        // In the averages' type, as half precision may hold neither η nor η·λ; rounded once.
+        let (own, wide) = (theta.dtype(), v.dtype());
+        let v = v.reshape(theta.shape());
+        let theta = theta.cast(wide).sub(v.mul_scalar(self.eta));
         let mut groups = self.decays.iter().rev();
-        match groups.find(|(group, _)| group.matches(&id, Some(path))) {
+        let theta = match groups.find(|(group, _)| group.matches(&id, Some(path))) {
             Some((_, decay)) => theta.clone().sub(theta.mul_scalar(self.eta * decay)),
             None => theta,
-        }
+        };
+        theta.cast(own)
     }
 }
 

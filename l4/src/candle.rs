@@ -41,10 +41,11 @@ use alloc::vec::Vec;
 use std::collections::HashMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
 
 use crate::config::non_negative;
+use crate::optimizer::require_finite;
 use crate::simd::first_unusable;
 use crate::tensors::{self, Failure, Memory, TensorDirection, TensorL4, check_average};
 use crate::{
@@ -84,6 +85,18 @@ pub enum Error {
     /// A saved state does not fit; the optimiser is as before.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A saved average does not have its variable's shape; the optimiser is as before.
+    #[error(
+        "the saved `{name}` has the shape {found:?}, expected {expected:?}: restore over the variables that it was saved with"
+    )]
+    Shape {
+        /// Which.
+        name: String,
+        /// The variable's.
+        expected: Vec<usize>,
+        /// The average's.
+        found: Vec<usize>,
+    },
     /// A setting is outside its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -155,7 +168,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     }
 
     /// Sets the decoupled weight decay λ, at least 0, of all variables: θ ← θ − η·λ·θ after each
-    /// step, as [`WeightDecay`](crate::WeightDecay).
+    /// step, as [`WeightDecay`](crate::WeightDecay). η has no upper bound, so λ has to be far below 1/η.
     ///
     /// # Errors
     ///
@@ -190,7 +203,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         &self.l4.rule
     }
 
-    /// The rule, to change its constants or Lmin while training runs.
+    /// The rule, to change its constants or Lmin while training runs. Leave [`StepRule::step`] to the optimiser: it counts a step
+    /// for which no gradient was averaged.
     pub fn rule_mut(&mut self) -> &mut StepRule<f64> {
         &mut self.l4.rule
     }
@@ -210,6 +224,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let with_gradient = |v: &&Variable| grads.get(&v.var).is_some();
         let gradients: Vec<_> = self.variables.iter().filter_map(gradient).collect();
         let (step, directions) = self.l4.step(loss.detach(), &gradients)?;
+        check_rate(&step, &directions)?;
         if tensors::moves(&step) {
             let moved = self.variables.iter().filter(with_gradient);
             for (variable, direction) in moved.zip(directions) {
@@ -246,8 +261,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] when the entries are not those of [`state`](Self::state) or of other shapes,
-    /// or a number is outside its range; [`Error::Candle`].
+    /// [`Error::State`] when the entries are not those of [`state`](Self::state) or a number is outside
+    /// its range; [`Error::Shape`]; [`Error::Candle`].
     pub fn restore(&mut self, mut saved: HashMap<String, Tensor>) -> Result<(), Error> {
         let mut rule = State::new(take_count(&mut saved, "rule.step")?);
         let mut memories = Vec::new();
@@ -344,17 +359,25 @@ impl Variable {
     /// A saved average, on the device of this variable.
     fn fitting(&self, name: &str, saved: Tensor) -> Result<Tensor, Error> {
         if saved.shape() != self.var.shape() {
-            return Err(Error::State(StateError::Length {
+            return Err(Error::Shape {
                 name: name.into(),
-                expected: self.var.elem_count(),
-                found: saved.elem_count(),
-            }));
+                expected: self.var.dims().to_vec(),
+                found: saved.dims().to_vec(),
+            });
         }
         let tensor = saved.to_dtype(self.var.dtype())?;
         let tensor = tensor.to_device(self.var.device())?;
         let on_host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
         check_average(name, &on_host.to_dtype(DType::F64)?.to_vec1()?)?;
         Ok(tensor)
+    }
+}
+
+/// Moves are made in the variables' types, in which η has to be finite too.
+fn check_rate(step: &Step<f64>, directions: &[Tensor]) -> Result<(), StepError> {
+    match directions.iter().any(|v| v.dtype() == DType::F32) {
+        true => require_finite("the stepsize η", step.learning_rate as f32),
+        false => Ok(()),
     }
 }
 
@@ -406,7 +429,12 @@ impl tensors::Tensor for Tensor {
     }
 
     fn dot(&self, x: &Self) -> candle_core::Result<Self> {
-        (self * x)?.sum_all()
+        let products = (self * x)?;
+        // By rows first: where candle has one running sum in f32, it loses digits over millions of numbers.
+        match products.rank() {
+            0 | 1 => products.sum_all(),
+            _ => products.sum(D::Minus1)?.sum_all(),
+        }
     }
 
     fn read(ones: &[Self]) -> candle_core::Result<Vec<f64>> {

@@ -217,8 +217,8 @@
 //! # Speed and determinism
 //!
 //! A step walks memory once to check the gradient, then once (the baselines) or twice (L4, whose
-//! η depends on all of g·v). Loops are vectorised for the machine they run on; results have the
-//! same bits on all of them, since no loop fuses multiply and add and sums have a fixed order.
+//! η depends on all of g·v). Loops are vectorised for the machine they run on; results have the same
+//! bits whichever vector instructions it has, since no loop fuses multiply and add and sums have a fixed order.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -62,8 +62,8 @@ pub trait Optimizer<T: Real>: Send {
     /// # Errors
     ///
     /// [`StateError`], with the optimiser untouched, when the entries are not those of
-    /// [`state`](Optimizer::state). Optimisers whose states have the same entries (SGD and SPS_max; heavy ball, Nesterov and
-    /// ALI-G) are not told apart: restore into the kind that saved it.
+    /// [`state`](Optimizer::state). Optimisers whose states have the same entries (such as SGD and SPS_max; heavy ball, Nesterov
+    /// and ALI-G; one with and without a wrapper that keeps nothing) are not told apart: restore into the kind that saved it.
     fn restore(&mut self, state: State<T>) -> Result<(), StateError>;
 
     /// Bytes allocated for what the optimiser remembers of each parameter: 0 before the first step.

@@ -147,7 +147,7 @@ impl<T: Real> Classifier<T> {
         self.tape.input_mut(self.x).expect(RECORDED)
     }
 
-    /// Sets the labels of the next batch.
+    /// Sets the labels of the next batch. Before the first call all targets are 0, and with them the cross-entropy.
     ///
     /// # Errors
     /// If their number is not that of the batch, or a label is no class.
@@ -213,7 +213,7 @@ impl<T: Real> Classifier<T> {
     /// On one recorded for training this is a pass of training: masks are drawn and running statistics move.
     ///
     /// # Errors
-    /// If `params` is not the network's.
+    /// If `params` is not the network's, and as [`set_labels`](Self::set_labels).
     pub fn evaluate(&mut self, params: &Params<T>, labels: &[u8]) -> Result<(usize, T), Error> {
         self.set_labels(labels)?;
         let pass = self.tape.forward(params)?;

@@ -38,6 +38,9 @@ enum Mode {
 /// layers.restore(&mut tape, &state)?;
 /// # Ok::<(), autodiff::Error>(())
 /// ```
+///
+/// Layers are told apart by their names: record a network once with one of these. Applied twice, its layers would both get the
+/// state of the first on [`restore`](Self::restore).
 #[derive(Clone, Debug)]
 pub struct Layers {
     mode: Mode,
@@ -158,8 +161,9 @@ impl Layers {
     ///
     /// # Errors
     /// [`Error::MissingState`] if a layer finds nothing under its name,
-    /// [`Error::Length`] if that is of another number of channels, [`Error::OtherTape`] as
-    /// for [`state`](Self::state).
+    /// [`Error::Length`] if that is of another number of channels, an error of
+    /// [`BatchNorm::set_running`] if its values are none that statistics can have, [`Error::OtherTape`]
+    /// as for [`state`](Self::state). The layers before it have then been restored.
     pub fn restore<T: Real>(&self, tape: &mut Tape<T>, state: &State<T>) -> Result<(), Error> {
         for (name, kept) in &self.batch_norms {
             let [mean, variance] = statistics(name);

@@ -37,8 +37,15 @@ GROUP_CONSTANTS = {
 
 def check_constants(ranges, values):
     for name, (expected, accept) in ranges.items():
-        if name in values and not accept(values[name]):
+        if name in values and not holds(accept, values[name]):
             raise ValueError(f"{name} must be {expected}, found {values[name]}")
+
+
+def holds(accept, value):
+    try:
+        return bool(accept(value))
+    except TypeError:
+        return False
 
 
 class _L4(Optimizer):
@@ -84,13 +91,17 @@ class _L4(Optimizer):
         parameter, or a value is out of range.
         """
         state_dict = copy.deepcopy(state_dict)
+        if not {"state", "param_groups"} <= state_dict.keys():
+            raise self._another_optimizers()
         self._check_groups(state_dict["param_groups"])
-        shared = state_dict["state"].get(SHARED)
-        if shared is None or shared.keys() != self.state[SHARED].keys():
+        state = state_dict["state"]
+        places = {k: p for k, p in self._places(state_dict)}
+        shared = state.get(SHARED)
+        if shared is None or shared.keys() != self.state[SHARED].keys() or state.keys() - {SHARED, *places}:
             raise self._another_optimizers()
         check_constants(CONSTANTS, shared)
         shared["l_min"] = checked_l_min(shared["l_min"])
-        memories = [(p, state_dict["state"][k]) for k, p in self._places(state_dict) if k in state_dict["state"]]
+        memories = [(p, state[k]) for k, p in places.items() if k in state]
         for p, memory in memories:
             self._check_memory(p, memory)
         super().load_state_dict(state_dict)
@@ -106,17 +117,19 @@ class _L4(Optimizer):
     def _check_groups(self, groups):
         expected = GROUP_CONSTANTS.keys() & self.defaults.keys()
         for group in groups:
-            if GROUP_CONSTANTS.keys() & group.keys() != expected:
+            if "params" not in group or GROUP_CONSTANTS.keys() & group.keys() != expected:
                 raise self._another_optimizers()
             check_constants(GROUP_CONSTANTS, group)
 
     def _check_memory(self, p, memory):
-        if memory.keys() != {"step", *self.AVERAGES}:
+        if not isinstance(memory, dict) or memory.keys() != {"step", *self.AVERAGES}:
             raise self._another_optimizers()
-        if not (isinstance(memory["step"], int) and memory["step"] >= 1):
+        if not (type(memory["step"]) is int and memory["step"] >= 1):
             raise ValueError(f"a saved step must be a count of at least 1, found {memory['step']}")
         for name in self.AVERAGES:
             mean = memory[name]
+            if not isinstance(mean, torch.Tensor):
+                raise ValueError(f"a saved {name} must be a tensor, found {type(mean).__name__}")
             if mean.shape != p.shape:
                 raise ValueError(f"a saved {name} has shape {tuple(mean.shape)}, its parameter {tuple(p.shape)}")
             if not mean.isfinite().all() or (name == "mean_square" and (mean < 0).any()):
@@ -170,6 +183,9 @@ class _L4(Optimizer):
 
         unit = self._unit_step(loss, inner_product)
         largest_rate = max(group["lr"] for group in self.param_groups) * unit
+        if any(type_of_averages(p) is torch.float32 for _, p in params):
+            # The moves are made in it.
+            largest_rate = largest_rate.float().to(loss)
         finite = torch.isfinite(inner_product) & torch.isfinite(largest_rate)
         unit = torch.where(finite, unit, torch.zeros_like(unit))
         self.learning_rate = self.param_groups[0]["lr"] * unit
@@ -212,8 +228,11 @@ class _L4(Optimizer):
         """An exponential moving average with bias correction, Algorithm 2, over the steps at which the parameter had a
         gradient."""
         for p, value in zip(ps, values):
-            if name not in self.state[p]:
-                self.state[p][name] = torch.zeros_like(value, memory_format=torch.preserve_format)
+            memory = self.state[p]
+            if name not in memory:
+                memory[name] = torch.zeros_like(value, memory_format=torch.preserve_format)
+            # Where the model has gone to another type or device since.
+            memory[name] = memory[name].to(value)
         means = [self.state[p][name] for p in ps]
         torch._foreach_lerp_(means, values, 1 / timescale)
         decay = 1 - 1 / timescale
@@ -238,7 +257,8 @@ class L4Adam(_L4):
         epsilon: added to g.v.
         tau_m, tau_s: timescales in steps of the averages of the gradient and of its square.
         delta: added to the root of the average square.
-        weight_decay: decoupled weight decay lambda: after the step, p -= eta * lambda * p.
+        weight_decay: decoupled weight decay lambda: after the step, p -= eta * lambda * p. eta has no upper bound; where
+            eta * lambda is above 2 the weights grow. Choose it far below 1 / eta, of the rates that a short run shows.
         check: read loss and gradient norm at each step, then g.v and eta, and refuse a loss that is negative and
             numbers that are not finite. These are the only reads by the host in a step; without them there is none,
             parameters rest where a step would be refused, and a NaN in a gradient spoils the averages.
@@ -374,7 +394,6 @@ def check_moves(inner_product, rate):
 
 def checked_l_min(value):
     """Infinity stands for no loss so far."""
-    number = float(value)
-    if not number >= 0:
-        raise ValueError(f"Lmin must be at least 0, found {number}")
-    return number
+    if not holds(lambda x: float(x) >= 0, value):
+        raise ValueError(f"Lmin must be a number of at least 0, found {value}")
+    return float(value)

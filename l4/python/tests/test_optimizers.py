@@ -160,6 +160,36 @@ def test_a_stepsize_beyond_the_number_range_moves_nothing(method):
     assert theta.tolist() == [1.0] and optimizer.learning_rate.item() == 0.0
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_stepsize_that_only_the_losss_type_holds_moves_nothing(method, check):
+    # In float64 eta is finite, but parameters and their direction are float32.
+    theta = torch.tensor([1.0, 1.0], requires_grad=True)
+    optimizer = method([theta], epsilon=0.0, check=check)
+    theta.grad = torch.tensor([1e-20 if method is L4Mom else 1e-22, 0.0])
+    loss = torch.tensor(1.0, dtype=torch.float64)
+    if check:
+        with pytest.raises(ValueError, match="eta is inf"):
+            optimizer.step(loss=loss)
+    else:
+        optimizer.step(loss=loss)
+    assert theta.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_averages_follow_a_model_to_another_type(method):
+    model = torch.nn.Linear(2, 1)
+    optimizer = method(model.parameters())
+    for dtype in [torch.float32, torch.float64]:
+        model.to(dtype)
+        optimizer.zero_grad()
+        loss = model(torch.ones(3, 2, dtype=dtype)).square().mean()
+        loss.backward()
+        optimizer.step(loss=loss)
+    assert optimizer.state[model.weight]["mean_gradient"].dtype is torch.float64
+    assert optimizer.state[model.weight]["step"] == 2
+
+
 def test_lmin_stays_finite_at_the_end_of_the_number_range():
     largest = torch.finfo(torch.float64).max
     optimizer = L4Mom([param(1.0)])
@@ -240,6 +270,9 @@ def test_a_state_of_the_other_method_is_refused():
     [
         {"step": 0},
         {"step": 1.5},
+        {"step": True},
+        {"mean_gradient": None},
+        {"mean_gradient": [1.0]},
         {"mean_gradient": torch.zeros(2)},
         {"mean_gradient": torch.tensor([math.nan])},
         {"mean_square": torch.tensor([-1.0])},
@@ -261,10 +294,27 @@ def test_a_state_dict_out_of_range_is_refused():
     theta = param(1.0)
     optimizer = L4Adam([theta])
     step(optimizer, 1.0, [[1.0]])
-    for change in [{"l_min": torch.tensor(-1.0)}, {"l_min": torch.tensor(math.nan)}, {"tau": 0.0}, {"gamma": 2.0}]:
+    for change in [
+        {"l_min": torch.tensor(-1.0)},
+        {"l_min": torch.tensor(math.nan)},
+        {"l_min": None},
+        {"tau": 0.0},
+        {"gamma": 2.0},
+        {"gamma": None},
+    ]:
         state = copy.deepcopy(optimizer.state_dict())
         state["state"]["l4"].update(change)
         with pytest.raises(ValueError):
+            optimizer.load_state_dict(state)
+    for damage in [
+        lambda state: state.pop("param_groups"),
+        lambda state: state["param_groups"][0].pop("params"),
+        lambda state: state["state"].update({7: {"step": 1}}),
+        lambda state: state["state"].update({0: None}),
+    ]:
+        state = copy.deepcopy(optimizer.state_dict())
+        damage(state)
+        with pytest.raises(ValueError, match="not saved by an L4Adam"):
             optimizer.load_state_dict(state)
     state = copy.deepcopy(optimizer.state_dict())
     state["param_groups"][0]["lr"] = -1.0

@@ -132,6 +132,52 @@ fn half_precision_parameters_have_averages_in_f32() {
 }
 
 #[test]
+fn half_precision_parameters_take_steps_whose_rate_it_cannot_hold() {
+    // η is 4.9e5 and 4.9e-9: beyond the numbers of F16, and below them.
+    for (gradient, start) in [(1e-4, 1.0), (1e3, 0.0)] {
+        let of = |value: f64| {
+            let value = Tensor::<1>::from_data(TensorData::from([value]), (&device(), DType::F16));
+            Param::from_tensor(value)
+        };
+        let module = (of(start), of(1.0));
+        let loss = module.0.val() * gradient;
+        let mut optimizer = L4Mom::new(l4::L4Mom::new());
+        let (module, step) = optimizer.step(module, vector([0.1]), &loss.backward());
+        let expected = start - step.unwrap().learning_rate * gradient;
+        let moved = values(&module.0)[0];
+        assert!((moved / expected - 1.0).abs() < 0.02, "{moved} {expected}");
+        assert_eq!(values(&module.1), [1.0]);
+        assert_eq!(module.0.val().dtype(), DType::F16);
+    }
+}
+
+fn single<const N: usize>(values: [f64; N]) -> Param<Tensor<1>> {
+    let value = Tensor::from_data(TensorData::from(values), (&device(), DType::F32));
+    Param::from_tensor(value)
+}
+
+#[test]
+fn a_stepsize_that_the_averages_type_cannot_hold_is_refused() {
+    let module = (single([1.0]), single([1.0]));
+    let loss = module.0.val() * 1e-10 + 1e30;
+    let (module, step) = L4Mom::new(l4::L4Mom::new()).backward_step(module, loss);
+    assert!(matches!(step, Err(StepError::Overflow { .. })), "{step:?}");
+    assert_eq!(values(&module.0), [1.0]);
+}
+
+#[test]
+fn averages_follow_a_module_to_another_number_type() {
+    let mut optimizer = L4Adam::new(l4::L4Adam::new());
+    let narrow = (single([1.0]), single([2.0]));
+    let loss = narrow.0.val() + narrow.1.val();
+    optimizer.backward_step(narrow, loss).1.unwrap();
+    let wide = pair([1.0], 2.0);
+    let loss = wide.0.val() + wide.1.val();
+    let (wide, step) = optimizer.backward_step(wide, loss);
+    assert!(values(&wide.0)[0] < 1.0 && step.is_ok());
+}
+
+#[test]
 fn a_refused_step_changes_nothing() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());
     let module = pair([1.0, 1.0], 1.0);

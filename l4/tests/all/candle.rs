@@ -201,7 +201,6 @@ fn a_damaged_state_is_refused() {
     let (good, before) = (optimizer.state().unwrap(), saved(&optimizer));
     let scalar = |x: f64| Some(Tensor::new(x, &Device::Cpu).unwrap());
     let nan = Tensor::full(f32::NAN, (2, 3), &Device::Cpu).unwrap();
-    let other_shape = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();
     let negative = Tensor::full(-1f32, (2, 3), &Device::Cpu).unwrap();
     for (name, entry) in [
         ("rule.l_min", scalar(-1.0)),
@@ -213,7 +212,6 @@ fn a_damaged_state_is_refused() {
         ("weight.steps", scalar(-1.0)),
         ("weight.g.mean_gradient", None),
         ("weight.g.mean_gradient", Some(nan)),
-        ("weight.v.mean_square", Some(other_shape)),
         ("weight.v.mean_square", Some(negative)),
         ("stranger", scalar(1.0)),
     ] {
@@ -226,6 +224,15 @@ fn a_damaged_state_is_refused() {
         assert!(matches!(error, Err(Error::State(_))), "{name}: {error:?}");
         assert_eq!(saved(&optimizer), before, "{name}");
     }
+    let mut state = good.clone();
+    let turned = Tensor::zeros((3, 2), DType::F32, &Device::Cpu).unwrap();
+    state.insert("weight.v.mean_square".into(), turned);
+    let error = optimizer.restore(state).unwrap_err().to_string();
+    assert!(
+        error.contains("has the shape [3, 2], expected [2, 3]"),
+        "{error}"
+    );
+    assert_eq!(saved(&optimizer), before);
     // The square of a mean square may be infinite.
     let mut state = good.clone();
     let large = Tensor::full(1e30f32, (2, 3), &Device::Cpu).unwrap();
@@ -238,6 +245,42 @@ fn a_damaged_state_is_refused() {
         matches!(error, Err(Error::State(StateError::Unexpected { .. }))),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_stepsize_that_the_variables_type_cannot_hold_is_refused() {
+    for dtype in [DType::F32, DType::F64] {
+        let a = Var::from_tensor(&Tensor::ones(1, dtype, &Device::Cpu).unwrap()).unwrap();
+        let mut optimizer = L4Mom::new(vec![a.clone()], l4::L4Mom::new()).unwrap();
+        let loss = a.affine(1e-10, 1e30).unwrap().sum_all().unwrap();
+        let step = optimizer.step_with_loss(&loss.backward().unwrap(), &loss);
+        if dtype == DType::F64 {
+            assert!(step.unwrap().learning_rate > 1e40);
+            continue;
+        }
+        let refused = matches!(step, Err(Error::Step(StepError::Overflow { .. })));
+        assert!(refused, "{step:?}");
+        assert_eq!(a.to_vec1::<f32>().unwrap(), [1.0]);
+    }
+}
+
+/// One running sum in f32 of 2²² products is off in the fourth digit.
+#[test]
+fn the_inner_product_of_a_large_matrix_keeps_its_digits() {
+    let (rows, columns) = (1024, 4096);
+    let a = Var::from_tensor(&Tensor::full(0.1f32, (rows, columns), &Device::Cpu).unwrap());
+    let a = a.unwrap();
+    let mut optimizer = L4Mom::new(vec![a.clone()], l4::L4Mom::new()).unwrap();
+    let loss = (a.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap();
+    let grads = loss.backward().unwrap();
+    let eta = optimizer
+        .step_with_loss(&grads, &loss)
+        .unwrap()
+        .learning_rate;
+    let squares = (rows * columns) as f64 * f64::from(0.1f32).powi(2);
+    let loss = f64::from(loss.to_scalar::<f32>().unwrap());
+    let expected = 0.15 * loss * (1.0 - 0.9 * 0.75) / squares;
+    assert!((eta / expected - 1.0).abs() < 1e-5, "{eta} {expected}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ use layout::{Interface, Sizes};
 use rand::Rng;
 use std::ops::Range;
 
-/// Sizes of a [`Dnc`], all at least 1.
+/// Sizes of a [`Dnc`], all at least 1, and a bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DncConfig {
     /// Numbers in an observation.
@@ -67,7 +67,7 @@ pub struct DncConfig {
     pub read_heads: usize,
     /// Write heads.
     pub write_heads: usize,
-    /// Largest magnitude of the controller's output and state and of the logits.
+    /// Largest magnitude of the controller's output and state and of the logits. Has to be above 0.
     pub clip: f64,
 }
 

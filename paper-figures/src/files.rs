@@ -1,14 +1,13 @@
-//! Which files are results, reading them, and writing so that nothing is ever half-written.
+//! Which files are results, reading them, and writing what is made of them.
 
 use std::{
-    ffi::OsString,
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use crate::{
     Error,
+    atomic::{self, Durability},
     results::{self, Parsed},
 };
 
@@ -99,20 +98,18 @@ fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
-/// The text of a regular file. Reading anything else, such as a pipe, could wait for ever.
+/// The text of a regular file.
 ///
 /// # Errors
 ///
 /// [`Error::Read`].
 pub fn read(path: &Path) -> Result<String, Error> {
-    let read = || match fs::metadata(path)?.is_file() {
-        true => fs::read_to_string(path),
-        false => Err(io::Error::other("expected a regular file")),
-    };
-    read().map_err(|reason| Error::Read {
-        path: path.to_owned(),
-        reason,
-    })
+    let file = atomic::open(path, fs::OpenOptions::new().read(true));
+    file.and_then(io::read_to_string)
+        .map_err(|reason| Error::Read {
+            path: path.to_owned(),
+            reason,
+        })
 }
 
 /// Reads and checks one result file.
@@ -137,93 +134,19 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
     })
 }
 
-/// Replaces `path` by `content`, permissions kept: a temporary file beside it, then a rename. The temporary file has a fixed
-/// name, so that one left behind by a killed run is removed by the next.
+/// Replaces `path` by `content`, as [`atomic::replace`] does; the folder is made if there is none.
 ///
 /// # Errors
 ///
 /// [`Error::Write`]; what stood at `path` is then as it was, and no temporary file is left.
 pub fn write(path: &Path, content: &str) -> Result<(), Error> {
-    // A link is written through, not replaced.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let temporary = temporary(&target);
-    let folder = folder_of(&target);
     let replace = || {
-        fs::create_dir_all(folder)?;
-        let _lock = tidied(folder);
-        remove(&temporary)?;
-        let mut file = fs::File::create_new(&temporary)?;
-        let replaced =
-            fill(&mut file, content, &target).and_then(|()| fs::rename(&temporary, &target));
-        if replaced.is_err() {
-            // The first error is the one to report.
-            let _ = remove(&temporary);
-        }
-        replaced
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+        atomic::replace(path, content.as_bytes(), Durability::Power)
     };
     replace().map_err(|reason| Error::Write {
         path: path.to_owned(),
         reason,
-    })
-}
-
-fn fill(file: &mut fs::File, content: &str, target: &Path) -> io::Result<()> {
-    if let Ok(old) = fs::metadata(target) {
-        file.set_permissions(old.permissions())?;
-    }
-    file.write_all(content.as_bytes())?;
-    file.sync_all()
-}
-
-fn temporary(path: &Path) -> PathBuf {
-    let mut hidden = OsString::from(".");
-    hidden.push(path.file_name().unwrap_or_default());
-    hidden.push(".tmp");
-    path.with_file_name(hidden)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Removes what killed runs left beside `path`, where nothing is to be written.
-pub fn tidy(path: &Path) {
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    drop(tidied(folder_of(&target)));
-}
-
-/// Waits until no other process writes to `folder`, keeps others from it while the returned file lives, and removes what
-/// killed processes left there. The lock is on the directory itself, so that no file for it lies among the results. Not every
-/// system has such locks; without one nothing is removed, and two processes must not write one directory at once.
-fn tidied(folder: &Path) -> Option<fs::File> {
-    let directory = fs::File::open(folder).ok()?;
-    directory.lock().ok()?;
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
-        // One that cannot be removed is harmless.
-        let _ = remove(&entry.path());
-    }
-    Some(directory)
-}
-
-fn is_temporary(name: &str) -> bool {
-    let inner = name
-        .strip_prefix('.')
-        .and_then(|name| name.strip_suffix(".tmp"));
-    inner.is_some_and(|name| {
-        [".svg", ".md", ".html"]
-            .iter()
-            .any(|end| name.ends_with(end))
     })
 }
 
@@ -256,74 +179,16 @@ mod tests {
     }
 
     #[test]
-    #[cfg(unix)]
-    fn a_link_is_written_through() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let [link, there] = ["x.md", "there.md"].map(|name| folder.path().join(name));
-        fs::write(&there, "old").expect("written");
-        std::os::unix::fs::symlink("there.md", &link).expect("linked");
-        write(&link, "new").expect("written");
-        assert!(link.is_symlink());
-        assert_eq!(fs::read_to_string(&there).expect("there"), "new");
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_directory_as_it_was() {
+    fn an_error_names_the_file_and_its_cause_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let taken = folder.path().join("x.md");
         fs::create_dir(&taken).expect("a folder");
-        fs::write(taken.join("inside"), "kept").expect("written");
-        let error = write(&taken, "new").expect_err("a directory is in the way");
+        let error = write(&taken, "new").expect_err("a folder is in the way");
         assert!(
             error.to_string().contains("x.md: cannot write it"),
             "{error}"
         );
         let repeated = std::error::Error::source(&error);
         assert!(repeated.is_none(), "whoever prints causes prints it twice");
-        assert_eq!(
-            folder.path().read_dir().expect("readable").count(),
-            1,
-            "no temporary file"
-        );
-        assert_eq!(
-            fs::read_to_string(taken.join("inside")).expect("there"),
-            "kept"
-        );
-    }
-
-    #[test]
-    fn what_a_killed_run_left_is_swept_and_nothing_else() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let names = [
-            ".figure2.svg.tmp",
-            ".README.md.tmp",
-            "figure2.json.tmp",
-            "notes.tmp",
-            "figure2.svg",
-        ];
-        for name in names {
-            fs::write(folder.path().join(name), "").expect("written");
-        }
-        tidy(&folder.path().join("README.md"));
-        let left = names.map(|name| folder.path().join(name).exists());
-        assert_eq!(left, [false, false, true, true, true]);
-    }
-
-    #[test]
-    fn several_write_to_one_place_by_turns() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("x.md");
-        std::thread::scope(|scope| {
-            for letter in ["a", "b", "c", "d"] {
-                let path = &path;
-                scope.spawn(move || {
-                    for _ in 0..20 {
-                        write(path, &letter.repeat(100_000)).expect("written");
-                    }
-                });
-            }
-        });
-        let text = fs::read_to_string(&path).expect("there");
-        assert!(text == text[..1].repeat(100_000), "by one of them");
     }
 }

@@ -61,6 +61,7 @@
 #![forbid(unsafe_code)]
 
 mod about;
+pub mod atomic;
 mod canvas;
 mod caption;
 mod collection;

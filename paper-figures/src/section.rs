@@ -47,6 +47,11 @@ impl Output {
             content,
         }
     }
+
+    /// Whether the disk has something else, or nothing, in its place.
+    pub fn is_stale(&self) -> bool {
+        files::read(&self.path).map_or(true, |found| found != self.content)
+    }
 }
 
 /// The results of one directory.

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::{
-    Error,
+    Error, atomic,
     collection::Collection,
     document::{Block, markdown},
     files::{self, Loaded},
@@ -145,12 +145,22 @@ impl Targets {
         outputs.iter().map(write).collect()
     }
 
+    /// Writes what of it is not on the disk as it would be written now, and says what that was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn refresh(&self) -> Result<Vec<PathBuf>, Error> {
+        let outputs = self.outputs().into_iter();
+        let stale = outputs.filter(Output::is_stale);
+        stale
+            .map(|output| files::write(&output.path, &output.content).map(|()| output.path))
+            .collect()
+    }
+
     /// What of it is not on the disk as it would be written now.
     pub fn stale(&self, arguments: &str) -> Vec<Error> {
-        let is_stale = |output: &Output| {
-            files::read(&output.path).map_or(true, |found| found != output.content)
-        };
-        let stale = self.outputs().into_iter().filter(is_stale);
+        let stale = self.outputs().into_iter().filter(Output::is_stale);
         stale
             .map(|output| Error::Stale {
                 path: output.path,
@@ -167,7 +177,7 @@ impl Targets {
     pub fn update(&self, path: &Path) -> Result<bool, Error> {
         let (old, new) = self.rewritten(path)?;
         if old == new {
-            files::tidy(path);
+            atomic::sweep(path);
             return Ok(false);
         }
         files::write(path, &new).map(|()| true)

@@ -1,5 +1,5 @@
-//! Judges the committed numbers by the rules of this program: rewrites every `claims.json` and the pages that show it, and prints
-//! the matrix of the twelve claims by section. Nothing is trained.
+//! Judges the committed numbers by the rules of this program, rewrites every `claims.json` and page that is not up to date, and
+//! prints the matrix of the twelve claims by section. Nothing is trained.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,8 +8,8 @@ use clap::Parser;
 use repro::cli;
 use repro::judge::judge_all;
 
-/// Judges the committed numbers by the rules of this program, rewrites every claims.json and the pages that show it, and prints
-/// the matrix of claims by section. Nothing is trained.
+/// Judges the committed numbers by the rules of this program, rewrites every claims.json and page that is not up to date, and
+/// prints the matrix of claims by section. Nothing is trained.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -52,8 +52,8 @@ pub fn committed(root: &Path, but: &str) -> Result<Vec<Numbers>> {
 }
 
 /// Judges all sections below `root` by the rules of this program, and gives the matrix for a terminal, and what was rewritten. What a
-/// `claims.json` there says otherwise is rewritten, and so are the pages that show it and the generated blocks of `readme`; or with
-/// `check` it is an error.
+/// `claims.json` there says otherwise is rewritten, and so is what on the pages and in the generated blocks of `readme` is not of
+/// what lies there; or with `check` a verdict that the rules do not say is an error, and nothing is written.
 ///
 /// # Errors
 /// If a file is damaged or cannot be written; with `check`, if a verdict is not what the rules say.
@@ -92,25 +92,28 @@ pub fn judge_all(root: &Path, readme: Option<&Path>, check: bool) -> Result<Stri
     for file in &rewritten {
         text += &format!("wrote {}\n", file.display());
     }
-    if !rewritten.is_empty() {
-        let pages = draw(root, readme)?;
-        text += &format!("wrote {} pages and pictures of {}\n", pages, root.display());
+    if !check {
+        // Also where no verdict was rewritten: the last call may have been stopped before it came to the pages.
+        for file in draw(root, readme)? {
+            text += &format!("wrote {}\n", file.display());
+        }
     }
     Ok(text)
 }
 
-/// Draws all that shows the results below `root`; how many files that was, without `readme`.
-fn draw(root: &Path, readme: Option<&Path>) -> Result<usize> {
+/// Draws what on the pages and pictures of the results below `root`, and in `readme`, is not up to date; says what that was.
+fn draw(root: &Path, readme: Option<&Path>) -> Result<Vec<PathBuf>> {
     let (targets, errors) = Targets::read(&[root.to_owned()], None);
     if let Some(error) = errors.into_iter().next() {
         return Err(error.into());
     }
-    let written = targets.write().into_iter().collect::<Result<Vec<_>, _>>()?;
-    paper_figures::report(root)?;
-    if let Some(readme) = readme {
-        targets.update(readme)?;
+    let mut written = targets.refresh()?;
+    if let Some(readme) = readme
+        && targets.update(readme)?
+    {
+        written.push(readme.to_owned());
     }
-    Ok(written.len() + 1)
+    Ok(written)
 }
 
 /// The claims of a section by the rules of this program, and whether they were written.
@@ -182,8 +185,14 @@ mod tests {
         let drawn = |page: &Path| fs::read_to_string(page).unwrap();
         assert!(drawn(&readme).contains("◐"), "{}", drawn(&readme));
         assert!(drawn(&folder.join("README.md")).contains("partly"));
-        let again = judge_all(root.path(), Some(&readme), true).unwrap();
+        let again = judge_all(root.path(), Some(&readme), false).unwrap();
         assert!(!again.contains("wrote "), "{again}");
+        let page = folder.join("README.md");
+        let whole = drawn(&page);
+        fs::write(&page, "as it was before").unwrap();
+        let mended = judge_all(root.path(), Some(&readme), false).unwrap();
+        assert_eq!(mended.matches("wrote ").count(), 1, "{mended}");
+        assert_eq!(drawn(&page), whole);
     }
 
     #[test]

@@ -562,7 +562,7 @@ fn every_state_between_two_writes_leads_to_the_same_end() {
         // The last checkpoint is written, the result is not.
         |path| gone(path, "result.json"),
         // The result is half written under its temporary name.
-        |path| fs::rename(path.join("result.json"), path.join("result.json.tmp")).unwrap(),
+        |path| fs::rename(path.join("result.json"), path.join(".result.json.tmp")).unwrap(),
     ];
     for (index, damage) in states.iter().enumerate() {
         let (out, path) = finished();

@@ -341,7 +341,7 @@ fn a_pipe_in_the_place_of_a_file_is_an_error_and_not_waited_for() {
         assert!(made.unwrap().success());
         let output = complete(out.path(), "--steps 20");
         assert_eq!(output.status.code(), Some(1));
-        let expected = format!("{}: it is not a regular file", path.join(name).display());
+        let expected = format!("{}: expected a regular file", path.join(name).display());
         assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::engine::reference::{self, NumbersError};
-use crate::judge::course::floor;
+use crate::judge::course::{Course, floor};
 use crate::methods::Kind;
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 
@@ -23,10 +23,8 @@ pub fn score(run: &RunNumbers, task: TaskName) -> f64 {
         return f64::INFINITY;
     }
     if task == TaskName::Dnc {
-        let losses = run.values("loss");
-        let cut = losses.iter().map(|loss| loss.max(floor(task)).log10());
-        let sum: f64 = cut.sum();
-        return sum / losses.len() as f64;
+        let mean = Course::whole(run).mean_log_loss(floor(task));
+        return mean.unwrap_or(f64::INFINITY);
     }
     let last = run.summary.get("final_loss").and_then(Value::as_f64);
     last.map_or(f64::INFINITY, |loss| loss.max(LEAST_LOSS).log10())
@@ -127,6 +125,19 @@ impl Searched {
     pub fn deciding(&self, kind: Kind) -> Option<(&Numbers, Vec<Tried<'_>>)> {
         let mut grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
         grids.find(|(_, grid)| !grid.is_empty())
+    }
+
+    /// Why there is no best setting of a method on the task of a section, in words.
+    pub(crate) fn without_best(&self, kind: Kind, section: &str) -> String {
+        let name = kind.name();
+        match self.deciding(kind) {
+            Some(_) => format!("Every setting of {name} that was tried on this task diverged"),
+            None => format!(
+                "No search for the best setting of {name} on this task is in repro/reference/tune/{0} (`tune --section {section}` makes \
+                 one, to be copied there)",
+                folder(section)
+            ),
+        }
     }
 
     /// The best setting of a method at that length; `None` if all diverged there.

@@ -10,9 +10,11 @@
 //! Judged on MNIST and the DNC, where the paper shows it. On the networks of sections 3.3 and 3.5 the same is reported.
 
 use super::case::{Case, VARIANTS, l4, l4_best};
-use super::course::{SPIKE, SPIKE_OF_FIRST, TWO_ORDERS};
+use super::comparison::Side;
+use super::course::{Course, SPIKE, SPIKE_OF_FIRST, TWO_ORDERS};
 use super::{Claim, Finding, words};
 use crate::numbers::Numbers;
+use crate::stats::range;
 
 const JUDGED: [&str; 2] = ["3.2", "3.4"];
 const REPORTED: [&str; 2] = ["3.3", "3.5"];
@@ -37,69 +39,34 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         .into_iter()
         .filter_map(|role| case.optional_side(role));
     let sides: Vec<_> = needed.into_iter().chain(optional).collect();
-    let (mut moving, mut stable) = (true, true);
-    let (mut rates, mut spikes, mut quarters) = (Vec::new(), Vec::new(), Vec::new());
-    for side in &sides {
-        let windows: Vec<(usize, usize)> = side.runs.iter().map(|run| run.wide_windows()).collect();
-        let share = |(wide, all): &(usize, usize)| *wide as f64 / (*all).max(1) as f64;
-        let shares: Vec<f64> = windows.iter().map(share).collect();
-        let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
-        let early = side
-            .runs
-            .iter()
-            .map(|run| share(&run.first_quarter().wide_windows()));
-        let early = early.fold(f64::INFINITY, f64::min);
-        case.measured.insert(
-            format!("least_share_in_first_quarter_{}", side.name),
-            words::value(100.0 * early),
-        );
-        quarters.push(format!("{} {:.1} %", side.name, 100.0 * early));
-        let (wide, all) = windows
-            .iter()
-            .fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
-        moving &= least >= SHARE;
-        rates.push(format!(
-            "{} {wide} of {all}, at least {:.1} % in a run",
-            side.name,
-            100.0 * least
-        ));
-        let diverged = side.runs.iter().filter(|run| run.diverged()).count();
-        let of_run: Vec<usize> = side.runs.iter().map(|run| run.spikes()).collect();
-        let spiked: usize = of_run.iter().sum();
-        stable &= diverged == 0 && spiked == 0;
-        let n = side.runs.len();
-        let spiking = of_run.iter().filter(|spikes| **spikes > 0).count();
-        spikes.push(format!(
-            "{} {} in {spiking} of {n} runs, {diverged} diverged",
-            side.name,
-            words::count(spiked, "spike")
-        ));
-        case.measured.insert(
-            format!("share_of_wide_windows_{}", side.name),
-            words::values(shares),
-        );
-        case.measured.insert(
-            format!("spikes_{}", side.name),
-            words::values(of_run.iter().map(|spikes| *spikes as f64)),
-        );
-        case.measured
-            .insert(format!("diverged_{}", side.name), diverged.into());
-    }
-    let decided = |holds: bool| (!sides.is_empty()).then_some(holds);
+    let found: Vec<Found> = sides
+        .iter()
+        .map(|side| Found::of(&mut case, side))
+        .collect();
+    let words = |of: fn(&Found) -> &String| -> String {
+        let words: Vec<&str> = found.iter().map(|found| of(found).as_str()).collect();
+        words.join(", ")
+    };
+    let decided = |holds: fn(&Found) -> bool| (!found.is_empty()).then(|| found.iter().all(holds));
     let evidence = format!(
         "windows (those with a rate of 0 left out) in which the greatest rate is at least {TWO_ORDERS} times the least: {}",
-        rates.join(", ")
+        words(|found| &found.spans)
     );
     case.part(
         "rates span two orders of magnitude",
-        decided(moving),
+        decided(|found| found.moves),
         evidence,
     );
-    case.part("training is stable", decided(stable), spikes.join(", "));
-    if !quarters.is_empty() {
+    let evidence = words(|found| &found.spikes);
+    case.part(
+        "training is stable",
+        decided(|found| found.is_stable),
+        evidence,
+    );
+    if !found.is_empty() {
         case.remark(format!(
             "Of the windows in the first quarter of a run alone, such are at least: {}",
-            quarters.join(", ")
+            words(|found| &found.early_spans)
         ));
     }
     Some(match JUDGED.contains(&section) {
@@ -112,6 +79,64 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         )),
         false => case.reported("the paper shows it of MNIST and the DNC"),
     })
+}
+
+/// What the runs of an arm do, with what was measured of it in words.
+struct Found {
+    /// Enough windows of every run span two orders.
+    moves: bool,
+    spans: String,
+    early_spans: String,
+    /// No run diverges or has a spike.
+    is_stable: bool,
+    spikes: String,
+}
+
+impl Found {
+    fn of(case: &mut Case<'_>, side: &Side<'_>) -> Self {
+        let Side { name, runs } = side;
+        let windows: Vec<(usize, usize)> = runs.iter().map(Course::wide_windows).collect();
+        let (wide, all) = windows
+            .iter()
+            .fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        let shares: Vec<f64> = windows.into_iter().map(share).collect();
+        let least = range(&shares).map_or(f64::INFINITY, |(least, _)| least);
+        let early = runs.iter().map(|run| run.first_quarter().wide_windows());
+        let early = early.map(share).fold(f64::INFINITY, f64::min);
+        let diverged = runs.iter().filter(|run| run.diverged()).count();
+        let spikes: Vec<usize> = runs.iter().map(Course::spikes).collect();
+        let spiking = spikes.iter().filter(|spikes| **spikes > 0).count();
+        let measured = [
+            ("least_share_in_first_quarter", words::value(100.0 * early)),
+            ("share_of_wide_windows", words::values(shares)),
+            (
+                "spikes",
+                words::values(spikes.iter().map(|spikes| *spikes as f64)),
+            ),
+            ("diverged", diverged.into()),
+        ];
+        let measured = measured.map(|(what, value)| (format!("{what}_{name}"), value));
+        case.measured.extend(measured);
+        Self {
+            moves: least >= SHARE,
+            spans: format!(
+                "{name} {wide} of {all}, at least {:.1} % in a run",
+                100.0 * least
+            ),
+            early_spans: format!("{name} {:.1} %", 100.0 * early),
+            is_stable: diverged == 0 && spiking == 0,
+            spikes: format!(
+                "{name} {} in {spiking} of {} runs, {diverged} diverged",
+                words::count(spikes.iter().sum(), "spike"),
+                runs.len()
+            ),
+        }
+    }
+}
+
+/// Such windows among all of a run.
+fn share((wide, all): (usize, usize)) -> f64 {
+    wide as f64 / all.max(1) as f64
 }
 
 #[cfg(test)]

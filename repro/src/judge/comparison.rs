@@ -80,6 +80,12 @@ impl Side<'_> {
         mean(&logs).map(|mean| 10_f64.powf(mean))
     }
 
+    /// Runs of which it is infinite: that diverged, or never got there.
+    pub fn infinite(&self, measure: Measure, floor: f64) -> usize {
+        let logs = self.runs.iter().filter_map(|run| measure.log10(run, floor));
+        logs.filter(|log| log.is_infinite()).count()
+    }
+
     fn words(&self, measure: Measure, floor: f64) -> String {
         let centre = self.centre(measure, floor);
         let centre = centre.map_or_else(|| "no value".to_owned(), words::number);
@@ -165,6 +171,8 @@ pub struct Comparison {
     pub log_ratio: Option<Estimate>,
     /// What was measured of both, and the ratio.
     pub words: String,
+    /// It is infinite of every run of either: no run gets there.
+    neither: bool,
 }
 
 impl Comparison {
@@ -198,7 +206,14 @@ impl Comparison {
             ours.words(measure, floor),
             theirs.words(measure, floor)
         );
-        Self { log_ratio, words }
+        let neither = [ours, theirs]
+            .iter()
+            .all(|side| side.infinite(measure, floor) == side.runs.len());
+        Self {
+            log_ratio,
+            words,
+            neither,
+        }
     }
 
     /// Ours is lower.
@@ -206,9 +221,10 @@ impl Comparison {
         self.log_ratio?.is_below(0.0)
     }
 
-    /// Ours is not higher.
+    /// Ours is not higher; `None` where no run of either gets there, which is no tie.
     pub fn is_not_higher(&self) -> Option<bool> {
-        self.log_ratio?.is_above(0.0).map(|higher| !higher)
+        let higher = self.log_ratio?.is_above(0.0).filter(|_| !self.neither)?;
+        Some(!higher)
     }
 
     /// Ours is lower by more than this factor.

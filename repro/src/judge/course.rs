@@ -46,8 +46,7 @@ pub fn courses<'n>(numbers: &Numbers, arm: &'n ArmNumbers) -> Vec<Course<'n>> {
 
 /// The runs of an arm as far as they go.
 pub fn whole_courses(arm: &ArmNumbers) -> Vec<Course<'_>> {
-    let end = u64::MAX;
-    arm.runs.iter().map(|run| Course { run, end }).collect()
+    arm.runs.iter().map(Course::whole).collect()
 }
 
 /// `ours − theirs` of what is measured, for every seed that both have, in the order of ours. Seeds of which it was not
@@ -65,6 +64,12 @@ pub fn paired(
 }
 
 impl<'n> Course<'n> {
+    /// A run as far as it goes.
+    pub fn whole(run: &'n RunNumbers) -> Self {
+        let end = u64::MAX;
+        Self { run, end }
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.run.seed
@@ -109,19 +114,23 @@ impl<'n> Course<'n> {
         self.logged(metric).map(|(_, value)| value).collect()
     }
 
-    /// Final training loss: the mean of what was logged in the last tenth of the steps; infinite of a diverged run.
+    /// Final training loss: the mean over the last tenth of the steps, to which a window counts by its length; infinite of a
+    /// diverged run.
     pub fn final_loss(&self) -> Option<f64> {
         if self.diverged() {
             return Some(f64::INFINITY);
         }
         let (last, _) = self.logged("loss").last()?;
         let in_last_tenth = |step: u64| 10 * u128::from(step) > 9 * u128::from(last);
-        let losses: Vec<f64> = self
-            .logged("loss")
-            .filter(|(step, _)| in_last_tenth(*step))
-            .map(|(_, loss)| loss)
-            .collect();
-        mean(&losses)
+        let (mut sum, mut steps, mut before) = (0.0, 0, 0);
+        for (step, loss) in self.logged("loss") {
+            if in_last_tenth(step) {
+                sum += (step - before) as f64 * loss;
+                steps += step - before;
+            }
+            before = step;
+        }
+        Some(sum / steps as f64)
     }
 
     /// The step at which the window ends from which on all windows have mean losses below the threshold. The logged windows
@@ -179,17 +188,15 @@ impl<'n> Course<'n> {
         Some(milestone.step).filter(|step| *step <= self.end)
     }
 
-    /// The value of a metric at a step; 0 of a run that had diverged by then. For accuracies.
+    /// The test accuracy that was measured at a step; 0 of a run that had diverged before, or in that step.
     pub fn accuracy_at(&self, step: u64) -> Option<f64> {
-        if self
-            .run
-            .diverged_at
-            .is_some_and(|diverged| diverged <= step)
-        {
+        let diverged_at = self.run.diverged_at.unwrap_or(u64::MAX);
+        if diverged_at < step {
             return Some(0.0);
         }
         let mut logged = self.logged("test_accuracy");
-        logged.find(|(at, _)| *at == step).map(|(_, value)| value)
+        let logged = logged.find(|(at, _)| *at == step).map(|(_, value)| value);
+        logged.or((diverged_at == step).then_some(0.0))
     }
 
     /// How many windows span [`TWO_ORDERS`], and of how many. Windows with a step of rate 0, which has no order of magnitude,
@@ -255,6 +262,15 @@ mod tests {
         twenty.length = 20;
         let runs = courses(&twenty, &twenty.arms[0]);
         assert_eq!(runs[0].final_loss(), Some(19.5), "of steps 19 and 20");
+        let mut uneven = Run::losses(1.., [9.0, 9.0, 3.0, 8.0]);
+        uneven.0.metrics["loss"].steps = vec![1, 5, 9, 10];
+        assert_eq!(final_loss(uneven.clone()), Some(8.0));
+        uneven.0.metrics["loss"].steps = vec![1, 3, 7, 7];
+        assert_eq!(
+            final_loss(uneven),
+            Some(3.0),
+            "a window counts by its length"
+        );
         assert_eq!(final_loss(Run::losses(1.., losses).diverged(10)), Some(INF));
         assert_eq!(final_loss(Run::losses(1.., losses).diverged(11)), Some(1.0));
         assert_eq!(final_loss(Run::losses(1.., [])), None);
@@ -298,6 +314,21 @@ mod tests {
         let diverged = Run::losses(1.., [1.0, 0.4]).diverged(3);
         let first = read(diverged, |run| run.first_below(0.5));
         assert_eq!(first, Some((2, Some(INF))));
+    }
+
+    #[test]
+    fn an_accuracy_counts_that_was_measured_before_the_run_diverged() {
+        let accuracy = |run: Run, step| read(run, |run| run.accuracy_at(step));
+        let run = |epochs: usize| Run::default().logs("test_accuracy", 1.., vec![98.0; epochs]);
+        assert_eq!(accuracy(run(5), 5), Some(98.0));
+        assert_eq!(accuracy(run(5), 6), None);
+        assert_eq!(
+            accuracy(run(5).diverged(5), 5),
+            Some(98.0),
+            "in the step after it"
+        );
+        assert_eq!(accuracy(run(4).diverged(5), 5), Some(0.0), "in that step");
+        assert_eq!(accuracy(run(5).diverged(5), 6), Some(0.0));
     }
 
     #[test]

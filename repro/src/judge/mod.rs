@@ -28,14 +28,6 @@ mod case;
 mod committed;
 pub(crate) mod comparison;
 pub(crate) mod course;
-/// `true` if all hold, `false` if one does not, and otherwise undecided.
-fn all(holds: &[Option<bool>]) -> Option<bool> {
-    if holds.contains(&Some(false)) {
-        return Some(false);
-    }
-    (!holds.is_empty() && !holds.contains(&None)).then_some(true)
-}
-
 #[cfg(test)]
 pub(crate) mod made_up;
 pub mod statistics;
@@ -103,6 +95,14 @@ pub fn verdict(parts: &[Option<bool>]) -> Verdict {
     } else {
         Verdict::Untested
     }
+}
+
+/// `true` if all hold, `false` if one does not, and otherwise undecided.
+fn all(holds: &[Option<bool>]) -> Option<bool> {
+    if holds.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!holds.is_empty() && !holds.contains(&None)).then_some(true)
 }
 
 /// Of so many parts at least this many hold where a claim is partly reproduced.

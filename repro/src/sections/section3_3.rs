@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result};
 use datasets::Dataset;
+use paper_figures::number;
 
 use super::{
     LOSS, Network, Outcome, Panel, Part, RATE, Section, Show, Size, Task, Unit, arm, size,
 };
 use crate::cli::Preset;
-use crate::methods::{HEAVY_BALL, Kind};
+use crate::judge::words;
+use crate::methods::{DROPS, EPOCHS, HEAVY_BALL, Kind};
 use crate::report::Report;
 use crate::results::{Axes, Axis, Figure};
 
@@ -101,11 +103,15 @@ fn figure4(outcome: &Outcome<'_>, report: &mut Report) -> Result<()> {
         }
         series.push(rates);
     }
-    let title = "Effective learning rates of ResNet-32 on CIFAR-10 in the run with seed 0: median and range over tenths of an \
-                 epoch. The default policy is a heavy ball's rate; ten times it (×10) is the rate at which an averaged gradient, \
-                 as L4Mom's, makes steps of the same size";
+    let drops = DROPS.map(|epoch| outcome.size.length as f64 * epoch as f64 / EPOCHS as f64);
+    let title = format!(
+        "Effective learning rates of ResNet-32 on CIFAR-10 in the run with seed 0: median and range over tenths of an epoch. The \
+         default policy is a heavy ball's rate, which falls tenfold after epochs {}, as many parts of the run as in the paper; ten \
+         times it (×10) is the rate at which an averaged gradient, as L4Mom's, makes steps of the same size",
+        words::list(&drops.map(number::exact))
+    );
     Ok(report.figure(&Figure {
-        header: report.header("figure4", title),
+        header: report.header("figure4", &title),
         axes: vec![Axes {
             panel: "a".to_owned(),
             title: RATE.title.to_owned(),

@@ -23,7 +23,6 @@ fn main() {
     let commit = commit(&root, &code).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=REPRO_GIT_COMMIT={commit}");
     let fingerprint = fingerprint(&root).unwrap_or_else(|error| panic!("{error}"));
-    println!("cargo::rerun-if-changed=fingerprint.rs");
     println!("cargo::rustc-env=REPRO_FINGERPRINT={fingerprint}");
 
     let rustc = env::var("RUSTC").expect("cargo sets it");
@@ -36,6 +35,9 @@ fn main() {
     println!("cargo::rustc-env=REPRO_COMPILER={compiler}, {profile} profile");
 }
 
+/// What of a member is compiled into the program, or makes it.
+const COMPILED: [&str; 5] = ["Cargo.toml", "build.rs", "fingerprint.rs", "src", "peers"];
+
 /// What is compiled into the program, over all members of the workspace.
 fn code_paths(root: &Path) -> Vec<PathBuf> {
     let members = root
@@ -46,7 +48,7 @@ fn code_paths(root: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.path());
     let mut paths: Vec<_> = members
         .filter(|member| member.join("Cargo.toml").is_file())
-        .flat_map(|member| ["Cargo.toml", "build.rs", "src"].map(|name| member.join(name)))
+        .flat_map(|member| COMPILED.map(|name| member.join(name)))
         .chain(["Cargo.toml", "Cargo.lock"].map(|name| root.join(name)))
         .filter(|path| path.exists())
         .collect();

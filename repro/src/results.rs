@@ -136,6 +136,16 @@ impl Curve {
         }
     }
 
+    /// The same over the steps up to one, of which a run is that diverges later.
+    #[must_use]
+    pub fn up_to(mut self, last: u64) -> Self {
+        let kept = self.x.partition_point(|&step| step <= last as f64);
+        self.x.truncate(kept);
+        self.y.truncate(kept);
+        self.diverged = self.diverged.filter(|step| *step <= last);
+        self
+    }
+
     /// The same with what is more than `ceiling` times its first value there.
     #[must_use]
     pub fn below(mut self, ceiling: Option<f64>) -> Self {

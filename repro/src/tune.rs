@@ -140,10 +140,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     runner.end()?;
-    let out = runner.out().display();
+    let written = runner.out().join(reference::NUMBERS);
+    let read = reference_root().join("tune").join(folder(section.number));
+    let read = read.join(reference::NUMBERS);
     Ok(crate::cli::print(&format!(
-        "{text}wrote {out}/{}\n",
-        reference::NUMBERS
+        "{text}wrote {}; sections read it from {}: copy it there\n",
+        written.display(),
+        read.display()
     ))?)
 }
 

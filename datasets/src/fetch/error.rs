@@ -70,7 +70,10 @@ pub enum DataError {
         missing: Vec<&'static str>,
     },
     /// There is no directory to keep fetched files in.
-    #[error("the user's cache directory is not known (no home directory); name one with --cache")]
+    #[error(
+        "there is no home directory, so none for a cache of fetched files: set HOME or XDG_CACHE_HOME, or name the directory that has \
+         the files with --data or {DATA_DIR_VARIABLE}"
+    )]
     NoCacheDirectory,
     /// No source has the data set.
     #[error("{}", not_found(*dataset, missing, tried))]

@@ -1,6 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the first asks all runs to checkpoint. One that comes more than a second later ends the process
 //! at once; until then it is the same request, as `timeout` and schedulers send theirs to a process and to its group. While no
-//! runs are computed, as when results are written, the first ends the process: nothing is lost.
+//! runs are computed, as when steps are timed or results are written, the first ends the process: runs are kept, and files are
+//! whole or as they were.
 
 use std::fs;
 use std::io;
@@ -59,6 +60,11 @@ fn heed(mut signals: Signals) {
     for _ in signals.forever() {
         REQUESTED.store(true, Ordering::Relaxed);
         let nobody = LISTENING.load(Ordering::Relaxed) == 0;
+        if nobody {
+            eprintln!(
+                "interrupted: finished runs are kept, what was being measured or written is not"
+            );
+        }
         if nobody || first.get_or_insert_with(Instant::now).elapsed() > ECHO {
             process::exit(EXIT_CODE.into());
         }

@@ -180,16 +180,25 @@ impl Reference {
     /// The run of this specification, if it is there; by other code only if that was asked for.
     #[must_use]
     pub fn find(&self, spec: &RunSpec) -> Option<RunResult> {
+        Some(result(self.stored(spec)?, spec))
+    }
+
+    /// Whether there is what [`find`](Self::find) would find.
+    #[must_use]
+    pub fn has(&self, spec: &RunSpec) -> bool {
+        self.stored(spec).is_some()
+    }
+
+    fn stored(&self, spec: &RunSpec) -> Option<&RunNumbers> {
         let same = self.runs.get(&spec.id());
         let other = || {
             let ids = self.by_task.get(&spec.task_id())?;
             self.runs.get(ids.last()?)
         };
-        let run = match self.accept_other_code {
+        match self.accept_other_code {
             true => same.or_else(other),
             false => same,
-        };
-        Some(result(run?, spec))
+        }
     }
 }
 

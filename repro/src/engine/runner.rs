@@ -333,7 +333,8 @@ impl Runner {
     #[must_use]
     pub fn is_finished(&self, planned: &Planned<'_>) -> bool {
         let stored = || store::is_finished(&self.directory_of(planned));
-        !self.options.fresh && (self.committed(planned).is_some() || stored())
+        let committed = || !planned.here && self.reference.has(&planned.spec);
+        !self.options.fresh && (committed() || stored())
     }
 
     fn committed(&self, planned: &Planned<'_>) -> Option<RunResult> {

@@ -1,10 +1,11 @@
 //! The command line of every section.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Command, FromArgMatches, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
 use indexmap::IndexSet;
 
 use super::{Part, Section, Size, Unit};
@@ -22,15 +23,23 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
 
-    /// Length of a run [default: as the preset has it]
-    #[arg(long, value_name = "N", visible_aliases = ["epochs", "steps", "sequences"], value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    length: Option<u64>,
+    /// Length of a run, where it counts epochs [default: as the preset has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
+    epochs: Option<u64>,
+
+    /// Length of a run, where it counts steps [default: as the preset has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
+    steps: Option<u64>,
+
+    /// Length of a run, where it counts sequences [default: as the preset has it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
+    sequences: Option<u64>,
 
     /// Methods to run, separated by commas [default: all]
     ///
     /// Quote a name with a star, a space or a parenthesis, of which the shell would make something else.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', ignore_case = true)]
-    methods: Vec<String>,
+    #[arg(long, value_name = "NAMES", value_parser = Names(Vec::new()), ignore_case = true)]
+    methods: Vec<Named>,
 
     /// Parts of the section to run, separated by commas [default: all that the preset has]
     #[arg(
@@ -55,6 +64,60 @@ pub struct Arguments {
     pub(super) data: DataOptions,
 }
 
+/// The greatest length of a run.
+const LONGEST: u64 = 1_000_000_000;
+
+/// The names in one value of an option.
+#[derive(Clone, Debug)]
+struct Named(Vec<String>);
+
+/// Reads names that are separated by commas and may have commas themselves, as `L4Adam, batch 8`.
+#[derive(Clone)]
+struct Names(Vec<&'static str>);
+
+impl Names {
+    /// The names in a text; or what begins with none of them.
+    fn read(&self, text: &str) -> Result<Named, String> {
+        let words: Vec<&str> = text.split(',').map(str::trim).collect();
+        let (mut found, mut rest) = (Vec::new(), words.as_slice());
+        while !rest.is_empty() {
+            let known = |words: &&[&str]| {
+                let name = words.join(", ");
+                self.0.iter().any(|known| known.eq_ignore_ascii_case(&name))
+            };
+            let longest = (1..=rest.len()).rev().map(|n| &rest[..n]).find(known);
+            let name = longest.ok_or_else(|| rest.join(", "))?;
+            found.push(name.join(", "));
+            rest = &rest[name.len()..];
+        }
+        Ok(Named(found))
+    }
+}
+
+impl TypedValueParser for Names {
+    type Value = Named;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Named, clap::Error> {
+        let known = PossibleValuesParser::new(self.0.iter().copied());
+        match self.read(&value.to_string_lossy()) {
+            Ok(named) => Ok(named),
+            // With the error that a single name would have had.
+            Err(unknown) => known
+                .parse_ref(command, arg, OsStr::new(&unknown))
+                .map(|name| Named(vec![name])),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().copied().map(PossibleValue::new)))
+    }
+}
+
 /// Reads a command line; the first word is the program's name.
 ///
 /// # Errors
@@ -63,8 +126,17 @@ pub fn parse(
     section: &Section,
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Arguments, clap::Error> {
-    let matches = command(section).try_get_matches_from(words)?;
-    Arguments::from_arg_matches(&matches)
+    let mut command = command(section);
+    let arguments = Arguments::from_arg_matches(&command.try_get_matches_from_mut(words)?)?;
+    let wanted = || section.parts.iter().filter(|part| arguments.wants(part));
+    for unit in Unit::ALL {
+        if arguments.length(unit).is_some() && !wanted().any(|part| part.unit == unit) {
+            let name = unit.name();
+            let error = format!("--{name} is for runs that count {name}, and none of these does");
+            return Err(command.error(ErrorKind::ArgumentConflict, error));
+        }
+    }
+    Ok(arguments)
 }
 
 fn command(section: &Section) -> Command {
@@ -82,8 +154,14 @@ fn command(section: &Section) -> Command {
     let arms = section.parts.iter().flat_map(|part| part.arms);
     let names: IndexSet<&str> = arms.map(|arm| arm.name).collect();
     let parts: Vec<&str> = section.parts.iter().map(|part| part.name).collect();
+    let has = |unit: Unit| section.parts.iter().any(|part| part.unit == unit);
     // The section's description comes last, as a derived `Args` brings its own doc comment along.
-    Arguments::augment_args(Command::new(section.binary))
+    let command = Arguments::augment_args(Command::new(section.binary));
+    let foreign = Unit::ALL.into_iter().filter(|unit| !has(*unit));
+    foreign
+        .fold(command, |command, unit| {
+            command.mut_arg(unit.name(), |arg| arg.hide(true))
+        })
         .about(section.about)
         .long_about(None)
         .version(concat!(
@@ -99,7 +177,7 @@ fn command(section: &Section) -> Command {
                 .required(false)
         })
         .mut_arg("methods", |arg| {
-            arg.value_parser(names.into_iter().collect::<Vec<_>>())
+            arg.value_parser(Names(names.into_iter().collect()))
         })
         .mut_arg("part", |arg| arg.hide(parts.len() < 2).value_parser(parts))
         .after_help(
@@ -121,6 +199,15 @@ impl Arguments {
         self.preset
     }
 
+    /// The length that was asked for of runs that count this.
+    fn length(&self, unit: Unit) -> Option<u64> {
+        match unit {
+            Unit::Epochs => self.epochs,
+            Unit::Steps => self.steps,
+            Unit::Sequences => self.sequences,
+        }
+    }
+
     /// The size of a part that was asked for.
     pub(super) fn size(&self, part: &Part) -> Result<Size> {
         let size = part.size(self.preset).with_context(|| {
@@ -132,7 +219,7 @@ impl Arguments {
         })?;
         Ok(Size {
             seeds: self.seeds.unwrap_or(size.seeds),
-            length: self.length.unwrap_or(size.length),
+            length: self.length(part.unit).unwrap_or(size.length),
             ..size
         })
     }
@@ -148,8 +235,8 @@ impl Arguments {
 
     /// Whether a method was asked for.
     pub(super) fn wants_method(&self, name: &str) -> bool {
-        let named = |asked: &String| asked.eq_ignore_ascii_case(name);
-        self.methods.is_empty() || self.methods.iter().any(named)
+        let mut asked = self.methods.iter().flat_map(|named| &named.0);
+        self.methods.is_empty() || asked.any(|asked| asked.eq_ignore_ascii_case(name))
     }
 }
 
@@ -187,6 +274,61 @@ mod tests {
                 section.number
             );
         }
+    }
+
+    #[test]
+    fn each_method_can_be_asked_for_alone_and_with_others() {
+        for section in ALL {
+            let arms = section.parts.iter().flat_map(|part| part.arms);
+            let names: Vec<&str> = arms.map(|arm| arm.name).collect();
+            for pair in names.windows(2) {
+                let [one, other] = [pair[0], pair[1]];
+                let asked = |words: &[&str]| {
+                    let words = ["x"].iter().chain(words).copied();
+                    let arguments = parse(section, words).unwrap();
+                    names
+                        .iter()
+                        .filter(|name| arguments.wants_method(name))
+                        .copied()
+                        .collect::<HashSet<&str>>()
+                };
+                let lower = one.to_lowercase();
+                assert_eq!(asked(&["--methods", &lower]), HashSet::from([one]));
+                let both = format!("{one},{other}");
+                assert_eq!(asked(&["--methods", &both]), HashSet::from([one, other]));
+                let apart = asked(&["--methods", one, "--methods", other]);
+                assert_eq!(apart, HashSet::from([one, other]));
+            }
+        }
+        let section3_6 = ALL.iter().find(|section| section.number == "3.6").unwrap();
+        let words = ["x", "--methods", "L4Adam, batch 8,L4Mom, batch 7"];
+        let error = parse(section3_6, words).unwrap_err().to_string();
+        assert!(error.contains("'L4Mom, batch 7'"), "{error}");
+    }
+
+    #[test]
+    fn a_length_is_one_of_the_parts_that_count_it() {
+        let section = ALL.iter().find(|section| section.number == "3.6").unwrap();
+        let lengths = |words: &[&str]| {
+            let words = ["x", "--preset", "smoke"].iter().chain(words).copied();
+            let arguments = parse(section, words).map_err(|error| error.to_string())?;
+            let parts = section.parts.iter();
+            Ok(parts
+                .map(|part| arguments.size(part).unwrap().length)
+                .collect::<Vec<u64>>())
+        };
+        let [mnist, dnc] = lengths(&[]).unwrap()[..] else {
+            panic!("two parts")
+        };
+        assert_eq!(lengths(&["--epochs", "7"]), Ok(vec![7, dnc]));
+        assert_eq!(lengths(&["--sequences", "7"]), Ok(vec![mnist, 7]));
+        let refused: Result<_, String> = lengths(&["--steps", "7"]);
+        assert!(
+            refused
+                .unwrap_err()
+                .contains("--steps is for runs that count steps")
+        );
+        assert!(lengths(&["--part", "DNC", "--epochs", "7"]).is_err());
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Section {
     pub parts: &'static [Part],
     /// The preset that is run unless another is asked for.
     pub default: Preset,
-    /// What is measured without training.
+    /// What is measured beside its runs.
     pub extra: Option<fn() -> anyhow::Result<Vec<ArmNumbers>>>,
 }
 
@@ -130,6 +130,9 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Steps, Self::Epochs, Self::Sequences];
+
     /// In results, in the plural.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::{Arm, Choice, Network, Part, Size, Task, Unit};
 use crate::data;
-use crate::engine::metrics::Metrics;
 use crate::engine::run::RunResult;
 use crate::engine::runner::Planned;
 use crate::methods::Method;
@@ -303,17 +302,4 @@ impl Outcome<'_> {
                 .collect::<Result<_>>()?,
         })
     }
-}
-
-/// The metrics of a run up to a step.
-#[must_use]
-pub fn up_to(metrics: &Metrics, step: u64) -> Metrics {
-    let columns = metrics.columns().iter().map(|(name, column)| {
-        let kept = column.steps.partition_point(|&at| at <= step);
-        let mut column = column.clone();
-        column.steps.truncate(kept);
-        column.values.truncate(kept);
-        (name.clone(), column)
-    });
-    Metrics::from_columns(columns.collect())
 }

@@ -15,6 +15,7 @@ use super::{Arm, Choice, Part, Section, Size, Task};
 use crate::cli::{self, Preset, reference_root};
 use crate::data;
 use crate::engine::runner::{Planned, Runner};
+use crate::judge::words;
 use crate::methods::DROPS;
 use crate::searched::Searched;
 
@@ -127,6 +128,7 @@ fn prepare<'d>(
     deviations.extend(data.and_then(|data| arguments.data.deviation(data)));
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.reductions(size));
+    deviations.extend(part.extensions(size, &resolved));
     deviations.extend(missing);
     for arm in resolved
         .iter()
@@ -163,8 +165,9 @@ fn resolve<'d>(
         match Resolved::new(arm, part, size, data, threads, searched)? {
             Some(arm) => resolved.push(arm),
             None => missing.push(format!(
-                "No search for the best setting of {} has been made on this task (`tune --section {}`): {} is left out.",
-                arm.kind.name(), searches, arm.name
+                "{}: {} is left out.",
+                searched.without_best(arm.kind, searches),
+                arm.name
             )),
         }
     }
@@ -214,6 +217,20 @@ impl<'d> Outcome<'d> {
 }
 
 impl Part {
+    /// Which arms go on beyond the length of the others.
+    fn extensions(&self, size: Size, arms: &[Resolved<'_>]) -> Option<String> {
+        let longer = arms.iter().filter(|arm| arm.arm.extended.is_some());
+        let longer: Vec<&Resolved<'_>> = longer.filter(|arm| arm.length > size.length).collect();
+        let length = longer.first()?.length;
+        let names: Vec<&str> = longer.iter().map(|arm| arm.arm.name).collect();
+        let (name, unit) = (self.name, self.unit.name());
+        Some(format!(
+            "{name}: the runs of {} go on to {length} {unit}, for claim C5; all else is of the first {}.",
+            words::list(&names),
+            size.length
+        ))
+    }
+
     /// How a size departs from the whole.
     fn reductions(&self, size: Size) -> Vec<String> {
         let mut reductions = Vec::new();

@@ -78,7 +78,6 @@ pub static SECTION: Section = Section {
         deviations: &[
             "Trained on all 60,000 training images. The authors' notebook drew from 55,000, as TensorFlow's loader held 5,000 \
              back, and still counted 937 steps of 64 as an epoch.",
-            "L4Adam and L4Adam* go on to epoch 50 for claim C5, as a loss of exactly 0 comes late; all else is of the first 30.",
         ],
     }],
     default: Preset::Quick,

@@ -1,10 +1,11 @@
 //! Section 3.4, the differentiable neural computer on the repeat-copy task: Figure 6.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{LOSS, Panel, Part, RATE, Section, Show, TableColumn, Task, Unit, What, arm, size};
 use crate::cli::{self, Execution, Preset};
 use crate::engine::experiment::Experiment;
+use crate::engine::run::RunResult;
 use crate::engine::runner::Runner;
 use crate::methods::{Kind, Method};
 use crate::tasks::{Training, Workload, repeat_copy};
@@ -100,7 +101,10 @@ pub fn show(execution: &Execution, steps: u64) -> Result<()> {
     let method = Method::new(Kind::L4Adam, alpha);
     let runner = Runner::open(execution.whole(SECTION.binary)?)?;
     let planned = Workload::RepeatCopy(setting).plan(method, 0)?.here();
-    runner.run(std::slice::from_ref(&planned))?;
+    let results = runner.run(std::slice::from_ref(&planned))?;
+    if let Some(step) = results.first().and_then(RunResult::diverged_at) {
+        bail!("the run diverged in step {step}: it leaves no trained network to show");
+    }
     let mut training = Training::new(setting.problem(0)?, method, setting.course())?;
     training.load(&runner.final_checkpoint(&planned)?)?;
     Ok(cli::print(&training.problem().show()?)?)

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::part::{ArmOutcome, Outcome, up_to};
+use super::part::{ArmOutcome, Outcome};
 use super::{Arm, Unit};
 use crate::engine::run::RunResult;
 use crate::report::Report;
@@ -182,12 +182,9 @@ impl ArmOutcome<'_> {
 
 impl Outcome<'_> {
     fn curve(&self, arm: &ArmOutcome<'_>, result: &RunResult, metric: &str) -> Curve {
-        let shown = RunResult {
-            metrics: up_to(&result.metrics, arm.last_step(self)),
-            ..result.clone()
-        };
         let per_step = arm.per_step(self.part.unit);
-        Curve::of(&shown, metric).over(|step| step * per_step)
+        let curve = Curve::of(result, metric).up_to(arm.last_step(self));
+        curve.over(|step| step * per_step)
     }
 
     /// An arm's curve in a panel.
@@ -222,7 +219,8 @@ impl Outcome<'_> {
         Cell::over(&arm.results, |result| {
             let column = result.metrics.get(metric)?;
             if at_end {
-                return column.values.last().copied();
+                let last = column.values.last().copied();
+                return last.filter(|_| result.diverged_at().is_none());
             }
             let index = column.steps.binary_search(&step).ok()?;
             column.values.get(index).copied()

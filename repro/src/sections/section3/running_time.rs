@@ -97,8 +97,14 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
             ));
             let timing = |process| timing_of_another(workload, variant, size.pairs, process);
             let timings: Vec<Timing> = (0..size.processes).map(timing).collect::<Result<_>>()?;
-            let memory =
-                |kind| (0..size.processes).filter_map(move |_| peak_memory_of(workload, kind));
+            let memory = |kind| -> Result<Vec<u64>> {
+                let told = (0..size.processes).map(|_| peak_memory_of(workload, kind));
+                Ok(told
+                    .collect::<Result<Vec<_>>>()?
+                    .into_iter()
+                    .flatten()
+                    .collect())
+            };
             let first = timings.first().context("no process is to time anything")?;
             costs.push(Cost {
                 workload: workload.name(),
@@ -111,7 +117,7 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
                         .map(|timing| timing.optimizer_seconds[i])
                         .collect()
                 }),
-                peak_memory_bytes: [variant, base].map(|kind| memory(kind).collect()),
+                peak_memory_bytes: [memory(variant)?, memory(base)?],
             });
         }
     }
@@ -176,13 +182,14 @@ pub fn timing_of(what: &str) -> Result<()> {
     ))?)
 }
 
-/// The peak memory of another process that makes a few steps; `None` where that cannot be had.
-fn peak_memory_of(workload: Timed, kind: Kind) -> Option<u64> {
+/// The peak memory of another process that makes a few steps, in bytes; `None` on a system that does not tell it.
+fn peak_memory_of(workload: Timed, kind: Kind) -> Result<Option<u64>> {
     let what = format!("{},{}", workload.name(), kind.name());
-    ask("--memory-of", &what).ok()?.parse().ok()
+    let told = ask("--memory-of", &what)?;
+    serde_json::from_str(&told).with_context(|| format!("expected bytes or null, found {told}"))
 }
 
-/// Makes a few steps and prints the peak memory of this process, in bytes.
+/// Makes a few steps and prints the peak memory of this process, in bytes, or `null` if the system does not tell it.
 ///
 /// # Errors
 /// If there is no such workload or method, or a step fails.
@@ -202,10 +209,8 @@ pub fn memory_of(what: &str) -> Result<()> {
         let loss = step()?;
         ensure!(loss.is_finite(), "the loss is {loss}");
     }
-    match peak_memory() {
-        Some(bytes) => Ok(cli::print(&format!("{bytes}\n"))?),
-        None => bail!("this system does not tell a process's memory"),
-    }
+    let bytes = serde_json::to_string(&peak_memory())?;
+    Ok(cli::print(&format!("{bytes}\n"))?)
 }
 
 /// Every setting of the methods that are timed.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use datasets::ImageDataset;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Execution, Preset, reference_root};
@@ -19,7 +20,7 @@ use crate::engine::runner::{Planned, Runner};
 use crate::methods::{Kind, Knob, Method};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 use crate::searched::{Searched, folder, mean_score};
-use crate::sections::{Part, Search, Section, Task, arm, searched};
+use crate::sections::{Part, Search, Section, Size, Task, arm, searched};
 use crate::tasks::Workload;
 
 /// The first seed of a search's restarts, apart from those of the reported runs.
@@ -97,19 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let plain = arm("", Kind::Sgd);
     let workload = part.workload(&plain, size, size.length, data.as_ref(), threads)?;
     let runner = Runner::open(options)?;
-    let mut numbers = Numbers {
-        section: section.number.to_owned(),
-        task: part.task.name(),
-        preset: arguments.preset.name().to_owned(),
-        unit: part.unit.name().to_owned(),
-        length: size.length,
-        paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
-        stand_in: data.as_ref().is_some_and(data::is_synthetic),
-        other_data: data
-            .as_ref()
-            .and_then(|data| arguments.data.other_data(data)),
-        arms: Vec::new(),
-    };
+    let mut numbers = nothing_yet(section, size, data.as_ref(), arguments);
     let others = earlier(&mut numbers, runner.out())?;
     let grids: Vec<Grid> = searches
         .into_iter()
@@ -148,6 +137,27 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         written.display(),
         read.display()
     ))?)
+}
+
+/// The numbers of a search that has tried nothing.
+fn nothing_yet(
+    section: &Section,
+    size: Size,
+    data: Option<&ImageDataset>,
+    arguments: &Arguments,
+) -> Numbers {
+    let part = &section.parts[0];
+    Numbers {
+        section: section.number.to_owned(),
+        task: part.task.name(),
+        preset: arguments.preset.name().to_owned(),
+        unit: part.unit.name().to_owned(),
+        length: size.length,
+        paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
+        stand_in: data.is_some_and(data::is_synthetic),
+        other_data: data.and_then(|data| arguments.data.other_data(data)),
+        arms: Vec::new(),
+    }
 }
 
 fn section(number: &str) -> Result<&'static Section> {

@@ -131,6 +131,13 @@ fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: b
         words::estimate(&factor)
     );
     case.part(what, slope.is_above(0.0), evidence);
+    remark_neighbours(case, &variant, sweep, of_dnc);
+    remark_without_largest(case, &variant, sweep, of_dnc);
+}
+
+/// What each doubling does by itself: a trend may turn on the way.
+fn remark_neighbours(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>], of_dnc: bool) {
+    let floor = floor(case.numbers.task);
     let mut neighbours = Vec::new();
     for pair in sweep.windows(2) {
         let [small, large] = pair else { continue };
@@ -150,8 +157,12 @@ fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: b
         "{variant}, batch by batch: {}",
         words::list(&neighbours)
     ));
+}
+
+/// The trend without the largest batch, which may make it alone.
+fn remark_without_largest(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>], of_dnc: bool) {
     if let Some((largest, smaller)) = sweep.split_last()
-        && let Some(slope) = rise(smaller, of_dnc, floor)
+        && let Some(slope) = rise(smaller, of_dnc, floor(case.numbers.task))
     {
         let factor = slope.map(|slope| 10_f64.powf(slope));
         case.measure(

@@ -106,7 +106,7 @@ fn figure4(outcome: &Outcome<'_>, report: &mut Report) -> Result<()> {
     let drops = DROPS.map(|epoch| outcome.size.length as f64 * epoch as f64 / EPOCHS as f64);
     let title = format!(
         "Effective learning rates of ResNet-32 on CIFAR-10 in the run with seed 0: median and range over tenths of an epoch. The \
-         default policy is a heavy ball's rate, which falls tenfold after epochs {}, as many parts of the run as in the paper; ten \
+         default policy is a heavy ball's rate, which falls tenfold after epochs {}, the same parts of the run as in the paper; ten \
          times it (×10) is the rate at which an averaged gradient, as L4Mom's, makes steps of the same size",
         words::list(&drops.map(number::exact))
     );

@@ -360,8 +360,12 @@ fn render(search: Search, tried: &[ArmNumbers], task: TaskName) -> String {
     let mut text = format!("{}\n", search.kind.name());
     for (arm, score) in tried.iter().zip(scores) {
         let setting = arm.settings.get(knob).unwrap_or(&json!(null)).to_string();
-        let star = if score == best { "  best" } else { "" };
-        text += &format!("  {knob} {setting:<12} 10^{score:.3}{star}\n");
+        let score = match score.is_finite() {
+            true if score == best => format!("10^{score:.3}  best"),
+            true => format!("10^{score:.3}"),
+            false => "diverged".to_owned(),
+        };
+        text += &format!("  {knob} {setting:<12} {score}\n");
     }
     text
 }
@@ -441,6 +445,31 @@ mod tests {
             (vec![0.004], 1),
             "with as many runs"
         );
+    }
+
+    #[test]
+    fn a_divergence_is_called_so_and_never_the_best() {
+        let tried = |loss: Option<f64>| {
+            let run = RunNumbers {
+                diverged_at: loss.is_none().then_some(7),
+                summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
+                ..RunNumbers::default()
+            };
+            ArmNumbers {
+                settings: Map::from_iter([("rate".to_owned(), json!(0.5))]),
+                ..ArmNumbers::measurement(Kind::Adam.name(), vec![run])
+            }
+        };
+        let part = &section("3.1").unwrap().parts[0];
+        let mut searches = part.searches().into_iter();
+        let search = searches.find(|search| search.kind == Kind::Adam).unwrap();
+        let text = |arms: &[ArmNumbers]| render(search, arms, TaskName::Regression);
+        let some = text(&[tried(Some(0.1)), tried(None)]);
+        assert!(
+            some.contains("10^-1.000  best") && some.contains("diverged"),
+            "{some}"
+        );
+        assert!(!text(&[tried(None)]).contains("best"));
     }
 
     #[test]

@@ -272,6 +272,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_divergence_after_what_is_shown_is_not_shown() {
+        let curve = |diverged| Curve {
+            seed: 0,
+            x: vec![1.0, 2.0, 3.0],
+            y: vec![0.5; 3],
+            diverged,
+        };
+        assert_eq!(curve(Some(4)).up_to(3), curve(None));
+        assert_eq!(curve(Some(3)).up_to(3), curve(Some(3)));
+        assert_eq!(curve(None).up_to(2).x, [1.0, 2.0]);
+        assert_eq!(curve(None).up_to(u64::MAX), curve(None));
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let directory = tempfile::tempdir().unwrap();
         let figure = figure(0.1);

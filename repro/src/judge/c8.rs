@@ -50,7 +50,6 @@ pub fn judge(numbers: &Numbers, mnist: Option<&Numbers>) -> Option<Finding> {
     tracks(&mut case);
     beats(&mut case);
     wins(&mut case);
-    remark_unmoved(&mut case);
     remark_moves(&mut case);
     remark_estimated(&mut case);
     Some(case.finding("all four"))
@@ -159,31 +158,20 @@ fn tracks(case: &mut Case<'_>) {
         words::number(last.unwrap_or(f64::NAN))
     );
     case.part(what, Some(near(before) && near(between)), evidence);
+    let first_rate = policy
+        .iter()
+        .find_map(|run| run.values("learning_rate").first().copied());
+    if let Some(rate) = first_rate.filter(|_| case.numbers.length < case.numbers.paper_length) {
+        remark_unmoved(case, &ours, rate, arm.step_after(DROPS[0]));
+    }
 }
 
 /// In a shorter run, L4Mom's rates beside the schedule with its first drop where the paper has it: what of the second part is owed
 /// to the drops' coming sooner.
-fn remark_unmoved(case: &mut Case<'_>) {
-    let numbers = case.numbers;
-    let sides = (
-        case.courses(l4(Base::Momentum)),
-        case.courses(Role::DefaultPolicy),
-        case.arm(Role::DefaultPolicy),
-    );
-    let (Some(ours), Some(policy), Some(arm)) = sides else {
-        return;
-    };
-    let rates = policy.iter().flat_map(|run| run.logged("learning_rate"));
-    let (Some((_, at_first)), true) = (
-        rates.into_iter().next(),
-        numbers.length < numbers.paper_length,
-    ) else {
-        return;
-    };
-    let drop = arm.step_after(DROPS[0]);
+fn remark_unmoved(case: &mut Case<'_>, ours: &[Course<'_>], at_first: f64, drop: u64) {
     let rates = ours.iter().flat_map(|run| run.logged("learning_rate"));
-    let logs: Vec<f64> = rates
-        .filter(|(step, rate)| *step <= drop && *rate > 0.0)
+    let before = rates.filter(|(step, rate)| *step <= drop && *rate > 0.0);
+    let logs: Vec<f64> = before
         .map(|(_, rate)| (rate / (HEAVY_BALL * at_first)).ln())
         .collect();
     let Some(ratio) = mean(&logs).map(f64::exp) else {

@@ -1,6 +1,12 @@
 //! The same on tensors: first the expression of `01_scalar_engine` at several points at
 //! once, then what an engine is for, a network that learns.
 //!
+//! What is new: this tape is recorded first and computed later, as often as asked. `record`
+//! only lists the operations; `forward` computes their values; `backward` goes through the
+//! list as `gradients` did there, but finds the local derivatives on the way instead of
+//! keeping them. Parameters are ranges of one flat vector, and so are their gradients:
+//! `grads[a.range()]`.
+//!
 //! ```text
 //! cargo run -p autodiff --example 02_tensors
 //! ```

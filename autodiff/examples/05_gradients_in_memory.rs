@@ -1,4 +1,4 @@
-//! Why nothing is zeroed, and how gradients share memory.
+//! Why no pass zeroes all gradients first, and how they share memory.
 //!
 //! ```text
 //! cargo run -p autodiff --example 05_gradients_in_memory
@@ -7,8 +7,9 @@
 //! The gradient of a value is a sum with a term for each of its uses. The usual way zeroes
 //! all gradients before a backward pass and lets every operation add. Here the first
 //! operation to reach a gradient overwrites what the last pass left, and the further ones
-//! add (`kernels::Term`): a pass over all memory less. A gradient that nobody reaches, for
-//! a parameter without part in the loss, is zero all the same.
+//! add (`kernels::Term`): a pass over all memory less. An operation whose loop can only add
+//! zeroes that one gradient itself (`Gradient::zeroed`; here the sum). A gradient that nobody
+//! reaches, for a parameter without part in the loss, is zero all the same.
 //!
 //! The gradient of a result is needed from the backward step of its last user to that of
 //! its own operation. In a chain of n layers two buffers are enough for n gradients, which

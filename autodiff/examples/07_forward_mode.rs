@@ -10,7 +10,8 @@
 //! but gives one direction; the gradient by a million parameters would take a million passes.
 //!
 //! The two know nothing of each other, and yet ⟨dy, J·v⟩ = ⟨Jᵀ·dy, v⟩ for all dy and v: a
-//! test of derivatives to the last digits, where differences lose half of them.
+//! test of derivatives to the last digits, where differences divide their rounding error by a
+//! small step.
 
 use autodiff::{Error, Params, Var, record};
 use std::ops::{Add, Div, Mul};

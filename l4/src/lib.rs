@@ -43,11 +43,11 @@
 //! ```
 //!
 //! ```text
-//! [dependencies]
+//! [dependencies]                   # in a workspace beside them
 //! autodiff = { path = "../autodiff" }
 //! l4 = { path = "../l4" }
-//! [profile.dev.package.autodiff]   # or a dev build is tens of times slower
-//! opt-level = 3
+//! [profile.dev]                    # of the workspace: generic code is compiled where it is used,
+//! opt-level = 3                    # and a dev build tens of times slower without
 //! ```
 //!
 //! # The idea

@@ -5,7 +5,7 @@ use crate::{
     caption::sentence,
     document::{Block, Grid, Line, Span, plain},
     number,
-    results::{DataFile, DataSet, Header, Provenance},
+    results::{DataFile, DataSet, Header, Provenance, RunsBy},
 };
 
 /// Characters of a digest or commit that identify it to a reader.
@@ -82,8 +82,8 @@ fn provenance(headers: &[&Header]) -> Vec<Block> {
         match alone {
             true => plain(text),
             false => vec![
-                Span::Strong(format!("{}: ", ids.join(", "))),
-                Span::Text(text),
+                Span::Strong(format!("{}:", ids.join(", "))),
+                Span::Text(format!(" {text}")),
             ],
         }
     };
@@ -96,24 +96,40 @@ fn measured(header: &Header) -> String {
     let p = &header.provenance;
     let jobs = match p.jobs {
         1 => "one run at a time".to_owned(),
-        jobs => format!("{jobs} runs at a time"),
+        jobs => format!("at most {jobs} runs at a time"),
     };
     let threads = match p.threads {
         1 => String::new(),
         threads => format!(" on {threads} threads each"),
     };
     format!(
-        "Data: {}. Run with {} by version {}, {}, {}, on {}, {jobs}{threads}, begun {}. \
-         Training time, summed over all runs: {}.",
+        "Data: {}. Run with {}.{} Written by version {}, commit {}, {}, on {} ({}), {jobs}{threads}, begun {}.",
         data(&p.data),
         protocol(header),
+        runs(p),
         p.project_version,
-        commits(p),
+        short_commit(&p.git_commit),
         p.compiler,
-        machines(p),
+        p.cpu,
+        p.simd,
         p.started,
-        number::duration(p.run_seconds),
     )
+}
+
+/// By what the runs were computed, and how long that took: not by the command that wrote the file, where it found them.
+fn runs(p: &Provenance) -> String {
+    if p.runs.is_empty() {
+        return String::new();
+    }
+    let by = |runs: &RunsBy| {
+        let machine = runs.machine.as_deref();
+        let machine = machine.unwrap_or("a machine that was not recorded");
+        let commit = short_commit(&runs.commit);
+        format!("{} by commit {commit} on {machine}", runs.count)
+    };
+    let by: Vec<String> = p.runs.iter().map(by).collect();
+    let time = number::duration(p.run_seconds);
+    format!(" Runs: {}; {time} of training in all.", by.join("; "))
 }
 
 /// The preset and what it comes to.
@@ -151,28 +167,6 @@ fn data(dataset: &DataSet) -> String {
         dataset.name.clone()
     } else {
         format!("{} (SHA-256: {})", dataset.name, files.join("; "))
-    }
-}
-
-fn commits(p: &Provenance) -> String {
-    let others: Vec<String> = p.other_commits.iter().map(|c| short_commit(c)).collect();
-    let commit = format!("commit {}", short_commit(&p.git_commit));
-    with_others(commit, "runs of", &others)
-}
-
-fn machines(p: &Provenance) -> String {
-    with_others(
-        format!("{} ({})", p.cpu, p.simd),
-        "other runs:",
-        &p.other_machines,
-    )
-}
-
-/// What the command is of, and what the runs are of that it found.
-fn with_others(own: String, runs: &str, others: &[String]) -> String {
-    match others {
-        [] => own,
-        _ => format!("{own} ({runs} {})", others.join(", ")),
     }
 }
 
@@ -233,14 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_that_of_training() {
+    fn the_protocol_is_named() {
         let text = measured(&header(|_| {}));
         assert!(
-            text.contains("Run with preset paper (2 seeds, 12 epochs, batch 64) by version 0"),
-            "{text}"
-        );
-        assert!(
-            text.ends_with("Training time, summed over all runs: 3.5 h."),
+            text.contains(
+                "Run with preset paper (2 seeds, 12 epochs, batch 64). Written by version 0"
+            ),
             "{text}"
         );
     }
@@ -271,13 +263,17 @@ mod tests {
         assert_eq!(data(&DataSet::generated("regression")), "regression");
     }
 
+    /// The machine that writes a file need not have trained anything.
     #[test]
-    fn machines_of_runs_that_were_found_are_named() {
-        let others = serde_json::json!(["Y (SSE2)", "not recorded"]);
-        let text = measured(&header(|h| h["provenance"]["other_machines"] = others));
-        let said = "on CPU (AVX2) (other runs: Y (SSE2), not recorded), one run";
+    fn runs_are_of_their_own_code_and_machine() {
+        let runs = serde_json::json!([
+            {"count": 7, "commit": "0123456789abcdef"},
+            {"count": 1, "commit": "unknown", "machine": "Y (SSE2)"}
+        ]);
+        let text = measured(&header(|h| h["provenance"]["runs"] = runs));
+        let said = " Runs: 7 by commit 0123456789 on a machine that was not recorded; 1 by commit unknown on Y (SSE2); 3.5 h of \
+                    training in all. Written by version 0, commit unknown, rustc, on CPU (AVX2), one run";
         assert!(text.contains(said), "{text}");
-        assert!(measured(&header(|_| {})).contains("on CPU (AVX2), one run"));
     }
 
     #[test]
@@ -310,11 +306,8 @@ mod tests {
         let (a, b, c) = (of("a", "now"), of("b", "now"), of("c", "then"));
         assert_eq!(provenance(&[&a, &b]).len(), 1);
         let text = crate::document::markdown::render(&provenance(&[&a, &b, &c]));
-        assert!(
-            text.starts_with("**a, b: **Data") || text.starts_with("**a, b:** Data"),
-            "{text}"
-        );
-        assert!(text.contains("**c:"), "{text}");
+        assert!(text.starts_with("**a, b:** Data"), "{text}");
+        assert!(text.contains("**c:** Data"), "{text}");
     }
 
     #[test]

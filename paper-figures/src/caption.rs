@@ -16,10 +16,7 @@ pub fn figure(figure: &Figure) -> String {
             continue;
         }
         let whats = by_panel(axes, &own, what);
-        let banded: Vec<&Series> = own
-            .into_iter()
-            .filter(|s| s.band != BandKind::None)
-            .collect();
+        let banded: Vec<&Series> = own.into_iter().filter(|s| s.has_band()).collect();
         let bands = by_panel(axes, &banded, |s| band(s.band).to_owned());
         sentences.push(match banded.is_empty() {
             true => format!("{lines}: {whats}."),
@@ -47,7 +44,9 @@ fn what(series: &Series) -> String {
         n => format!("{n} runs"),
     };
     match (series.style, series.band) {
-        (Style::Curve, BandKind::Range | BandKind::Std) => format!("mean of n = {runs}"),
+        (Style::Curve, BandKind::Range | BandKind::Std) if series.n > 1 => {
+            format!("mean of n = {runs}")
+        }
         (_, BandKind::ShortTermRange) => "one run".to_owned(),
         _ => format!("n = {runs}"),
     }

@@ -2,23 +2,34 @@
 //!
 //! Dashes measured along a jagged line shrink to nothing, because most of its length goes up and down. Here they are
 //! measured along the line's course: the line with its height averaged twice over [`WINDOW`]. A line that only rises or only falls
-//! has no noise, and is its own course.
+//! has no noise, and is its own course. A peak is narrow along the course, and would be missing where it falls into a gap: what stands
+//! out from the course is inked in any case.
 
 use crate::canvas::{Position, points};
 
 /// The horizontal distance over which the course averages, in points.
 const WINDOW: f64 = 6.0;
+/// A point stands out if it is so many points away from the course,
+const PEAK: f64 = 4.0;
+/// and so many times as far as half of the line's points are: noise is no peak.
+const PEAK_OF_NOISE: f64 = 3.0;
 
 /// The pieces of `path` that are inked, for dashes and gaps of the given lengths in units.
 pub fn pieces(path: &[Position], dash: i32, gap: i32) -> Vec<Vec<Position>> {
     let period = f64::from((dash + gap).max(1));
     let inked = |s: f64| s.rem_euclid(period) < f64::from(dash);
-    let course = course_lengths(path);
+    let course = Course::of(path);
     let mut pieces: Vec<Vec<Position>> = vec![];
     let mut is_open = false;
-    for (ends, lengths) in path.windows(2).zip(course.windows(2)) {
-        for (from, to) in cuts(lengths[0], lengths[1], f64::from(dash), period) {
-            if !inked(0.5 * (from + to)) {
+    for (i, ends) in path.windows(2).enumerate() {
+        let lengths = &course.lengths[i..i + 2];
+        let is_peak = course.stands_out[i] || course.stands_out[i + 1];
+        let cuts = match is_peak {
+            true => vec![(lengths[0], lengths[1])],
+            false => cuts(lengths[0], lengths[1], f64::from(dash), period),
+        };
+        for (from, to) in cuts {
+            if !is_peak && !inked(0.5 * (from + to)) {
                 is_open = false;
                 continue;
             }
@@ -56,20 +67,42 @@ fn between(ends: &[Position], share: f64) -> Position {
     (mix(ends[0].0, ends[1].0), mix(ends[0].1, ends[1].1))
 }
 
-/// The length of the course from the first point to each.
-fn course_lengths(path: &[Position]) -> Vec<f64> {
-    let mut heights: Vec<f64> = path.iter().map(|&(_, y)| f64::from(y)).collect();
-    if !(heights.is_sorted() || heights.iter().rev().is_sorted()) {
-        // Twice, because one average still jumps whenever a spike enters or leaves its window.
-        heights = averaged(path, &averaged(path, &heights));
+/// Where a line goes but for its noise.
+struct Course {
+    /// The length of the course from the first point to each.
+    lengths: Vec<f64>,
+    /// Whether the line is far from it at each point.
+    stands_out: Vec<bool>,
+}
+
+impl Course {
+    fn of(path: &[Position]) -> Self {
+        let line: Vec<f64> = path.iter().map(|&(_, y)| f64::from(y)).collect();
+        let heights = match line.is_sorted() || line.iter().rev().is_sorted() {
+            true => line.clone(),
+            // Twice, because one average still jumps whenever a spike enters or leaves its window.
+            false => averaged(path, &averaged(path, &line)),
+        };
+        let mut length = 0.0;
+        let mut lengths = vec![0.0];
+        for (ends, height) in path.windows(2).zip(heights.windows(2)) {
+            length += f64::from(ends[1].0 - ends[0].0).hypot(height[1] - height[0]);
+            lengths.push(length);
+        }
+        let away = line
+            .iter()
+            .zip(&heights)
+            .map(|(y, course)| (y - course).abs());
+        let away: Vec<f64> = away.collect();
+        let mut sorted = away.clone();
+        sorted.sort_by(f64::total_cmp);
+        let noise = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+        let far = (PEAK_OF_NOISE * noise).max(f64::from(points(PEAK)));
+        Self {
+            lengths,
+            stands_out: away.into_iter().map(|away| away > far).collect(),
+        }
     }
-    let mut length = 0.0;
-    let mut lengths = vec![0.0];
-    for (ends, height) in path.windows(2).zip(heights.windows(2)) {
-        length += f64::from(ends[1].0 - ends[0].0).hypot(height[1] - height[0]);
-        lengths.push(length);
-    }
-    lengths
 }
 
 /// For each point, the mean of `heights` over the points within half a window of it.
@@ -131,6 +164,20 @@ mod tests {
         let cut = pieces(&[(0, 0), (10, 0), (10, 100)], 30, 20);
         assert_eq!(cut[0], [(0, 0), (10, 0), (10, 20)]);
         assert_eq!(cut[1], [(10, 40), (10, 70)]);
+    }
+
+    #[test]
+    fn a_peak_in_a_gap_is_inked() {
+        // Nine points of a width of 1 in each dash and gap: with peaks everywhere, most fall into gaps.
+        let mut path: Vec<Position> = (0..400).map(|i| (5 * i, 1000 + i % 3)).collect();
+        for peak in (7..400).step_by(40) {
+            path[peak].1 = 200;
+        }
+        let inked: Vec<Position> = pieces(&path, 30, 30).concat();
+        for peak in (7..400).step_by(40) {
+            assert!(inked.contains(&path[peak]), "{peak}");
+        }
+        assert!(inked.len() < 350, "the rest is still dashed");
     }
 
     #[test]

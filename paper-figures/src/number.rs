@@ -96,6 +96,9 @@ pub fn mean_std(mean: f64, std: Option<f64>) -> String {
     let Some(std) = std else {
         return measured(mean);
     };
+    if std == 0.0 {
+        return format!("{} ± 0", measured(mean));
+    }
     if std <= RESIDUE * mean.abs() {
         return format!("{} ± {}", significant(mean, 6), significant(std, 2));
     }
@@ -201,7 +204,7 @@ mod tests {
             (3.21e-11, Some(1.13e-11), "(3.2 ± 1.1)×10⁻¹¹"),
             (1e-12, Some(3e-11), "(0.1 ± 3.0)×10⁻¹¹"),
             (2.5e7, Some(1.2e6), "(2.50 ± 0.12)×10⁷"),
-            (0.5, Some(0.0), "0.500000 ± 0"),
+            (0.5, Some(0.0), "0.5000 ± 0"),
             (100.0, Some(0.0), "100 ± 0"),
             (0.5, Some(1e-13), "0.500000 ± 1.0×10⁻¹³"),
             (0.0, Some(0.0), "0 ± 0"),

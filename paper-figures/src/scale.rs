@@ -8,6 +8,8 @@ use crate::{number, results::Scale as Spacing};
 
 /// The share of a log axis between its floor and the smallest positive value, where values reach zero.
 const FLOOR_SHARE: f64 = 0.1;
+/// Below the span of a linear axis, and what it is far from.
+const LEAST_SPAN: f64 = 1e-300;
 /// The share of an axis left free beyond the data at either end.
 const MARGIN: f64 = 0.04;
 /// Distances between labelled decades.
@@ -95,10 +97,15 @@ impl Scale {
         } else {
             (0.0, 1.0)
         };
-        let (low, high) = if low < high {
+        // What is narrower has no steps of a normal number.
+        let (low, high) = if high - low > LEAST_SPAN {
             (low, high)
         } else {
-            let around = if low == 0.0 { 1.0 } else { 0.5 * low.abs() };
+            let around = if low.abs() > LEAST_SPAN {
+                0.5 * low.abs()
+            } else {
+                1.0
+            };
             (low - around, high + around)
         };
         let room = if margin { MARGIN * (high - low) } else { 0.0 };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::engine::reference::{self, NumbersError};
 use crate::judge::course::{Course, floor};
-use crate::methods::Kind;
+use crate::methods::{Kind, Knob};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 
 /// Stands for a loss of exactly 0, of which there is no logarithm.
@@ -93,17 +93,24 @@ impl Searched {
     fn narrowed(&self, kind: Kind) -> Option<String> {
         let (decides, few) = self.deciding(kind)?;
         let grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
-        let (wide, many) = grids.max_by_key(|(_, grid)| grid.len())?;
-        let unit = &decides.unit;
-        (many.len() > few.len()).then(|| {
-            format!(
-                "the best of {} by runs of {} {unit}, taken from {} by runs of {}",
-                few.len(),
-                decides.length,
-                many.len(),
-                wide.length
-            )
-        })
+        let (wide, mut many) = grids.max_by_key(|(_, grid)| grid.len())?;
+        if many.len() <= few.len() {
+            return None;
+        }
+        many.sort_by(|a, b| a.2.total_cmp(&b.2));
+        let was_taken = |setting: f64| few.iter().any(|(taken, _, _)| *taken == setting);
+        let left_out = match many.get(1).filter(|(setting, ..)| !was_taken(*setting)) {
+            Some((second, ..)) => format!(", of which the second best, {second}, was left out"),
+            None => String::new(),
+        };
+        Some(format!(
+            "the best of {} by runs of {} {unit}, taken from {} by runs of {}{left_out}",
+            few.len(),
+            decides.length,
+            many.len(),
+            wide.length,
+            unit = decides.unit
+        ))
     }
 
     /// What is to be said of how the best setting of a method was found: what reduces its search, and that not all was tried at one
@@ -137,6 +144,20 @@ impl Searched {
                  one, to be copied there)",
                 folder(section)
             ),
+        }
+    }
+
+    /// L4's best α, where it is at an end of what was tried, and which end: unlike a grid of rates, that of α is not extended.
+    #[must_use]
+    pub fn best_at_an_end(&self, kind: Kind) -> Option<(f64, &'static str)> {
+        let best = self
+            .best(kind)
+            .filter(|_| kind.knob() == Some(Knob::Alpha))?;
+        let tried = self.tried(kind);
+        match (tried.first()?.0 == best, tried.last()?.0 == best) {
+            (true, _) => Some((best, "least")),
+            (_, true) => Some((best, "greatest")),
+            _ => None,
         }
     }
 

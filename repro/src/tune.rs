@@ -122,7 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             continue;
         };
         text += &render(grid.search, &found, grid.task);
-        take(&mut numbers.arms, found);
+        take(&mut numbers.arms, found, grid.search.kind.knob());
         if runner.end().is_ok() {
             let parts = std::iter::once(&numbers).chain(&others);
             reference::write(runner.out(), parts.cloned().collect())?;
@@ -215,15 +215,23 @@ fn earlier(numbers: &mut Numbers, out: &Path) -> Result<Vec<Numbers>> {
     Ok(others)
 }
 
-/// Adds what was found of a method. Of its settings that were not tried this time those stay that have as many runs: means of more
-/// and of fewer are not ranked together.
-fn take(arms: &mut Vec<ArmNumbers>, found: Vec<ArmNumbers>) {
+/// Adds what was found of a method by varying its knob. Of the values that were not tried this time those stay that have as many
+/// runs, on the same data with the same other settings: means of more and of fewer are not ranked together, nor those of another task.
+fn take(arms: &mut Vec<ArmNumbers>, found: Vec<ArmNumbers>, knob: Option<Knob>) {
+    let knob = knob.map_or("", Knob::name);
+    let without_knob = |arm: &ArmNumbers| {
+        let settings = arm.settings.iter().filter(|(name, _)| *name != knob);
+        settings
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<Map<_, _>>()
+    };
     let replaced = |arm: &ArmNumbers| {
-        let of_it = found.iter().filter(|other| other.name == arm.name);
-        of_it.clone().any(|other| other.settings == arm.settings)
-            || of_it
-                .clone()
-                .any(|other| other.runs.len() != arm.runs.len())
+        let mut of_it = found.iter().filter(|other| other.name == arm.name);
+        of_it.any(|other| {
+            other.settings.get(knob) == arm.settings.get(knob)
+                || other.runs.len() != arm.runs.len()
+                || without_knob(other) != without_knob(arm)
+        })
     };
     arms.retain(|arm| !replaced(arm));
     arms.extend(found);
@@ -243,7 +251,12 @@ impl<'d> Grid<'d> {
     /// The settings that are tried in any case.
     fn first(&self) -> Result<Vec<f64>> {
         match self.search.from {
-            _ if !self.values.is_empty() => Ok(self.values.to_vec()),
+            _ if !self.values.is_empty() => {
+                let mut values = self.values.to_vec();
+                values.sort_by(f64::total_cmp);
+                values.dedup();
+                Ok(values)
+            }
             None => Ok(ALPHAS.to_vec()),
             Some(from) => {
                 ensure!(from > 0.0, "a search for a rate begins above 0");
@@ -415,6 +428,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_tried_on_other_data_or_with_other_settings_goes() {
+        let arm = |rate: f64, data: &str| ArmNumbers {
+            settings: Map::from_iter([
+                ("rate".to_owned(), rate.into()),
+                ("data".to_owned(), data.into()),
+            ]),
+            ..ArmNumbers::measurement("mSGD", Vec::new())
+        };
+        let mut arms = vec![arm(0.1, "A"), arm(0.2, "A")];
+        let rates = |arms: &[ArmNumbers]| -> Vec<f64> {
+            arms.iter().filter_map(|arm| arm.setting("rate")).collect()
+        };
+        take(
+            &mut arms,
+            vec![arm(0.2, "A"), arm(0.4, "A")],
+            Some(Knob::Rate),
+        );
+        assert_eq!(rates(&arms), [0.1, 0.2, 0.4]);
+        take(&mut arms, vec![arm(0.8, "B")], Some(Knob::Rate));
+        assert_eq!(rates(&arms), [0.8]);
+    }
+
+    #[test]
     fn a_search_leaves_what_others_found() {
         let out = tempfile::tempdir().unwrap();
         let path = out.path();
@@ -439,6 +475,8 @@ mod tests {
         assert_eq!((momentum, adam), (vec![0.001, 0.002], vec![0.001]));
         let [momentum, _] = search("--methods msgd --restarts 1 --values 0.004");
         assert_eq!(momentum, [0.001, 0.002, 0.004], "other settings stay");
+        let [momentum, _] = search("--methods msgd --restarts 1 --values 0.004,0.004");
+        assert_eq!(momentum, [0.001, 0.002, 0.004], "a value is tried once");
         let [momentum, adam] = search("--methods msgd --values 0.004 --restarts 2");
         assert_eq!(
             (momentum, adam.len()),

@@ -214,7 +214,8 @@ impl<T: Real> Graph<T> {
         Indices { var, below }
     }
 
-    /// Data that never changes. Not differentiated.
+    /// Data that never changes, row-major: as many numbers as the shape has elements, or recording
+    /// fails. Not differentiated.
     #[track_caller]
     pub fn constant(&self, shape: impl Into<Shape>, data: &[T]) -> Var<'_, T> {
         let shape = shape.into();

@@ -44,7 +44,7 @@ use std::fmt;
 /// | [`global_average_pool`](Var::global_average_pool) | Σ x / n over an image | dx = dy/n, stretched |
 /// | [`batch_norm`](Var::batch_norm), [`batch_norm_relu`](Var::batch_norm_relu) | a·x̂ + b, x̂ = (x − μ)/√(σ² + ε) by channel | da = Σ dy·x̂, db = Σ dy, dx = a/√(σ² + ε)·(dy − (db + x̂·da)/n) |
 /// | [`residual_block`](Var::residual_block) | relu(norm₂(relu(norm₁(x)) ∗ k₁)) ∗ k₂ + x | those of its parts |
-/// | [`layer_norm`](Var::layer_norm) | a·x̂ + b, x̂ by row | as `batch_norm`, by row |
+/// | [`layer_norm`](Var::layer_norm) | a·x̂ + b, x̂ by row | da = Σ dy·x̂, db = Σ dy over the rows; dx = (g − (Σ g + x̂·Σ g·x̂)/n)/√(σ² + ε), g = a·dy, Σ along the row |
 /// | [`dropout`](Var::dropout) | m·x, m random | dx = m·dy |
 /// | [`half_squared_norm`](Graph::half_squared_norm) | ½ Σ w² over several operands | dw = dy·w |
 /// | [`softmax`](Var::softmax) | e^xᵢ / Σⱼ e^xⱼ over the last axis | dx = y·(dy − ⟨dy, y⟩) |

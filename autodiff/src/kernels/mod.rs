@@ -35,8 +35,8 @@
 //!
 //! What the others are short of the peak has two reasons. Of 16 channels a tile is one register
 //! wide, and takes 9 loads to 8 multiply-adds where two of each could start in a cycle. And
-//! memory: the 1×1 convolution with stride 2 makes 5 multiply-adds of each number that it reads
-//! or writes, the 5×5 one of 32 channels 500. With `winograd: false` the direct kernels do the layers
+//! memory: the input gradient of the 1×1 convolution of 16 channels with stride 2 makes 5
+//! multiply-adds of each number that it reads or writes, that of the 5×5 one of 32 channels 500. With `winograd: false` the direct kernels do the layers
 //! marked W at 71 to 99 % of the peak. How the loops are
 //! nested, and why, is drawn at the top of `src/kernels/conv/mod.rs`
 //! and of `src/kernels/conv/winograd/mod.rs`.

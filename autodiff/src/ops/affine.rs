@@ -1,5 +1,5 @@
-//! A dense layer, y = x·W + b, as one node: the bias is what the product is added
-//! to, so y is written once.
+//! A dense layer, y = x·W + b, as one node: the bias is copied into y and the product
+//! added to it, so that the product needs no tensor of its own.
 
 use super::axes;
 use crate::kernels::{Matrix, Term, add_rows, gemm};

@@ -35,9 +35,9 @@ pub enum BatchNormMode {
 pub struct BatchNormConfig {
     /// What the mean and variance are those of.
     pub mode: BatchNormMode,
-    /// running ← decay · running + (1 − decay) · batch.
+    /// running ← decay · running + (1 − decay) · batch; in \[0, 1\].
     pub decay: f64,
-    /// ε, added to the variance.
+    /// ε, added to the variance; finite and not negative.
     pub epsilon: f64,
 }
 

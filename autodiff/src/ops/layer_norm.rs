@@ -95,7 +95,7 @@ impl<T: Real> Op<T> for LayerNorm<T> {
 
 impl<T: Real> Var<'_, T> {
     /// (x − mean)/√(variance + ε)·scale + shift, with the mean and variance of each row along
-    /// the last axis; `scale` and `shift` are of its extent.
+    /// the last axis; `scale` and `shift` are of its extent. ε is finite and not negative.
     #[track_caller]
     pub fn layer_norm(self, scale: Self, shift: Self, epsilon: f64) -> Self {
         let op = LayerNorm {

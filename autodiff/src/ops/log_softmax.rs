@@ -91,8 +91,8 @@ impl<T: Real> Var<'_, T> {
         self.graph().apply(op, &[self])
     }
 
-    /// ln Σⱼ e^xⱼ over the last axis, which disappears. An infinite xⱼ makes it what the limit is, with
-    /// a gradient of NaN where that has none.
+    /// ln Σⱼ e^xⱼ over the last axis, which disappears. An infinite xⱼ makes it what the limit is;
+    /// the gradient by the largest xⱼ is NaN where that is infinite.
     #[track_caller]
     pub fn logsumexp(self) -> Self {
         self.log_sum(Function::LogSumExp)

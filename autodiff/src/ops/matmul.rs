@@ -146,8 +146,8 @@ impl<T: Real> Op<T> for MatMul {
 
 impl<T: Real> Var<'_, T> {
     /// A·B for A: m×k, B: k×n, the last two axes. Axes before them are equal, a product for
-    /// each index along them, or one operand has none and takes part in all. A [transposed](Var::transpose) operand is read as it lies,
-    /// so that `a.transpose().matmul(b)` moves nothing.
+    /// each index along them, or one operand has none and takes part in all. A [transposed](Var::transpose) operand is
+    /// no operation of its own: on the left it is read as it lies, on the right packed by panels.
     ///
     /// Where half of A or more is 0, as in images of digits or behind a ReLU, zeros of A are
     /// skipped, if it has at least 24 rows and B at least 64 columns: an infinity or NaN of B

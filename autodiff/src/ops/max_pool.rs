@@ -116,6 +116,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn agrees_with_naive_loops() {
+        for (window, stride) in [(2, 2), (3, 3), (2, 1), (3, 2), (1, 2)] {
+            for [h, w, channels] in [[6, 6, 3], [5, 7, 1], [4, 4, 18]] {
+                let x = numbers(2 * h * w * channels);
+                let y = evaluate(&[(&[2, h, w, channels], &x)], |v| {
+                    v[0].max_pool2d(window, stride)
+                });
+                let [rows, columns] = [h, w].map(|extent| (extent - window) / stride + 1);
+                let of_window = |at: usize| {
+                    let (c, j) = (at % channels, at / channels % columns);
+                    let (i, n) = (
+                        at / channels / columns % rows,
+                        at / channels / columns / rows,
+                    );
+                    let pixel = |k: usize| {
+                        let (a, b) = (i * stride + k / window, j * stride + k % window);
+                        x[((n * h + a) * w + b) * channels + c]
+                    };
+                    let pixels = (0..window * window).map(pixel);
+                    pixels.fold(f64::NEG_INFINITY, f64::max)
+                };
+                let expected: Vec<f64> =
+                    (0..2 * rows * columns * channels).map(of_window).collect();
+                assert_eq!(y, expected, "{window} {stride} of {h}×{w}×{channels}");
+            }
+        }
+    }
+
     /// The gradients of a sum of maxima.
     fn gradient(shape: [usize; 4], x: &[f64], window: usize) -> Vec<f64> {
         value_and_gradient(&[(&shape, x)], |v| v[0].max_pool2d(window, window).sum()).1

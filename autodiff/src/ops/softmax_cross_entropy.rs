@@ -6,7 +6,7 @@
 //!
 //! As TensorFlow computes it, the logarithm is taken of a sum in which the largest
 //! term is exactly 1. Once the other terms vanish beside it, the loss of a sample
-//! is exactly zero.
+//! whose label has the largest logit is exactly zero.
 
 use super::axes;
 use super::softmax::softmax;
@@ -88,7 +88,7 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
 
 impl<T: Real> Var<'_, T> {
     /// Mean over the batch of the cross-entropy, in nats, between the softmax of
-    /// these logits and `targets`, both [batch, classes]. The targets are
+    /// these logits and `targets`, both \[batch, classes\] and not empty. The targets are
     /// probabilities: one-hot rows for labels.
     #[track_caller]
     pub fn softmax_cross_entropy(self, targets: Self) -> Self {

@@ -418,7 +418,8 @@ mod tests {
 
     #[test]
     fn gradients() {
-        let everywhere: [F; 14] = [
+        let everywhere: [F; 15] = [
+            |x| -(x - 0.3) / 4.0,
             |x| x.exp(),
             |x| x.square(),
             |x| x.sigmoid(),

@@ -46,18 +46,22 @@ pub enum DataError {
         /// Digest of this one.
         found: Sha256,
     },
-    /// The named directory does not exist.
+    /// The named directory does not exist, or is a file.
     #[error(
-        "data directory {}: expected a directory, found none; check --data or {DATA_DIR_VARIABLE}",
-        path.display()
+        "data directory {}: expected a directory, found {}",
+        path.display(),
+        match path.exists() {
+            true => "a file; unpack it, and name the folder with --data".to_owned(),
+            false => format!("none; check --data or {DATA_DIR_VARIABLE}"),
+        }
     )]
     NoDataDirectory {
-        /// The directory.
+        /// What was named.
         path: PathBuf,
     },
     /// The named directory has some of the files only.
     #[error(
-        "data directory {}: expected all files of {dataset}, found no {}",
+        "data directory {}: expected all files of {dataset}, found no {}; put what is missing there, unpacked or as .gz",
         path.display(),
         missing.join(", ")
     )]
@@ -76,10 +80,12 @@ pub enum DataError {
     )]
     NoCacheDirectory,
     /// No source has the data set.
-    #[error("{}", not_found(*dataset, missing, tried))]
+    #[error("{}", not_found(*dataset, cache, missing, tried))]
     NotFound {
         /// The data set.
         dataset: Dataset,
+        /// Where its files are kept, those that are there among them.
+        cache: PathBuf,
         /// Names of the files that were found nowhere.
         missing: Vec<&'static str>,
         /// All that was tried, in order.
@@ -96,7 +102,7 @@ pub struct Tried {
     pub reason: String,
 }
 
-fn not_found(dataset: Dataset, missing: &[&str], tried: &[Tried]) -> String {
+fn not_found(dataset: Dataset, cache: &Path, missing: &[&str], tried: &[Tried]) -> String {
     let tried: String = tried
         .iter()
         .map(|tried| format!("  - {}: {}\n", tried.source, tried.reason))
@@ -104,10 +110,12 @@ fn not_found(dataset: Dataset, missing: &[&str], tried: &[Tried]) -> String {
     format!(
         "{dataset} was not found. Tried:\n{tried}\
          Missing: {}.\n\
-         What to do: connect to a network and try again; or get these files on another machine \
-         from one of the addresses above (each is there as ADDRESS/NAME.gz, or in the .tar.gz that is named), put them \
-         into a folder (unpacked or as .gz each), and name it with --data FOLDER or {DATA_DIR_VARIABLE}=FOLDER.",
-        missing.join(", ")
+         What to do: connect to a network and try again; or get these files in another way, as with a browser or on another \
+         machine, from one of the addresses above (each is there as ADDRESS/NAME.gz, or in the .tar.gz that is named), and put them \
+         into {} (unpacked or as .gz each); or all files of the data set into a folder of your own, and name it with --data FOLDER \
+         or {DATA_DIR_VARIABLE}=FOLDER.",
+        missing.join(", "),
+        cache.display()
     )
 }
 

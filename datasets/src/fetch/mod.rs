@@ -192,6 +192,7 @@ fn fill(
     if !files.is_complete() {
         return Err(DataError::NotFound {
             dataset: spec.dataset,
+            cache: cache.dir().to_owned(),
             missing: files.missing().map(|(_, file)| file.name).collect(),
             tried: log.tried,
         });

@@ -408,6 +408,25 @@ def test_a_scheduler_changes_alpha():
     assert theta.item() == pytest.approx(before - eta, rel=1e-9)
 
 
+@pytest.mark.skipif(not hasattr(torch.amp, "GradScaler"), reason="GradScaler for the CPU is of PyTorch 2.3")
+def test_after_a_refused_step_a_grad_scaler_is_updated():
+    """As the README has it: without, the next gradients would be taken for unscaled."""
+    p, twin = (torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+    scaler = torch.amp.GradScaler("cpu")
+    optimizer, plain = L4Mom([p]), L4Mom([twin])
+    for subtract in [0.0, 100.0, 0.0]:
+        for q, o in [(p, optimizer), (twin, plain)]:
+            o.zero_grad()
+            loss = q.square().sum() - subtract
+            (scaler.scale(loss) if o is optimizer else loss).backward()
+            try:
+                scaler.step(o, loss=loss) if o is optimizer else o.step(loss=loss)
+            except ValueError:
+                assert subtract
+        scaler.update()
+    assert torch.equal(p, twin)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_parameter_without_gradient_rests_and_its_averages_begin_later(method):
     a, b = param(1.0), param(1.0)

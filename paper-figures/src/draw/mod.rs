@@ -132,7 +132,7 @@ fn shown<'a>(figure: &'a Figure) -> Vec<Shown<'a>> {
                 |(_, look)| *look,
             ),
             style: first.style,
-            has_band: figure.series.iter().filter(own).any(|s| !s.low.is_empty()),
+            has_band: figure.series.iter().filter(own).any(Series::has_band),
         }
     };
     firsts.into_iter().enumerate().map(of).collect()

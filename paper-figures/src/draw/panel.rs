@@ -141,8 +141,8 @@ impl<'a> Panel<'a> {
         for (drawn, look) in &with_look {
             drawn.draw_line(canvas, &plot, *look);
         }
-        for (drawn, look) in &with_look {
-            drawn.draw_words(canvas, &plot, (&self.x, &self.y), *look);
+        for (drawn, _) in &with_look {
+            drawn.draw_words(canvas, &plot, (&self.x, &self.y));
         }
         self.draw_words(canvas, &plot, left);
     }

@@ -115,24 +115,18 @@ impl Drawn<'_> {
     }
 
     /// Words beside places, on top of all lines.
-    pub fn draw_words(
-        &self,
-        canvas: &mut Canvas,
-        plot: &Plot,
-        (x, y): (&Scale, &Scale),
-        look: Look,
-    ) {
+    pub fn draw_words(&self, canvas: &mut Canvas, plot: &Plot, (x, y): (&Scale, &Scale)) {
         for mark in &self.series.marks {
             if let Some(height) = mark.y {
                 let at = plot.place((x.position(mark.x), y.position(height)));
-                draw_word(canvas, plot, at, mark, Paint::Data(look.colour));
+                draw_word(canvas, plot, at, mark);
             }
         }
     }
 }
 
 /// A word beside a place, to the right of it and above unless it would leave the plot there.
-fn draw_word(canvas: &mut Canvas, plot: &Plot, (x, y): Position, mark: &Mark, paint: Paint) {
+fn draw_word(canvas: &mut Canvas, plot: &Plot, (x, y): Position, mark: &Mark) {
     let (gap, half) = (points(GAP), MARK.line_height() / 2);
     let fits = x + gap + MARK.width(&mark.text) <= plot.right();
     let (x, anchor) = if fits {
@@ -146,8 +140,7 @@ fn draw_word(canvas: &mut Canvas, plot: &Plot, (x, y): Position, mark: &Mark, pa
     } else {
         y + half + points(1.0)
     };
-    let kind = Type { paint, ..MARK }.anchored(anchor);
-    canvas.text(&mark.text, (x, y), kind);
+    canvas.text(&mark.text, (x, y), MARK.anchored(anchor));
 }
 
 /// The vertical lines of a panel's series, each once: one that several series have is in ink.
@@ -184,7 +177,6 @@ fn draw_vertical(canvas: &mut Canvas, plot: &Plot, x: f64, mark: &Mark, paint: P
     };
     let upwards = Type {
         upwards: true,
-        paint,
         ..MARK
     };
     canvas.text(&mark.text, (x, bottom - points(GAP)), upwards);

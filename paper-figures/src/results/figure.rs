@@ -171,6 +171,17 @@ pub enum BandKind {
 }
 
 impl Series {
+    /// Whether there is a band to be seen: around the mean of a single run there is none.
+    #[must_use]
+    pub fn has_band(&self) -> bool {
+        self.band != BandKind::None
+            && self
+                .low
+                .iter()
+                .zip(&self.high)
+                .any(|(low, high)| low < high)
+    }
+
     /// Something computed rather than measured, through or from `places`.
     #[must_use]
     pub fn computed(panel: &str, name: &str, style: Style, places: &[(f64, f64)]) -> Self {

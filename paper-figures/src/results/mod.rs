@@ -30,7 +30,7 @@ use serde_json::Value;
 pub use claims::{Basis, CLAIMS, Claim, Claims, Part, Verdict};
 pub use figure::{Axes, Axis, BandKind, Figure, Mark, Scale, Series, Style};
 pub use header::{Header, Protocol};
-pub use provenance::{DataFile, DataSet, Provenance};
+pub use provenance::{DataFile, DataSet, Provenance, RunsBy};
 pub use table::{Cell, Column, Divergence, Entry, Table};
 
 /// The largest magnitude that a file may hold.

@@ -12,14 +12,10 @@ pub struct Provenance {
     /// Version of the project.
     #[schemars(length(min = 1))]
     pub project_version: String,
-    /// The commit that the program was built from, with `-dirty` if its code differs from the commit; `unknown` if it was
+    /// The commit that the program that wrote the file was built from, with `-dirty` if its code differs from the commit; `unknown` if it was
     /// built outside git.
     #[schemars(regex(pattern = COMMIT))]
     pub git_commit: String,
-    /// Commits by which runs were computed that this command found finished or begun, where they differ from `git_commit`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(regex(pattern = COMMIT)))]
-    pub other_commits: Vec<String>,
     /// `rustc -V` of the build, and the profile that it was built with.
     #[schemars(length(min = 1))]
     pub compiler: String,
@@ -29,12 +25,10 @@ pub struct Provenance {
     /// The vector instructions used.
     #[schemars(length(min = 1))]
     pub simd: String,
-    /// Processors, with the vector instructions, by which runs were computed that this command found finished or begun, where they
-    /// differ from its own; `not recorded` where there are runs that do not say.
+    /// The runs that the results are of: those that this command computed and those that it found. None where nothing is trained.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(length(min = 1)))]
-    pub other_machines: Vec<String>,
-    /// Runs computed at once.
+    pub runs: Vec<RunsBy>,
+    /// Runs that this command computed at once, at most.
     #[schemars(range(min = 1))]
     pub jobs: usize,
     /// Threads of each run; 1 if absent.
@@ -65,6 +59,23 @@ impl Provenance {
         finite(self.wall_seconds, || "provenance.wall_seconds".to_owned())?;
         finite(self.run_seconds, || "provenance.run_seconds".to_owned())
     }
+}
+
+/// Runs that one code began on one machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunsBy {
+    /// How many.
+    #[schemars(range(min = 1))]
+    pub count: usize,
+    /// The commit of the code.
+    #[schemars(regex(pattern = COMMIT))]
+    pub commit: String,
+    /// The processor, with the vector instructions that are used on it, as `AMD EPYC (AVX-512)`; absent of runs of before that was
+    /// recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(length(min = 1)))]
+    pub machine: Option<String>,
 }
 
 /// A data set, down to its bytes.

@@ -363,6 +363,8 @@ fn the_same_file_gives_the_same_bytes() {
 fn any_value() -> impl Strategy<Value = f64> {
     prop_oneof![
         2 => Just(0.0),
+        1 => Just(5e-324),
+        1 => Just(-1e-310),
         6 => (-300.0..300.0f64).prop_map(|e| 10f64.powf(e)),
         2 => (-300.0..300.0f64).prop_map(|e| -10f64.powf(e)),
     ]

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::engine::progress::tell;
+
 /// Exit code of a process that was interrupted: 128 + SIGINT, as shells have it.
 pub const EXIT_CODE: u8 = 130;
 
@@ -61,9 +63,8 @@ fn heed(mut signals: Signals) {
         REQUESTED.store(true, Ordering::Relaxed);
         let nobody = LISTENING.load(Ordering::Relaxed) == 0;
         if nobody {
-            eprintln!(
-                "interrupted: finished runs are kept, what was being measured or written is not"
-            );
+            // Who died with the terminal, as a `tee` does, must not keep this from ending.
+            tell("interrupted: finished runs are kept, what was being measured or written is not");
         }
         if nobody || first.get_or_insert_with(Instant::now).elapsed() > ECHO {
             process::exit(EXIT_CODE.into());

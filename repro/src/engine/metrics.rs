@@ -99,8 +99,8 @@ pub(crate) struct ParseError {
 
 /// Seconds are kept apart from the metrics, because they differ from run to run.
 ///
-/// The clock runs only while the experiment advances: neither its set-up nor the runner's own work counts. Steps that a
-/// crash undid count each time they are done.
+/// The clock runs only while the experiment advances: neither its set-up nor the runner's own work counts. The time of steps that a
+/// crash undid is lost with them, unless it came between the times and the checkpoint: then it counts each time they are done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use autodiff::kernels::simd_level;
-pub use paper_figures::results::{DataFile, DataSet, Provenance};
+pub use paper_figures::results::{DataFile, DataSet, Provenance, RunsBy};
 
 /// The commit that the program was built from, with `-dirty` if its code differs from the commit; `unknown` if it was
 /// built outside git.
@@ -19,11 +19,10 @@ pub(crate) fn of_this_program(started: SystemTime, data: DataSet) -> Provenance 
     Provenance {
         project_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit: GIT_COMMIT.to_owned(),
-        other_commits: Vec::new(),
         compiler: env!("REPRO_COMPILER").to_owned(),
         cpu: this_cpu(),
         simd: simd_level().to_owned(),
-        other_machines: Vec::new(),
+        runs: Vec::new(),
         jobs: 1,
         threads: 1,
         data,

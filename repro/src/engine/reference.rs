@@ -32,7 +32,7 @@ pub enum NumbersError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file is there but does not hold what it should.
-    #[error("{} is damaged: {reason}. Restore it from version control, or make it again with its section's binary", file.display())]
+    #[error("{} is damaged: {reason}. Restore it from version control, or delete it: its section's binary, or tune, makes it again", file.display())]
     Damaged {
         /// The file.
         file: PathBuf,
@@ -52,19 +52,39 @@ struct Sealed {
 /// Writes a section's numbers into its directory.
 ///
 /// # Errors
-/// If the system refuses, or a number is not finite.
+/// If the system refuses, or these are numbers that [`read`] would refuse, as where one is not finite.
 pub fn write(directory: &Path, parts: Vec<Numbers>) -> Result<PathBuf, NumbersError> {
     let file = directory.join(NUMBERS);
     let damaged = |reason: String| NumbersError::Damaged {
         file: file.clone(),
         reason,
     };
-    let sha256 = json::digest(&parts).map_err(|error| damaged(error.to_string()))?;
-    let text = serde_json::to_vec(&Sealed { sha256, parts })
-        .map_err(|error| damaged(error.to_string()))?;
+    let text = sealed(parts).map_err(|error| damaged(error.to_string()))?;
+    opened(&text).map_err(damaged)?;
     let compressed = compress(&text).map_err(|error| damaged(error.to_string()))?;
     files::write(&file, &compressed, Durability::Power)?;
     Ok(file)
+}
+
+fn sealed(parts: Vec<Numbers>) -> serde_json::Result<Vec<u8>> {
+    let sha256 = json::digest(&parts)?;
+    serde_json::to_vec(&Sealed { sha256, parts })
+}
+
+/// The numbers in a text, or what is wrong with it.
+fn opened(text: &[u8]) -> Result<Vec<Numbers>, String> {
+    let sealed: Sealed = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let sha256 = json::digest(&sealed.parts).map_err(|error| error.to_string())?;
+    if sha256 != sealed.sha256 {
+        return Err(format!(
+            "its numbers have the SHA-256 {sha256}, expected {}",
+            sealed.sha256
+        ));
+    }
+    for numbers in &sealed.parts {
+        numbers.check()?;
+    }
+    Ok(sealed.parts)
 }
 
 fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
@@ -100,19 +120,7 @@ pub fn read(directory: &Path) -> Result<Option<Vec<Numbers>>, NumbersError> {
         reason,
     };
     let text = unpack(&compressed, LARGEST).map_err(|error| damaged(error.to_string()))?;
-    let sealed: Sealed =
-        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    let sha256 = json::digest(&sealed.parts).map_err(|error| damaged(error.to_string()))?;
-    if sha256 != sealed.sha256 {
-        return Err(damaged(format!(
-            "its numbers have the SHA-256 {sha256}, expected {}",
-            sealed.sha256
-        )));
-    }
-    for numbers in &sealed.parts {
-        numbers.check().map_err(damaged)?;
-    }
-    Ok(Some(sealed.parts))
+    opened(&text).map(Some).map_err(damaged)
 }
 
 /// The folders at or below `root` that hold a file of this name, in order of name.
@@ -340,12 +348,10 @@ mod tests {
 
     #[test]
     fn numbers_that_no_rule_can_read_are_refused_at_the_door() {
-        let folder = tempfile::tempdir().unwrap();
         let reads = |change: &dyn Fn(&mut Numbers)| {
             let mut parts = numbers("aaaaaaaaaaaa");
             change(&mut parts[0]);
-            write(folder.path(), parts).unwrap();
-            read(folder.path()).map_err(|error| error.to_string())
+            opened(&sealed(parts).unwrap())
         };
         assert!(reads(&|_| ()).is_ok());
         let no_steps = reads(&|numbers| numbers.arms[0].steps_per_unit = 0).unwrap_err();
@@ -368,6 +374,16 @@ mod tests {
             let error = reads(&with_steps(steps)).unwrap_err();
             assert!(error.contains("the steps of `loss`"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_does_not_replace_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), numbers("aaaaaaaaaaaa")).unwrap();
+        let mut bad = numbers("bbbbbbbbbbbb");
+        bad[0].arms[0].runs[0].metrics["loss"].values[0] = f64::NAN;
+        assert!(write(folder.path(), bad).is_err());
+        assert_eq!(read(folder.path()).unwrap(), Some(numbers("aaaaaaaaaaaa")));
     }
 
     #[test]

@@ -58,6 +58,14 @@ impl RunSpec {
         format!("{}-{}", self.task_id(), self.code)
     }
 
+    /// A place that only the run's identity decides, for who has no list of runs.
+    pub(crate) fn place(&self) -> usize {
+        let digits = self.task_id();
+        digits.bytes().fold(0, |place: usize, digit| {
+            place.wrapping_mul(31).wrapping_add(usize::from(digit))
+        })
+    }
+
     /// The run in a few words, for people.
     #[must_use]
     pub fn label(&self) -> String {
@@ -126,8 +134,8 @@ pub struct RunResult {
     pub timing: Timing,
     /// The commit that started it; [`GIT_COMMIT`](crate::engine::provenance::GIT_COMMIT) unless it was found finished or begun.
     pub git_commit: String,
-    /// The machine that started it, as [`this_machine`](crate::engine::provenance::this_machine) has it; `None` of a run of before that
-    /// was recorded.
+    /// The machine that computed it, as [`this_machine`](crate::engine::provenance::this_machine) has it, or the machines, one then the
+    /// other, where it was resumed on another; `None` of a run of before that was recorded.
     pub machine: Option<String>,
 }
 

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,11 +47,9 @@ use crate::engine::parallel::{in_parallel, lock};
 pub use crate::engine::planned::Planned;
 use crate::engine::planned::distinct;
 use crate::engine::progress::{Progress, tell};
-use crate::engine::provenance::{
-    self, DataSet, GIT_COMMIT, NOT_RECORDED, Provenance, this_machine,
-};
+use crate::engine::provenance::{self, DataSet, Provenance, RunsBy};
 use crate::engine::reference::Reference;
-use crate::engine::run::RunResult;
+use crate::engine::run::{RunResult, RunSpec};
 pub use crate::engine::shard::Shard;
 use crate::engine::store::{self, Resume, RunDirectory, Stored};
 use crate::engine::tensorboard;
@@ -85,6 +83,8 @@ pub struct Runner {
     /// Directories that `fresh` has emptied already: a second call for the same run finds the result of the first.
     discarded: Mutex<HashSet<String>>,
     account: Mutex<Account>,
+    /// The places in the first list of runs that was asked for, by identity: what parts go by.
+    places: OnceLock<HashMap<String, usize>>,
     /// Of the results, which a part of the runs does not have.
     _lock: Option<Lock>,
 }
@@ -94,8 +94,7 @@ pub struct Runner {
 struct Account {
     runs: HashSet<String>,
     seconds: f64,
-    other_commits: Vec<String>,
-    other_machines: Vec<String>,
+    by: Vec<RunsBy>,
     /// All runs that were asked for of a part, by identity; for those that are not finished, what they are and who computes
     /// them.
     shared: BTreeMap<String, Option<(String, String)>>,
@@ -134,6 +133,7 @@ impl Runner {
             reference: reference.transpose()?.unwrap_or_default(),
             discarded: Mutex::default(),
             account: Mutex::default(),
+            places: OnceLock::new(),
             _lock: lock,
         })
     }
@@ -196,7 +196,7 @@ impl Runner {
         }
     }
 
-    /// Whether this process will compute the run at this place of a list, counted from 0: it is not finished, and in its part.
+    /// Whether this process will compute the run at this place of its first list, counted from 0: it is not finished, and in its part.
     #[must_use]
     pub fn is_due(&self, place: usize, planned: &Planned<'_>) -> bool {
         self.options.shard.is_none_or(|shard| shard.has(place)) && !self.is_finished(planned)
@@ -233,10 +233,14 @@ impl Runner {
     fn part(&self, shard: Shard, planned: &[Planned<'_>]) -> Result<bool, RunnerError> {
         let distinct = distinct(planned)?;
         let _listening = interrupt::listen().map_err(RunnerError::Signal)?;
-        let places = distinct.iter().enumerate();
-        let mine: Vec<&Planned> = places
-            .filter(|(place, _)| shard.has(*place))
-            .map(|(_, planned)| *planned)
+        let places = self.places.get_or_init(|| {
+            let ids = distinct.iter().map(|planned| planned.spec.id());
+            ids.zip(0..).collect()
+        });
+        let place = |spec: &RunSpec| places.get(&spec.id()).copied().unwrap_or(spec.place());
+        let mine = distinct.iter().copied();
+        let mine: Vec<&Planned> = mine
+            .filter(|planned| shard.has(place(&planned.spec)))
             .collect();
         let ends = self.compute_all(&mine, IfHeld::PassOver);
         let held: HashMap<String, String> = mine
@@ -308,8 +312,7 @@ impl Runner {
             threads: self.options.threads,
             wall_seconds: self.clock.elapsed().as_secs_f64(),
             run_seconds: account.seconds,
-            other_commits: account.other_commits.clone(),
-            other_machines: account.other_machines.clone(),
+            runs: account.by.clone(),
             ..provenance::of_this_program(self.started, data)
         }
     }
@@ -493,13 +496,17 @@ impl Account {
             return;
         }
         self.seconds += result.timing.wall_seconds;
-        let commit = &result.git_commit;
-        if commit != GIT_COMMIT && !self.other_commits.contains(commit) {
-            self.other_commits.push(commit.clone());
-        }
-        let machine = result.machine.as_deref().unwrap_or(NOT_RECORDED);
-        if machine != this_machine() && !self.other_machines.iter().any(|other| other == machine) {
-            self.other_machines.push(machine.to_owned());
+        let by = self
+            .by
+            .iter_mut()
+            .find(|by| by.commit == result.git_commit && by.machine == result.machine);
+        match by {
+            Some(by) => by.count += 1,
+            None => self.by.push(RunsBy {
+                count: 1,
+                commit: result.git_commit.clone(),
+                machine: result.machine.clone(),
+            }),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! One of several processes that share the runs of a command, on one machine or on many: `--shard 2/4`.
 //!
 //! Part I of N has the runs at the places I, I + N, I + 2N and so on in the command's list of runs, counted from 1, whether
-//! they are finished or not: so it is the same part whenever it is started. All parts keep their runs in one output
-//! directory. None writes results; the same command without a part does.
+//! they are finished or not: so it is the same part whenever it is started. Of runs that a command asks for later, as a search does
+//! when it has seen the first, a part has those that their identity says, since which come when depends on what is finished. All
+//! parts keep their runs in one output directory. None writes results; the same command without a part does.
 
 use std::fmt;
 use std::str::FromStr;

@@ -77,7 +77,7 @@ struct Config {
     format: u32,
     /// The code that started the run.
     git_commit: String,
-    /// The machine that did; absent in directories of before that was recorded.
+    /// The machine that did, and any on which it was resumed; absent in directories of before that was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     machine: Option<String>,
     run: RunSpec,
@@ -124,7 +124,8 @@ pub(crate) fn open(
     discard: bool,
 ) -> Result<Stored, RunDirectoryError> {
     let path = runs.join(spec.directory_name());
-    if !discard && let Some(result) = read_result(&path, spec)? {
+    // What is wrong without the lock may be half of what another process is writing, or discarding.
+    if !discard && let Ok(Some(result)) = read_result(&path, spec) {
         return Ok(Stored::Finished(result));
     }
     fs::create_dir_all(&path).map_err(FileError::on("create", &path))?;
@@ -223,10 +224,10 @@ fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, RunDire
 
 fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirectoryError> {
     let found = read_checkpoint(&path.join("checkpoint.safetensors"), spec)?;
-    let config = match (read_config(&path, spec)?, &found) {
-        (Some(config), _) => config,
-        (None, None) => write_config(&path, spec)?,
-        (None, Some(_)) => return Err(missing_config(&path)),
+    let config = match (&found, read_config(&path, spec)?) {
+        (None, _) => begin(&path, spec)?,
+        (Some(_), Some(config)) => go_on(&path, spec, config)?,
+        (Some(_), None) => return Err(missing_config(&path)),
     };
     let (log, digest, metrics_bytes) = match &found {
         None => (MetricLog::default(), Sha256::new(), 0),
@@ -256,19 +257,33 @@ fn resume(path: PathBuf, spec: &RunSpec, lock: Lock) -> Result<Stored, RunDirect
 }
 
 /// Begins a run: it is of the code of this program.
-fn write_config(path: &Path, spec: &RunSpec) -> Result<Config, RunDirectoryError> {
+fn begin(path: &Path, spec: &RunSpec) -> Result<Config, RunDirectoryError> {
     let config = Config {
         format: FORMAT,
         git_commit: provenance::GIT_COMMIT.to_owned(),
         machine: Some(provenance::this_machine()),
         run: spec.clone(),
     };
-    write_json(
-        &path.join("config.json"),
-        spec,
-        &config,
-        Durability::Process,
-    )?;
+    write_config(path, spec, config)
+}
+
+/// Goes on with a run: if on another machine than before, that one is named too, as its instruction set may give other bits.
+fn go_on(path: &Path, spec: &RunSpec, mut config: Config) -> Result<Config, RunDirectoryError> {
+    let here = provenance::this_machine();
+    let before = config
+        .machine
+        .as_deref()
+        .unwrap_or(provenance::NOT_RECORDED);
+    if before.ends_with(&here) {
+        return Ok(config);
+    }
+    config.machine = Some(format!("{before}, then {here}"));
+    write_config(path, spec, config)
+}
+
+fn write_config(path: &Path, spec: &RunSpec, config: Config) -> Result<Config, RunDirectoryError> {
+    let file = path.join("config.json");
+    write_json(&file, spec, &config, Durability::Process)?;
     Ok(config)
 }
 

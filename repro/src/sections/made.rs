@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::{Arguments, Outcome, Section, Task, Unit};
-use crate::cli::{Preset, reference_root};
+use crate::cli::Preset;
 use crate::data;
 use crate::engine::provenance::DataSet;
 use crate::engine::runner::Runner;
@@ -76,19 +76,18 @@ impl Made<'_, '_> {
         self.outcomes.iter().map(of).collect()
     }
 
-    /// Writes all, with the verdicts on the paper's claims.
+    /// Writes all, with the verdicts on the paper's claims, for which `others` are the numbers of the other sections.
     ///
     /// # Errors
-    /// If a file cannot be written, or one of other sections is damaged.
-    pub fn write_judged(self) -> Result<()> {
+    /// If runs were not measured at the same steps, a setting is out of range or a file cannot be written.
+    pub fn write_judged(self, others: &[Numbers]) -> Result<()> {
         let mut report = self.report()?;
         self.show(&mut report)?;
         let mut numbers = self.numbers()?;
         if let (Some(extra), Some(first)) = (self.section.extra, numbers.first_mut()) {
             first.arms.extend(extra()?);
         }
-        let others = judge::committed(&reference_root(), self.section.number)?;
-        let findings = judge::judge_section(&numbers, &others);
+        let findings = judge::judge_section(&numbers, others);
         report.claims(numbers, findings)?;
         report.finish()
     }

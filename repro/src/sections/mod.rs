@@ -31,7 +31,7 @@ pub use show::{LOSS, Panel, RATE, Show, TableColumn, What};
 use datasets::Dataset;
 
 use crate::cli::Preset;
-use crate::methods::Kind;
+use crate::methods::{Kind, Knob};
 use crate::numbers::{ArmNumbers, TaskName};
 
 /// A section of the paper.
@@ -220,6 +220,24 @@ pub struct Search {
 }
 
 impl Section {
+    /// What the paper's Table 1 has as the best setting of a method on the section's task: a rate, which is run too, or an α.
+    #[must_use]
+    pub fn published(&self, kind: Kind) -> Option<f64> {
+        if kind.knob() == Some(Knob::Alpha) {
+            return match self.number {
+                "3.1" | "3.2" => Some(0.25),
+                "3.3" | "3.4" | "3.5" => Some(0.15),
+                _ => None,
+            };
+        }
+        let arms = self.parts.iter().flat_map(|part| part.arms);
+        let mut arms = arms.filter(|arm| arm.kind == kind);
+        arms.find_map(|arm| match arm.choice {
+            Choice::At(rate) => Some(rate),
+            _ => None,
+        })
+    }
+
     /// The section of the paper on whose task something is trained, and whose searches found the best settings there; `None` if
     /// none is on it.
     #[must_use]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use datasets::ImageDataset;
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 
 use super::arguments::{Arguments, parse};
 use super::estimate::Estimate;
@@ -15,8 +15,8 @@ use super::{Arm, Choice, Part, Section, Size, Task};
 use crate::cli::{self, Preset, reference_root};
 use crate::data;
 use crate::engine::runner::{Planned, Runner};
-use crate::judge::words;
-use crate::methods::DROPS;
+use crate::judge::{self, words};
+use crate::methods::{DROPS, Kind};
 use crate::searched::Searched;
 
 /// The `main` of a section's binary.
@@ -29,7 +29,9 @@ pub fn main(section: &'static Section) -> ExitCode {
 /// # Errors
 /// If the data cannot be had, a run fails or a file cannot be written.
 pub fn run(section: &'static Section, arguments: &Arguments) -> Result<()> {
-    make(section, arguments, |made| made.write_judged())
+    // Of the other sections, for the claims that compare: what is damaged there is said before hours of training.
+    let others = judge::committed(&reference_root(), section.number)?;
+    make(section, arguments, |made| made.write_judged(&others))
 }
 
 /// Runs a section, and hands what came of it to `write`.
@@ -137,6 +139,7 @@ fn prepare<'d>(
         let (name, found) = (arm.arm.name, searched.how_found(arm.arm.kind));
         deviations.extend(found.map(|how| format!("The setting of {name} is {how}.")));
     }
+    deviations.extend(starred(&resolved, searches, &searched));
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,
         results: Vec::new(),
@@ -148,6 +151,35 @@ fn prepare<'d>(
         data,
         arms: arms.collect(),
     }))
+}
+
+/// Which starred settings are not those of the paper's Table 1, as they are the best of our own searches, and which of these are at an
+/// end of what was tried.
+fn starred(resolved: &[Resolved<'_>], section: &Section, searched: &Searched) -> Vec<String> {
+    let starred = resolved
+        .iter()
+        .filter(|arm| arm.arm.choice == Choice::Searched);
+    let starred: IndexMap<&str, Kind> = starred.map(|arm| (arm.arm.name, arm.arm.kind)).collect();
+    let other = starred.iter().filter_map(|(name, kind)| {
+        let (best, published) = (searched.best(*kind)?, section.published(*kind)?);
+        (best != published).then(|| format!("{name} {best} ({published})"))
+    });
+    let other: Vec<String> = other.collect();
+    let mut sentences = Vec::new();
+    if !other.is_empty() {
+        sentences.push(format!(
+            "Starred rates and α are the best of our own searches; where the paper's Table 1 has another, it is in brackets: {}.",
+            other.join(", ")
+        ));
+    }
+    let ends = starred.iter().filter_map(|(name, kind)| {
+        let (best, end) = searched.best_at_an_end(*kind)?;
+        Some(format!(
+            "The α of {name}, {best}, is the {end} that was tried."
+        ))
+    });
+    sentences.extend(ends);
+    sentences
 }
 
 /// The arms that are asked for at their settings, and what is said of those whose search has not been made.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use repro::engine::conformance;
+use repro::engine::provenance::{DataSet, GIT_COMMIT, RunsBy, this_machine};
 use repro::engine::reference;
 use repro::engine::run::{Outcome, RunResult, RunSpec};
 use repro::engine::runner::{Options, Planned, Runner, RunnerError};
@@ -636,11 +637,16 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     let results = runner.run(&planned).unwrap();
     runner.run(&planned).unwrap();
 
-    let provenance = runner.provenance(repro::engine::provenance::DataSet::generated("walk"));
-    assert_eq!(provenance.other_commits, ["0123abc"]);
-    assert_eq!(provenance.other_machines, ["not recorded"]);
-    let here = repro::engine::provenance::this_machine();
-    assert_eq!(results[1].machine.as_deref(), Some(here.as_str()));
+    let provenance = runner.provenance(DataSet::generated("walk"));
+    let by = |commit: &str, machine: Option<String>| RunsBy {
+        count: 1,
+        commit: commit.to_owned(),
+        machine,
+    };
+    assert_eq!(
+        provenance.runs,
+        [by("0123abc", None), by(GIT_COMMIT, Some(this_machine()))]
+    );
     let seconds: f64 = results
         .iter()
         .map(|result| result.timing.wall_seconds)
@@ -648,6 +654,53 @@ fn provenance_counts_each_run_once_and_names_the_code_of_earlier_ones() {
     assert!(seconds >= 0.1, "100 steps of 1 ms");
     assert_eq!(provenance.run_seconds, seconds);
     assert_eq!(results[1].timing.milestones["tenth step"].step, 10);
+}
+
+/// A search asks first for all that it surely needs, then for each method's runs by themselves, and for more as it learns.
+#[test]
+fn a_run_is_of_the_same_part_in_every_list() {
+    let planned: Vec<Planned<'_>> = (0..8).map(|seed| walk(seed, STEPS, calm())).collect();
+    let (first, again) = (&planned[..5], &planned[3..]);
+    let computed = |index: u32| -> Vec<u64> {
+        let out = tempdir().unwrap();
+        let runner = Runner::open(Options {
+            shard: Some(format!("{index}/2").parse().unwrap()),
+            ..Options::new(out.path())
+        })
+        .unwrap();
+        assert!(runner.try_run(first).unwrap().is_none());
+        assert!(runner.try_run(again).unwrap().is_none());
+        let finished = |seed: &u64| {
+            let directory = spec(*seed, STEPS).directory_name();
+            out.path()
+                .join("runs")
+                .join(directory)
+                .join("result.json")
+                .exists()
+        };
+        (0..8).filter(finished).collect()
+    };
+    let parts = [computed(1), computed(2)];
+    assert_eq!(parts[0][..3], [0, 2, 4]);
+    let mut all = parts.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..8).collect::<Vec<u64>>(), "each run in one part");
+}
+
+/// Another machine's instruction set may give other bits.
+#[test]
+fn a_run_that_goes_on_elsewhere_says_so() {
+    let (out, path) = finished();
+    gone(&path, "result.json");
+    reseal(&path.join("config.json"), |config| {
+        config["machine"] = "Elsewhere (SSE2)".into();
+    });
+    let planned = [walk(0, STEPS, calm())];
+    let expected = format!("Elsewhere (SSE2), then {}", this_machine());
+    for _ in 0..2 {
+        let results = run(out.path(), &planned).unwrap();
+        assert_eq!(results[0].machine.as_ref(), Some(&expected));
+    }
 }
 
 /// Times are written before the checkpoint, so that a crash in between leaves marks of steps which are to be done again.

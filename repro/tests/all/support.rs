@@ -207,6 +207,9 @@ struct ChildOptions {
     seeds: u64,
     #[arg(long, default_value_t = 30_000)]
     checkpoint_ms: u64,
+    /// What it goes on with after its runs.
+    #[arg(long, default_value_t = 0)]
+    then_ms: u64,
     #[command(flatten)]
     execution: cli::Execution,
 }
@@ -233,6 +236,7 @@ pub fn child_main() -> anyhow::Result<()> {
         results.len(),
         runner.out().display()
     ))?;
+    std::thread::sleep(Duration::from_millis(child.then_ms));
     Ok(())
 }
 

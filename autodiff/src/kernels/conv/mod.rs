@@ -31,7 +31,8 @@
 //!
 //! **What comes next is fetched now.** Large activations (8 MiB for 128 images of 32×32×16)
 //! come from L3 or memory, and a copy that waits for them took a fifth of the time. So every
-//! tile asks for a few cache lines of the image that is copied next, and of what is written next: a store
+//! whole tile of the first panel of channels (in the weight gradient, every row of a tile) asks for a
+//! few cache lines of the image that is copied next, and of what is written next: a store
 //! whose line is not there waits for it as a load does, and so do all stores behind it.
 //!
 //! **Images that are never written.** What is copied amid zeros may be computed on the way: the

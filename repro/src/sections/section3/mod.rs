@@ -76,6 +76,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             .to_owned(),
         "Running time: on the DNC Adam and mSGD are timed without the clipping of gradients that section 3.4's baselines have."
             .to_owned(),
+        "Running time: images are made up and have no zeros. Most pixels of MNIST's are zeros, which products leave out: there a step of \
+         the perceptron is shorter, and what L4 adds to it a greater part."
+            .to_owned(),
     ];
     let searches = table1::searches(&reference_root())?;
     deviations.extend(searches.iter().flat_map(table1::TaskSearch::reduced));
@@ -106,7 +109,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let mut report = Report::new(runner.out().to_owned(), shared);
     report.figure(&illustration::figure1(&report)?)?;
-    report.table(&table1::table1(&searches, &report)?)?;
+    report.table(&table1::table1(&searches, &report))?;
     if let Some(figure) = table1::sensitivity(&searches, &report) {
         report.figure(&figure)?;
     }

@@ -15,7 +15,7 @@ use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
 };
 use crate::searched::{RULE, Searched, score, tried};
-use crate::sections::{self, Choice, Section, Task};
+use crate::sections::{self, Section, Task};
 
 /// The searched methods of Table 1, in its order.
 const METHODS: [Kind; 4] = [Kind::Momentum, Kind::Adam, Kind::L4Adam, Kind::L4Mom];
@@ -61,26 +61,14 @@ impl TaskSearch {
 
     /// Which of L4's best α are at an end of what was tried: unlike a grid of rates, that of α is not extended.
     pub fn edges(&self) -> Vec<String> {
-        let is_tried = |kind: &Kind| kind.knob() == Some(Knob::Alpha);
         let edge = |kind: Kind| {
-            let tried = self.searched.tried(kind);
-            let best = self.searched.best(kind)?;
-            let end = match (tried.first()?.0 == best, tried.last()?.0 == best) {
-                (true, _) => "least",
-                (_, true) => "greatest",
-                _ => return None,
-            };
-            let task = self.task().name();
-            let name = kind.name();
+            let (best, end) = self.searched.best_at_an_end(kind)?;
+            let (name, task) = (kind.name(), self.task().name());
             Some(format!(
                 "The best α of {name} on {task}, {best}, is the {end} that was tried."
             ))
         };
-        METHODS
-            .into_iter()
-            .filter(is_tried)
-            .filter_map(edge)
-            .collect()
+        METHODS.into_iter().filter_map(edge).collect()
     }
 
     /// After what the losses in its row of Table 1 are, where that is not the same for all methods, in words as `"on MNIST those of mSGD
@@ -104,26 +92,6 @@ impl TaskSearch {
         self.section.parts[0].task
     }
 
-    /// What the paper's Table 1 has of a method's rate on this task, which the section runs too.
-    fn published(&self, kind: Kind) -> Option<f64> {
-        let mut arms = self.section.parts[0]
-            .arms
-            .iter()
-            .filter(|arm| arm.kind == kind);
-        arms.find_map(|arm| match arm.choice {
-            Choice::At(rate) => Some(rate),
-            _ => None,
-        })
-    }
-
-    /// The best α of the paper's Table 1.
-    fn published_alpha(&self) -> f64 {
-        match self.section.number {
-            "3.1" | "3.2" => 0.25,
-            _ => 0.15,
-        }
-    }
-
     fn architecture(&self) -> &'static str {
         match self.section.number {
             "3.1" => "2-layer linear network",
@@ -139,6 +107,36 @@ impl TaskSearch {
             Task::Regression => None,
             Task::Images { batch, .. } | Task::RepeatCopy { batch } => Some(batch as u64),
         }
+    }
+
+    /// What the paper's Table 1 has of the methods on this task.
+    fn published_settings(&self) -> Map<String, Value> {
+        let settings = METHODS.into_iter().map(|kind| {
+            let setting = self.section.published(kind);
+            (kind.name().to_owned(), json!(setting))
+        });
+        settings.collect()
+    }
+
+    /// The task's row: the best setting of each method that was searched, and the losses there.
+    fn row(&self) -> IndexMap<String, Entry> {
+        let mut row: IndexMap<String, Entry> = IndexMap::new();
+        row.insert("data_set".to_owned(), self.task().name().name().into());
+        row.insert("architecture".to_owned(), self.architecture().into());
+        if let Some(batch) = self.batch() {
+            row.insert("batch".to_owned(), batch.into());
+        }
+        for kind in METHODS {
+            let name = kind.name();
+            let Some(best) = self.searched.best(kind) else {
+                continue;
+            };
+            row.insert(format!("best_{name}"), best.into());
+            if let Some(losses) = self.losses(kind, best) {
+                row.insert(format!("loss_{name}"), losses.into());
+            }
+        }
+        row
     }
 
     /// The scores, as losses, of a setting's runs at the length that decides.
@@ -157,59 +155,12 @@ impl TaskSearch {
 }
 
 /// Table 1: a row a task, with what the searches found and the losses there.
-///
-/// # Errors
-/// If a setting is out of range.
-pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
-    let mut columns = vec![
-        Column::new("data_set", "Data set"),
-        Column::new("architecture", "Architecture"),
-        Column::new("batch", "Batch"),
-    ];
-    for kind in METHODS {
-        let knob = match kind.knob() {
-            Some(Knob::Alpha) => "α",
-            _ => "rate",
-        };
-        let name = kind.name();
-        columns.push(Column::new(
-            &format!("best_{name}"),
-            &format!("Best {knob} of {name}"),
-        ));
-        columns.push(Column::new(
-            &format!("loss_{name}"),
-            &format!("Loss of {name} there"),
-        ));
-    }
-    let mut paper = Map::new();
-    let rows = searches.iter().map(|search| {
-        let mut row: IndexMap<String, Entry> = IndexMap::new();
-        let task = search.task().name();
-        row.insert("data_set".to_owned(), task.name().into());
-        row.insert("architecture".to_owned(), search.architecture().into());
-        if let Some(batch) = search.batch() {
-            row.insert("batch".to_owned(), batch.into());
-        }
-        let mut published = Map::new();
-        for kind in METHODS {
-            let name = kind.name();
-            let theirs = match kind.knob() {
-                Some(Knob::Alpha) => Some(search.published_alpha()),
-                _ => search.published(kind),
-            };
-            published.insert(name.to_owned(), json!(theirs));
-            let Some(best) = search.searched.best(kind) else {
-                continue;
-            };
-            row.insert(format!("best_{name}"), best.into());
-            if let Some(losses) = search.losses(kind, best) {
-                row.insert(format!("loss_{name}"), losses.into());
-            }
-        }
-        paper.insert(task.to_string(), Value::Object(published));
-        row
+#[must_use]
+pub fn table1(searches: &[TaskSearch], report: &Report) -> Table {
+    let published = searches.iter().map(|search| {
+        let settings = search.published_settings();
+        (search.task().name().to_string(), Value::Object(settings))
     });
-    let rows = rows.collect();
     let lengths = searches.iter().filter_map(TaskSearch::lengths);
     let lengths = lengths.map(|those| format!("; {those}, which do not compare"));
     let title = format!(
@@ -218,14 +169,34 @@ pub fn table1(searches: &[TaskSearch], report: &Report) -> Result<Table> {
          deviation over the seeds, whose geometric mean decided (see the searches){}",
         lengths.collect::<String>()
     );
-    Ok(Table {
+    Table {
         header: Header {
-            paper: Some(json!({"best settings": paper})),
+            paper: Some(json!({"best settings": published.collect::<Map<_, _>>()})),
             ..report.header("table1", &title)
         },
-        columns,
-        rows,
-    })
+        columns: columns(),
+        rows: searches.iter().map(TaskSearch::row).collect(),
+    }
+}
+
+fn columns() -> Vec<Column> {
+    let task = [
+        Column::new("data_set", "Data set"),
+        Column::new("architecture", "Architecture"),
+        Column::new("batch", "Batch"),
+    ];
+    let found = METHODS.into_iter().flat_map(|kind| {
+        let name = kind.name();
+        let knob = match kind.knob() {
+            Some(Knob::Alpha) => "α",
+            _ => "rate",
+        };
+        [
+            Column::new(&format!("best_{name}"), &format!("Best {knob} of {name}")),
+            Column::new(&format!("loss_{name}"), &format!("Loss of {name} there")),
+        ]
+    });
+    task.into_iter().chain(found).collect()
 }
 
 /// What the searches tried: a row a task, method and length of a run, which is what a best setting rests on.
@@ -349,11 +320,10 @@ fn curve(search: &TaskSearch, kind: Kind, letter: &str) -> Option<Series> {
     let default =
         crate::methods::Method::default_alpha(kind).map(|alpha| (alpha, "default α".to_owned()));
     let published = search
+        .section
         .published(kind)
         .map(|rate| (rate, format!("published rate of {}", kind.name())));
-    // Both variants of L4 have the same default: one line is enough.
-    let marked = default.filter(|_| kind == Kind::L4Adam).or(published);
-    Some(match marked {
+    Some(match default.or(published) {
         Some((x, text)) => series.marked(x, &text),
         None => series,
     })

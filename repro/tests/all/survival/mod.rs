@@ -188,6 +188,22 @@ fn an_interrupt_a_second_after_the_first_ends_the_process_at_once() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+/// As when Ctrl-C ends the `tee` behind a program first, and the program is at what it does after its runs.
+#[test]
+fn an_interrupt_that_nobody_can_be_told_of_ends_the_process() {
+    let out = tempdir().unwrap();
+    let mut child = spawn(out.path(), "--steps 2 --then-ms 60000");
+    drop(child.stderr.take());
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines
+        .map_while(Result::ok)
+        .find(|line| line.contains("results in"));
+    assert!(said.is_some());
+    send("INT", &child);
+    wait_until("it has ended", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_that_was_to_be_ignored_is_no_request() {

@@ -139,7 +139,12 @@ fn prepare<'d>(
         let (name, found) = (arm.arm.name, searched.how_found(arm.arm.kind));
         deviations.extend(found.map(|how| format!("The setting of {name} is {how}.")));
     }
-    deviations.extend(starred(&resolved, searches, &searched));
+    let task = match section.parts.len() {
+        1 => String::new(),
+        _ => format!("{}: ", part.name),
+    };
+    let starred = starred(&resolved, searches, &searched);
+    deviations.extend(starred.into_iter().map(|sentence| task.clone() + &sentence));
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,
         results: Vec::new(),
@@ -153,8 +158,8 @@ fn prepare<'d>(
     }))
 }
 
-/// Which starred settings are not those of the paper's Table 1, as they are the best of our own searches, and which of these are at an
-/// end of what was tried.
+/// Which starred settings are not the published ones, as they are the best of our own searches, and which of these are at an end of what
+/// was tried.
 fn starred(resolved: &[Resolved<'_>], section: &Section, searched: &Searched) -> Vec<String> {
     let starred = resolved
         .iter()
@@ -168,7 +173,7 @@ fn starred(resolved: &[Resolved<'_>], section: &Section, searched: &Searched) ->
     let mut sentences = Vec::new();
     if !other.is_empty() {
         sentences.push(format!(
-            "Starred rates and α are the best of our own searches; where the paper's Table 1 has another, it is in brackets: {}.",
+            "Starred rates and α are the best of our own searches; where the published one is another, it is in brackets: {}.",
             other.join(", ")
         ));
     }

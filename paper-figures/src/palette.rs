@@ -7,7 +7,8 @@
 //! - the base decides the hue: [`FIXED`] for the paper's methods, [`TODAY`] for today's rate-free ones, one of [`SPARE`] by a
 //!   hash of the name for others;
 //! - `*` (best rate) and any qualifier such as `dropout 0.5` decide the dashes;
-//! - the qualifier `batch N` decides the shade instead: the smaller the batch, the lighter.
+//! - the qualifier `batch N` decides the shade instead: the smaller the batch, the lighter; what is lighter than the base has short
+//!   dashes too, or it would be lost among its neighbours' bands.
 
 /// Red, green, blue.
 pub type Colour = (u8, u8, u8);
@@ -209,6 +210,7 @@ fn candidates(name: &Name<'_>) -> Vec<Look> {
     let dashes = match (fixed, name.starred, batch, name.qualifier) {
         (_, true, _, _) => rotated(&Dash::ALL, 1),
         (_, _, None, Some(qualifier)) => rotated(&Dash::ALL[1..], hash(qualifier)),
+        (_, _, Some(batch), _) if batch < PURE_BATCH => rotated(&Dash::ALL, 3),
         (None, ..) => rotated(&Dash::ALL, hash(name.base) / 2),
         _ => Dash::ALL.to_vec(),
     };
@@ -227,9 +229,12 @@ fn rotated<T: Copy>(items: &[T], by: usize) -> Vec<T> {
     [&items[by..], &items[..by]].concat()
 }
 
+/// The batch size that has a method's own hue.
+const PURE_BATCH: f64 = 16.0;
+
 /// The shade of a batch size: light at 8, the pure hue at 16, darker from there on. No lighter, or it could not be seen on white.
 fn shaded(colour: Colour, batch: f64) -> Colour {
-    let octaves = (batch / 16.0).log2().clamp(-1.0, 2.0);
+    let octaves = (batch / PURE_BATCH).log2().clamp(-1.0, 2.0);
     match octaves < 0.0 {
         true => mixed(colour, 255.0, -0.18 * octaves),
         false => mixed(colour, 0.0, 0.3 * octaves),
@@ -326,7 +331,7 @@ mod tests {
                 colour: (r, g, b),
                 dash,
             } = look(&format!("L4Adam, batch {batch}"));
-            assert_eq!(dash, Dash::Solid);
+            assert_eq!(dash == Dash::Solid, batch > 8, "{batch}");
             u32::from(r) + u32::from(g) + u32::from(b)
         };
         let shades = [8, 16, 32, 64].map(brightness);

@@ -9,7 +9,7 @@
 //!
 //! # What holds at any moment
 //!
-//! - A run's directory is named after the hash of its whole specification ([`RunSpec`](crate::engine::run::RunSpec)). A
+//! - A run's directory is named after the hash of its whole specification ([`RunSpec`]). A
 //!   changed specification is another directory; an equal one is the same run.
 //! - A finished run is never computed again. An unfinished one goes on from its last checkpoint, and its final metrics,
 //!   result and weights are bit-identical to those of a run that was never interrupted. What is in a run's directory after

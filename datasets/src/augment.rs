@@ -169,7 +169,7 @@ mod tests {
         let mut out = [f32::NAN; 3072];
         standardize(&image, &mut out);
         assert_eq!(out, [0.0; 3072]);
-        // One value off by 0.5 std floors: std = √(1/3072 · (1 − 1/3072)) is just below the floor
+        // One value off by 1: std = √(1/3072 · (1 − 1/3072)) is just below the floor
         // 1/√3072.
         image[0] = 101;
         standardize(&image, &mut out);

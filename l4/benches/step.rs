@@ -19,8 +19,9 @@ fn optimizers() -> Vec<Box<dyn Optimizer<f32>>> {
         Box::new(AliG::new()),
         Box::new(Momo::new()),
         Box::new(MomoAdam::new()),
-        Box::new(DAdaptAdam::new()),
-        Box::new(Prodigy::new()),
+        // The same gradient at every step is one towards which d would grow without bound.
+        Box::new(DAdaptAdam::new().growth(1.0).expect("a valid growth")),
+        Box::new(Prodigy::new().growth(1.0).expect("a valid growth")),
         Box::new(Dog::new()),
         Box::new(ScheduleFreeAdamW::new()),
         Box::new(ScheduleFreePlus::new()),

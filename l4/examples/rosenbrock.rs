@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Box::new(Dog::new()),
         Box::new(ScheduleFreeAdamW::new()),
         Box::new(ScheduleFreePlus::new()),
-        Box::new(Mechanic::new(Adam::new(Schedule::constant(0.01)?))),
+        Box::new(Mechanic::new(Adam::new(Schedule::constant(1.0)?))),
     ];
     println!(
         "{:<19} {:>6} {:>12}  {:>9}",

@@ -19,7 +19,7 @@ use crate::{
 /// ```
 ///
 /// ε is added to the uncorrected √v ("ε hat" of Adam's section 2), so in the first steps it
-/// weighs more than the ε of [`AdamDirection`](crate::AdamDirection), which corrects v first.
+/// weighs more than the δ of [`AdamDirection`](crate::AdamDirection), which corrects v first.
 #[derive(Clone, Debug)]
 pub struct Adam<T> {
     schedule: Schedule<T>,

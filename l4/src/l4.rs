@@ -54,7 +54,7 @@ impl<T: Real> Default for L4Adam<T> {
 /// Step 1 of the algorithm, g·v and step 4 are here, the loops over parameters; steps 2, 3 and 5
 /// are [`StepRule`]'s.
 ///
-/// Memory is walked twice: for step 1 and g·v, which leaves v in the gradient's place, and for
+/// After the check of the gradient memory is walked twice: for step 1 and g·v, which leaves v in the gradient's place, and for
 /// step 4. Both go forwards: starting the second where the first has just been would find more in
 /// cache, but defeats the hardware's prefetching and measured slower.
 #[derive(Clone, Debug)]

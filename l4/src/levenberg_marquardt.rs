@@ -1,4 +1,5 @@
-//! Levenberg–Marquardt for nonlinear least squares.
+//! LMA, the Levenberg–Marquardt algorithm, for nonlinear least squares: what section 3.1.1 (Table 2)
+//! compares L4 with.
 
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, Dyn};
 

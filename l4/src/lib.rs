@@ -60,8 +60,8 @@
 //! - η = (L − Lmin)/(g·v), Eq. (2): Newton's method for the root of a function of one variable
 //! - η = **α**·(L − Lmin)/(g·v), Eq. (3): only the fraction α of it, since the model is linear, the
 //!   loss is not, and a batch is not the data. This form does not change under L → a·L + b, Eq. (4)
-//! - Lmin ← min(Lmin, L), then (1 + 1/**τ**)·Lmin, Eq. (5): the lowest loss seen, slowly
-//!   forgotten; at first **γ0**·L
+//! - Lmin ← min(Lmin, L), at the first step **γ0**·L: the lowest loss seen (section 2.4). η is
+//!   computed with it; only after the step Lmin ← (1 + 1/**τ**)·Lmin, Eq. (5): slowly forgotten
 //! - η = α·(L − **γ**·Lmin)/(g·v + **ε**), Eq. (6): [`stepsize`]. Better than the lowest loss is
 //!   taken to be attainable, and the division is safe
 //! - g = EMA(∇L, 10); v = g, or v = g/(√EMA(∇L², 1000) + 1e-4), Eq. (7): [`L4Mom`] and [`L4Adam`]

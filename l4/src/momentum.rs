@@ -12,7 +12,8 @@ use crate::{
 ///
 /// `a` is a sum, not an average: in a steady gradient it grows to 10·∇L. Where an averaged
 /// gradient ([`AveragedGradient`](crate::AveragedGradient), L4Mom's direction) takes the rate η,
-/// the heavy ball takes η/10 for the same steady-state step.
+/// the heavy ball takes η/10 for the same steady-state step. The rate multiplies the whole sum: a drop
+/// of the schedule scales past gradients too, unlike the form with the rate inside the velocity.
 pub type Momentum<T> = Accumulated<T, false>;
 
 /// Gradient descent with Nesterov's accelerated gradient, as TensorFlow has it

@@ -9,6 +9,9 @@ use crate::{
 
 /// RMSProp (Tieleman and Hinton, 2012), as TensorFlow has it:
 /// `ms ← 0.9·ms + 0.1·∇L²; θ ← θ − lr·∇L/√(ms + 1e-10)`, with ms = 1 at the start.
+///
+/// Elsewhere ms starts at 0 and ε is added to the root. From ms = 1 a small gradient's first steps
+/// are about lr·∇L, not lr·sign(∇L)/√0.1.
 #[derive(Clone, Debug)]
 pub struct RmsProp<T> {
     schedule: Schedule<T>,

@@ -6,10 +6,11 @@
 //!
 //! It reads six digits and then writes them in order, each as the next token after those
 //! before it: 3 1 2 0 1 3 → 0 1 1 2 3 3. One block with the norms in front (Vaswani et al.
-//! 2017, Xiong et al. 2020) and two heads, which no position lets see a later one:
+//! 2017, Xiong et al. 2020) and two heads, in which no position sees a later one:
 //!
 //! ```text
 //! x = E[token] + P    x += attention(norm(x))    x += relu(norm(x)·W + b)·V + c
+//! logits = norm(x)·U + d
 //! ```
 
 use autodiff::{Dense, Error, Param, Params, Slot, Tape, Var, init, record};

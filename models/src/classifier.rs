@@ -3,8 +3,8 @@
 use crate::layers::{Layers, State};
 use autodiff::{Error, Params, Real, Shape, Slot, Tape, Threads, Var, record};
 
-/// A network with the mean softmax cross-entropy of its logits on top, recorded for
-/// one batch size.
+/// A network with the mean softmax cross-entropy of its logits on top, in nats a sample, recorded
+/// for one batch size.
 ///
 /// A network that is not the same function in training and in evaluation (dropout, batch
 /// normalisation) is recorded once for each, by [`training`](Self::training) and
@@ -234,6 +234,7 @@ impl<T: Real> Classifier<T> {
     }
 
     /// The class of each sample: that of its largest logit, as [`argmax`](autodiff::Pass::argmax).
+    /// On one recorded for training this is a pass of training: masks are drawn and running statistics move.
     ///
     /// # Errors
     /// If `params` is not the network's.
@@ -251,7 +252,7 @@ impl<T: Real> Classifier<T> {
     ///
     /// # Errors
     /// [`Error::MissingState`] if a layer finds nothing under its name,
-    /// [`Error::Length`] if that is of another number of channels.
+    /// [`Error::Length`] if that is of another number of channels, and as [`Layers::restore`].
     pub fn restore(&mut self, state: &State<T>) -> Result<(), Error> {
         self.layers.restore(&mut self.tape, state)
     }

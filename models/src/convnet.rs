@@ -50,7 +50,8 @@ impl ConvNet {
     /// Channels of the two convolutions.
     const CHANNELS: [usize; 2] = [32, 64];
 
-    /// Adds the network's parameters. `dropout` is the rate, from 0 to below 1: recording refuses any other.
+    /// Adds the network's parameters. `dropout` is the share of hidden units that are set to 0, from 0 to
+    /// below 1 (recording refuses any other): TensorFlow's model has 0.4.
     ///
     /// # Errors
     /// If `params` holds another network of this kind.

@@ -77,8 +77,9 @@ impl TwoLayerLinear {
 
     /// Predictions, outputs × samples, for x, inputs × samples.
     ///
-    /// (W1·W2)·x rather than W1·(W2·x): no layer in between is nonlinear, and with
-    /// more samples than weights this order takes half the operations.
+    /// (W1·W2)·x rather than W1·(W2·x): no layer in between is nonlinear, and with far more
+    /// samples than weights this order takes fewer operations: at the paper's sizes 5/8 of them
+    /// forward, about half with the backward pass.
     #[track_caller]
     pub fn predict<'g, T: Real>(&self, x: Var<'g, T>) -> Var<'g, T> {
         self.matrix(x.graph()).matmul(x)

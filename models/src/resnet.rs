@@ -13,7 +13,8 @@ use rand::Rng;
 /// A 3×3 convolution to 16 channels; three stages of n blocks with 16, 32 and 64
 /// channels, of which the second and third begin with stride 2; batch normalisation,
 /// ReLU, the mean over the image and 10 logits. A block is twice (batch normalisation,
-/// ReLU, 3×3 convolution) plus a short cut. That makes 6n + 2 layers: n = 5 is
+/// ReLU, 3×3 convolution) plus a short cut: x, but in the first block of every stage, the
+/// first stage's too, a 1×1 convolution, with the block's stride, of the first ReLU's result. That makes 6n + 2 layers: n = 5 is
 /// ResNet-32.
 ///
 /// Kernels are truncated normal with deviation 1/√fan_in (see

@@ -3,13 +3,14 @@
 usage: steps.py ENGINE WORKLOAD THREADS        ENGINE: torch, torch-compile, jax
 
 A step is forward, backward and an update by L4Adam, on the networks and batch sizes of the `train_step` program beside it, in the
-layout and with the calls that each framework's own guides recommend. Prints one JSON line: the median, least and most
-milliseconds a step, and the memory that the process held at its peak and after the imports. Exits with status 3 where
-the framework is not installed.
+layout and with the calls that each framework's own guides recommend; torch-compile and jax compile the update too. The batches
+lie ready. Prints one JSON line: the median, least and most milliseconds a step, the last loss, and the memory that the process
+held at its peak and after the imports. Exits with status 3 where the framework is not installed.
 """
 
 import json
 import os
+import platform
 import resource
 import sys
 import time
@@ -17,11 +18,14 @@ import time
 ENGINE, WORKLOAD, THREADS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 COUNTED = {"regression": 2000, "mlp": 400, "convnet": 12, "resnet32": 6, "dnc": 40}[WORKLOAD]
 
-# What the libraries read when they are imported.
+# What the libraries read when they are imported. XLA takes as many threads as there are processors that it may use.
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+os.environ["NPROC"] = os.environ["PJRT_NPROC"] = str(THREADS)
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(THREADS)
 os.environ["JAX_PLATFORMS"] = "cpu"
 if THREADS == 1:
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 try:
     import numpy as np
 
@@ -38,11 +42,11 @@ except ImportError as error:
 
 
 def peak_memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 AFTER_IMPORTS = peak_memory()
-VERSION = (jax if ENGINE == "jax" else torch).__version__
+VERSION = f"{(jax if ENGINE == 'jax' else torch).__version__}, Python {platform.python_version()}"
 RNG = np.random.default_rng(0)
 ALPHA, GAMMA, GAMMA_0, TAU, EPSILON = 0.15, 0.9, 0.75, 1000.0, 1e-12
 
@@ -69,11 +73,13 @@ def report(step, batches):
 
 # The repeat-copy task at its longest, and the sizes of the DNC.
 BATCH, SLOTS, WIDTH, READS, UNITS, INPUTS, OUTPUTS, STEPS = 16, 16, 16, 4, 64, 6, 5, 9
+INTERFACE = {
+    "write": WIDTH, "erase": WIDTH, "free": READS, "allocate": 1, "gate": 1, "modes": 3 * READS, "write_key": WIDTH,
+    "write_strength": 1, "read_keys": READS * WIDTH, "read_strengths": READS,
+}
 LINEAR_LAYERS = {
-    "lstm": (INPUTS + READS * WIDTH + UNITS, 4 * UNITS), "write": (UNITS, WIDTH), "erase": (UNITS, WIDTH),
-    "free": (UNITS, READS), "allocate": (UNITS, 1), "gate": (UNITS, 1), "modes": (UNITS, 3 * READS),
-    "write_key": (UNITS, WIDTH), "write_strength": (UNITS, 1), "read_keys": (UNITS, READS * WIDTH),
-    "read_strengths": (UNITS, READS), "output": (UNITS + READS * WIDTH, OUTPUTS),
+    "lstm": (INPUTS + READS * WIDTH + UNITS, 4 * UNITS), "interface": (UNITS, sum(INTERFACE.values())),
+    "output": (UNITS + READS * WIDTH, OUTPUTS),
 }
 
 
@@ -94,30 +100,36 @@ def in_torch():
     images = lambda *shape: torch.rand(*shape).to(memory_format=torch.channels_last)
     class_of = lambda n: torch.from_numpy(labels(n))
 
+    def update(params, gradients, mean, square, loss, lowest, corrections):
+        torch._foreach_lerp_(mean, gradients, 0.1)
+        torch._foreach_mul_(square, 0.999)
+        torch._foreach_addcmul_(square, gradients, gradients, 0.001)
+        g = torch._foreach_div(mean, corrections[0])
+        v = torch._foreach_div(square, corrections[1])
+        torch._foreach_sqrt_(v)
+        torch._foreach_add_(v, 1e-4)
+        v = torch._foreach_div(g, v)
+        lowest = torch.where(torch.isinf(lowest), GAMMA_0 * loss, torch.minimum(lowest, loss))
+        inner = torch.stack([(a * b).sum() for a, b in zip(g, v)]).sum()
+        torch._foreach_mul_(v, ALPHA * (loss - GAMMA * lowest) / (inner + EPSILON))
+        torch._foreach_sub_(params, v)
+        return lowest * (1 + 1 / TAU)
+
     class L4Adam:
         def __init__(self, params):
             self.params = list(params)
             self.mean = [torch.zeros_like(p) for p in self.params]
             self.square = [torch.zeros_like(p) for p in self.params]
-            self.steps, self.lowest = 0, None
+            self.steps, self.lowest = 0, torch.tensor(torch.inf, dtype=self.params[0].dtype)
+            self.update = torch.compile(update) if ENGINE == "torch-compile" else update
 
         @torch.no_grad()
         def step(self, loss):
-            gradients = [p.grad for p in self.params]
             self.steps += 1
-            torch._foreach_lerp_(self.mean, gradients, 0.1)
-            torch._foreach_mul_(self.square, 0.999)
-            torch._foreach_addcmul_(self.square, gradients, gradients, 0.001)
-            g = torch._foreach_div(self.mean, 1 - 0.9**self.steps)
-            v = torch._foreach_div(self.square, 1 - 0.999**self.steps)
-            torch._foreach_sqrt_(v)
-            torch._foreach_add_(v, 1e-4)
-            v = torch._foreach_div(g, v)
-            self.lowest = GAMMA_0 * loss if self.lowest is None else min(self.lowest, loss)
-            inner = float(sum((a * b).sum() for a, b in zip(g, v)))
-            eta = ALPHA * (loss - GAMMA * self.lowest) / (inner + EPSILON)
-            torch._foreach_add_(self.params, v, alpha=-eta)
-            self.lowest *= 1 + 1 / TAU
+            gradients = [p.grad for p in self.params]
+            corrections = [torch.tensor(1 - beta**self.steps, dtype=loss.dtype) for beta in (0.9, 0.999)]
+            self.lowest = self.update(
+                self.params, gradients, self.mean, self.square, loss.detach(), self.lowest, corrections)
 
     def train(params, loss_of, batches):
         optimizer = L4Adam(params)
@@ -128,9 +140,8 @@ def in_torch():
                 p.grad = None
             loss = forward(*batch)
             loss.backward()
-            loss = float(loss.detach())
             optimizer.step(loss)
-            return loss
+            return loss.detach()
 
         report(step, batches)
 
@@ -198,7 +209,7 @@ def in_torch():
             i, g, f, o = layer["lstm"](torch.cat([x, words, h], 1)).chunk(4, 1)
             c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(g)
             h, c = clip(torch.sigmoid(o) * torch.tanh(c)), clip(c)
-            of = lambda name: layer[name](h)
+            of = dict(zip(INTERFACE, layer["interface"](h).split(list(INTERFACE.values()), 1))).__getitem__
             usage = usage + (1 - usage) * write.detach()[:, 0]
             usage = usage * torch.prod(1 - torch.sigmoid(of("free"))[:, :, None] * read, 1)
             by_content = addresses(memory, of("write_key").view(BATCH, 1, WIDTH), of("write_strength"))
@@ -344,6 +355,7 @@ def in_jax():
         sigmoid, others = jax.nn.sigmoid, 1 - jnp.eye(SLOTS)
         clip = lambda x: jnp.clip(x, -20, 20)
         turned = lambda x: jnp.swapaxes(x, -1, -2)
+        ends = np.cumsum(list(INTERFACE.values()))[:-1].tolist()
 
         def addresses(memory, keys, strengths):
             norm = lambda x: jnp.sqrt((x * x).sum(2) + 1e-6)
@@ -356,7 +368,7 @@ def in_jax():
             i, g, f, o = jnp.split(apply("lstm", jnp.concatenate([x, words, h], 1)), 4, 1)
             c = sigmoid(f + 1) * c + sigmoid(i) * jnp.tanh(g)
             h, c = clip(sigmoid(o) * jnp.tanh(c)), clip(c)
-            of = lambda name: apply(name, h)
+            of = dict(zip(INTERFACE, jnp.split(apply("interface", h), ends, 1))).__getitem__
             usage = usage + (1 - usage) * lax.stop_gradient(write)[:, 0]
             usage = usage * jnp.prod(1 - sigmoid(of("free"))[:, :, None] * read, 1)
             by_content = addresses(memory, of("write_key")[:, None], of("write_strength"))

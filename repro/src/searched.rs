@@ -147,12 +147,11 @@ impl Searched {
         }
     }
 
-    /// L4's best α, where it is at an end of what was tried, and which end: unlike a grid of rates, that of α is not extended.
+    /// The best setting of a method, where it is at an end of what was tried, and which end: a grid of α, or of rates that were named, is
+    /// not extended.
     #[must_use]
     pub fn best_at_an_end(&self, kind: Kind) -> Option<(f64, &'static str)> {
-        let best = self
-            .best(kind)
-            .filter(|_| kind.knob() == Some(Knob::Alpha))?;
+        let best = self.best(kind)?;
         let tried = self.tried(kind);
         match (tried.first()?.0 == best, tried.last()?.0 == best) {
             (true, _) => Some((best, "least")),
@@ -168,6 +167,15 @@ impl Searched {
         let finite = grid.into_iter().filter(|(_, _, score)| score.is_finite());
         let best = finite.min_by(|a, b| a.2.total_cmp(&b.2))?;
         Some(best.0)
+    }
+}
+
+/// What is varied of a method, in words.
+#[must_use]
+pub fn knob_in_words(kind: Kind) -> &'static str {
+    match kind.knob() {
+        Some(Knob::Alpha) => "α",
+        _ => "rate",
     }
 }
 
@@ -264,5 +272,56 @@ mod tests {
         assert_eq!(searched.narrowed(Kind::Adam).as_deref(), Some(narrowed));
         let (decides, grid) = searched.deciding(Kind::Adam).unwrap();
         assert_eq!((decides.length, grid.len()), (40, 2));
+    }
+
+    /// A search by runs of this length, with the final loss at each setting; `None` where it diverged.
+    fn search(kind: Kind, length: u64, tried: &[(f64, Option<f64>)]) -> Numbers {
+        let arm = |&(setting, loss): &(f64, Option<f64>)| {
+            let run = RunNumbers {
+                diverged_at: loss.is_none().then_some(7),
+                summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
+                ..RunNumbers::default()
+            };
+            let knob = kind.knob().unwrap().name();
+            ArmNumbers {
+                settings: Map::from_iter([(knob.to_owned(), json!(setting))]),
+                ..ArmNumbers::measurement(kind.name(), vec![run])
+            }
+        };
+        Numbers {
+            length,
+            paper_length: 40,
+            unit: "epochs".to_owned(),
+            arms: tried.iter().map(arm).collect(),
+            ..Numbers::default()
+        }
+    }
+
+    #[test]
+    fn what_diverges_is_never_the_best_and_an_end_is_told() {
+        let of = |tried: &[(f64, Option<f64>)]| Searched::of(vec![search(Kind::Adam, 40, tried)]);
+        let (low, high) = (Some(0.2), Some(0.3));
+        let end = |tried: &[(f64, Option<f64>)]| of(tried).best_at_an_end(Kind::Adam);
+        assert_eq!(
+            end(&[(0.1, low), (0.2, high), (0.3, None)]),
+            Some((0.1, "least"))
+        );
+        assert_eq!(end(&[(0.1, high), (0.2, low)]), Some((0.2, "greatest")));
+        assert_eq!(end(&[(0.1, high), (0.2, low), (0.3, None)]), None);
+        let none = of(&[(0.1, None)]);
+        assert_eq!(none.best(Kind::Adam), None);
+        assert!(none.without_best(Kind::Adam, "3.2").ends_with("diverged"));
+        let unsearched = Searched::default().without_best(Kind::Adam, "3.2");
+        assert!(unsearched.contains("`tune --section 3.2`"), "{unsearched}");
+    }
+
+    #[test]
+    fn a_second_best_that_was_left_out_is_named() {
+        let wide = [(1.0, Some(0.3)), (2.0, Some(0.1)), (4.0, Some(0.2))];
+        let wide = search(Kind::Adam, 15, &wide);
+        let few = search(Kind::Adam, 40, &[(1.0, Some(0.09)), (2.0, Some(0.08))]);
+        let how = "the best of 2 by runs of 40 epochs, taken from 3 by runs of 15, of which the second best, 4, was left out";
+        let narrowed = Searched::of(vec![wide, few]).narrowed(Kind::Adam);
+        assert_eq!(narrowed.as_deref(), Some(how));
     }
 }

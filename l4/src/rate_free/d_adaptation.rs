@@ -21,7 +21,8 @@ use crate::{
 /// d = 1e-6 at the start, β1 = 0.9, β2 = 0.999, ε = 1e-8, growth = ∞
 /// ```
 ///
-/// The first line has v from before the step, the second d. Where s = 0 the last line and num wait.
+/// The first line takes s and v, the first two lines d, as they were before the step. Where s = 0 the
+/// third line and num wait.
 ///
 /// d can come out several times too large in the first steps, from which a network of ReLUs may
 /// not recover: so may the perceptron of MNIST stay at chance, by the authors' code too, of which

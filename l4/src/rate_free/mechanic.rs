@@ -28,8 +28,8 @@ const EPSILON: f64 = 1e-8;
 /// θ ← θ₀ + Δ·S        s_init = 1e-8, λ = 0.01, ε = 1e-8, β = 0.9, 0.99, …, 0.999999
 /// ```
 ///
-/// m starts at 1e-6, v, r and s at 0; the last line has the new S. The base's rate is to be 1, or
-/// the largest of its schedule; the rate reported is the base's times S.
+/// m starts at 1e-6, v, r and s at 0; the last line has the new S. The base's rate is to be 1, with a
+/// schedule its largest rate; the rate reported is the base's times S.
 #[derive(Clone, Debug)]
 pub struct Mechanic<O, T> {
     base: O,

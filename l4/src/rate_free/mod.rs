@@ -8,7 +8,7 @@
 //! | [`SpsMax`] | yes | 0 | – | largest step 1 | 0 | θ |
 //! | [`AliG`] | yes | 0 | – | largest step 0.1 | 1 | θ |
 //! | [`Momo`] | yes | [`lower_bound`](Momo::lower_bound), 0 | – | largest step 1 | 1 | θ |
-//! | [`MomoAdam`] | yes | [`lower_bound`](MomoAdam::lower_bound), 0 | – | largest step 0.01 | 2 | θ |
+//! | [`MomoAdam`] | yes | [`lower_bound`](MomoAdam::lower_bound), 0 | – | largest step 0.01/(1 − 0.9ᵏ) | 2 | θ |
 //! | [`DAdaptAdam`] | – | – | – | – | 3 | θ |
 //! | [`Prodigy`] | – | – | yes | – | 4 | θ |
 //! | [`Dog`] | – | – | yes | – | 2 | their average |

@@ -61,7 +61,8 @@ impl<T: Real> MomoAdam<T> {
         }
     }
 
-    /// Sets lr, the largest step, above 0.
+    /// Sets lr, above 0: the largest step along the corrected average m/ρ. τ, the rate reported, is
+    /// at most lr/ρ, ten times lr at the first step.
     ///
     /// # Errors
     ///

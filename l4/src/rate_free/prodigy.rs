@@ -22,7 +22,7 @@ use crate::{
 /// d0 = 1e-6, β1 = 0.9, β2 = 0.999, ε = 1e-8, d_coef = 1, growth = ∞
 /// ```
 ///
-/// While d = d0, growth counts from d̂ where that is larger. Where s = 0 the last line waits.
+/// While d = d0, growth counts from d̂ where that is larger. Where s = 0 the third line waits.
 #[derive(Clone, Debug)]
 pub struct Prodigy<T> {
     beta1: f64,

@@ -286,3 +286,40 @@ fn settings_outside_their_range_are_refused() {
     assert!(Momo::<f32>::new().lower_bound(f64::NAN).is_err());
     assert!(mechanic::<f32>().lambda(-0.1).is_err());
 }
+
+type Case = (Box<dyn Optimizer<f64>>, f64, [f64; 2], [f64; 2]);
+
+/// The square of 1.2e154 fits an f64, the sum of two does not; nor does its product with 1e200, nor 1e300/1e-20.
+#[test]
+fn what_overflows_is_refused_with_the_parameters_untouched() {
+    let (near, far, steep) = ([1.0, -2.0], [1e200; 2], [1.2e154; 2]);
+    let cases: [Case; 7] = [
+        (Box::new(SpsMax::new()), 1.0, near, steep),
+        (Box::new(AliG::new()), 1.0, near, steep),
+        (Box::new(Dog::new()), 1.0, near, steep),
+        (Box::new(mechanic()), 1.0, near, steep),
+        (Box::new(Momo::new()), 1.0, far, steep),
+        (Box::new(MomoAdam::new()), 1.0, far, steep),
+        (Box::new(ScheduleFreePlus::new()), 1e300, near, [1e-20; 2]),
+    ];
+    for (mut optimizer, loss, start, mut gradient) in cases {
+        let mut x = start;
+        let error = optimizer.step(loss, &mut x, &mut gradient);
+        let name = optimizer.name();
+        assert!(
+            matches!(error, Err(StepError::Overflow { .. })),
+            "{name}: {error:?}"
+        );
+        assert_eq!(x, start, "{name}");
+    }
+    // Prodigy's product is with what was moved.
+    let (mut prodigy, mut x) = (Prodigy::<f64>::new(), [0.0; 2]);
+    prodigy.step(1.0, &mut x, &mut [1.0; 2]).unwrap();
+    x = [-1e200; 2];
+    let error = prodigy.step(1.0, &mut x, &mut [1.2e154; 2]);
+    assert!(
+        matches!(error, Err(StepError::Overflow { .. })),
+        "{error:?}"
+    );
+    assert_eq!(x, [-1e200; 2]);
+}

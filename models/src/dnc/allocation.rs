@@ -9,7 +9,8 @@ use super::pack::{
 use autodiff::kernels::dispatch;
 use autodiff::{Gradients, Inputs, Op, Real, Shape};
 
-/// The usage of the slots; operands: u, w, ξ, r, all but ξ of the step before.
+/// The usage of the slots; operands: u, w, ξ, r (the read weightings w^r, not the words), all but ξ
+/// of the step before. v below is no write vector: it is how far each slot was written to.
 ///
 /// A write adds to a slot's usage, a read whose free gate f is open takes it away:
 ///

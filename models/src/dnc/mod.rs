@@ -1,11 +1,11 @@
 //! The differentiable neural computer of section 3.4: A. Graves et al., *Hybrid computing
-//! using a neural network with dynamic external memory*, Nature 538 (2016), with what
-//! DeepMind's code adds to the paper.
+//! using a neural network with dynamic external memory*, Nature 538 (2016), “Methods”, as
+//! DeepMind's code has it.
 //!
 //! A controller, here an LSTM, works with a memory M of N slots of W numbers. At every
 //! step it emits an interface vector ξ, by which write heads and read heads act on the
 //! memory; what was read goes back to the controller with the next observation. The
-//! letters are the paper's:
+//! letters are those of Graves et al.:
 //!
 //! | step | mechanism | file |
 //! |---|---|---|
@@ -21,8 +21,17 @@
 //! | r = Mᵀ w^r | read | `read.rs` |
 //! | y = [h, r]·W_y | output | `output.rs` |
 //!
-//! Each mechanism is one operation, which `cell.rs` records once for each step of a sequence,
-//! and computes sixteen sequences at a time: see `pack.rs`.
+//! u is made of w and w^r of the step before; the write heads' c of M before the write, the read
+//! heads' of M after it; w^r of the new L and the w^r of the step before.
+//!
+//! Where DeepMind's code departs from the article, it is followed: strengths pass through
+//! softplus, not oneplus = 1 + softplus; norms, cosine and allocation have an ε of 1e-6; no
+//! gradient flows through w into the usage; there may be several write heads; read modes are in
+//! the order backward, forward, content (the article: content second); the LSTM has one layer and
+//! the forget gate σ(f + 1); its state and y are clipped.
+//!
+//! Each mechanism is one operation, recorded by `cell.rs` once for each step of a sequence; it
+//! computes sixteen sequences at a time: see `pack.rs`.
 
 mod affine;
 mod allocation;
@@ -72,7 +81,7 @@ pub struct DncConfig {
 }
 
 impl DncConfig {
-    /// The paper's, which is the default of DeepMind's code, for the observations and
+    /// The L4 paper's (section 3.4), which is the default of DeepMind's code, for the observations and
     /// targets of its repeat-copy task.
     pub const PAPER: Self = Self {
         inputs: 6,

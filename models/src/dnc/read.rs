@@ -164,7 +164,8 @@ impl<T: Real> Op<T> for ReadWeights<T> {
     }
 }
 
-/// The word that each read head reads, Σᵢ rᵢMᵢ; operands: r, M.
+/// The word that each read head reads, Σᵢ rᵢMᵢ, with its read weighting r (w^r on the
+/// [module's](super) page, whose r is the result); operands: r, M.
 ///
 /// Backward: drᵢ += ⟨dy, Mᵢ⟩, dMᵢ += rᵢ dy.
 pub(super) struct Read {

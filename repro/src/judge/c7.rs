@@ -102,7 +102,11 @@ fn near_final(case: &mut Case<'_>) {
             gains.push((name(role), gain, diverged));
         }
     }
-    if numbers.length <= EARLY || gains.is_empty() {
+    if gains.is_empty() {
+        case.part_without_arms(what);
+        return;
+    }
+    if numbers.length <= EARLY {
         case.part(what, None, format!("not more than {EARLY} epochs were run"));
         return;
     }

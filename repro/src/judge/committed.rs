@@ -130,12 +130,15 @@ fn update(folder: &Path, judged: Vec<Finding>, check: bool) -> Result<(Claims, b
     if claims.claims == judged {
         return Ok((claims, false));
     }
+    let (theirs, ours) = (said(&claims.claims), said(&judged));
+    let ours = match theirs == ours {
+        true => "the same on other evidence".to_owned(),
+        false => ours,
+    };
     ensure!(
         !check,
-        "{} says {}, but the rules of this program say {}: run `cargo run -p repro --bin judge` and commit what it writes",
-        file.display(),
-        said(&claims.claims),
-        said(&judged)
+        "{} says {theirs}, but the rules of this program say {ours}: run `cargo run -p repro --bin judge` and commit what it writes",
+        file.display()
     );
     claims.claims = judged;
     results::write(folder, &claims)?;

@@ -216,9 +216,9 @@ impl Comparison {
         }
     }
 
-    /// Ours is lower.
+    /// Ours is lower; `None` where no run of either gets there, which decides nothing.
     pub fn is_lower(&self) -> Option<bool> {
-        self.log_ratio?.is_below(0.0)
+        self.log_ratio?.is_below(0.0).filter(|_| !self.neither)
     }
 
     /// Ours is not higher; `None` where no run of either gets there, which is no tie.

@@ -137,10 +137,10 @@ impl<'n> Course<'n> {
     /// (a tenth of an epoch, 1,600 sequences) are all the smoothing there is. Infinite if the last window is not below it, or
     /// the run diverged.
     pub fn steps_to(&self, threshold: f64) -> Option<f64> {
-        self.logged("loss").next()?;
         if self.diverged() {
             return Some(f64::INFINITY);
         }
+        self.logged("loss").next()?;
         let mut since = None;
         for (step, loss) in self.logged("loss") {
             match loss < threshold {
@@ -153,7 +153,9 @@ impl<'n> Course<'n> {
 
     /// The step at which the first window ends whose mean loss is below the threshold; infinite if there is none.
     pub fn steps_to_first(&self, threshold: f64) -> Option<f64> {
-        self.logged("loss").next()?;
+        if !self.diverged() {
+            self.logged("loss").next()?;
+        }
         let found = self.first_below(threshold);
         Some(found.map_or(f64::INFINITY, |(step, _)| step as f64))
     }

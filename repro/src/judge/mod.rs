@@ -8,7 +8,8 @@
 //!   if the 95 % interval of the mean paired difference lies below 0, "not higher" if it does not lie above 0
 //!   ([`Estimate`](statistics::Estimate)). One seed has no interval: its difference is reported and decides nothing.
 //! - **A diverged run** counts as infinite loss and as 0 % accuracy, never as missing.
-//! - **Length**: only the first [`length`](Numbers::length) units of a run count, but for C5. Under
+//! - **Length**: only the first [`length`](Numbers::length) units of a run count, but for C5, C11 on the DNC, and C12,
+//!   which have lengths of their own. Under
 //!   [a third](SHORTEST) of the paper's, or without an arm that is compared, a claim is untested.
 //! - **Parts**: a claim is reproduced if all its parts hold and partly if at least half do ([`verdict`]).
 
@@ -193,5 +194,25 @@ mod tests {
         let mut stand_in = numbers("3.2", TaskName::Mnist, [Arm::l4_adam()]);
         stand_in.stand_in = true;
         assert_eq!(judge_section(&[stand_in], &[]), []);
+    }
+
+    #[test]
+    fn a_stand_in_for_mnist_is_not_compared_with() {
+        use super::made_up::Run;
+        let arms = || {
+            let arms = [Arm::l4_adam(), Arm::l4_mom()];
+            arms.map(|arm| arm.runs([Run::losses(1.., [1.0]).rates(1.0, 100.0)]))
+        };
+        let here = [numbers("3.3", TaskName::Cifar10, arms())];
+        let lacks_mnist = |stand_in| {
+            let mnist = Numbers {
+                stand_in,
+                ..numbers("3.2", TaskName::Mnist, arms())
+            };
+            let findings = judge_section(&here, &[mnist]);
+            let c8 = findings.into_iter().find(|finding| finding.id == "C8");
+            c8.unwrap().evidence.contains("no rates of L4Adam on MNIST")
+        };
+        assert!(!lacks_mnist(false) && lacks_mnist(true));
     }
 }

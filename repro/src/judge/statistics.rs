@@ -10,10 +10,13 @@ pub use crate::stats::{mean, median, sample_std};
 pub const HALF_A_DECADE: f64 = 3.16;
 
 /// log10 of a loss, a rate or a number of steps, cut below at `floor`: exactly 0 has a logarithm too, and what lies under the
-/// resolution of the arithmetic is not ranked. Infinity, as of a diverged run, stays infinity.
+/// resolution of the arithmetic is not ranked. Infinity, as of a diverged run, stays infinity, and what is no number none.
 #[must_use]
 pub fn log10_above(value: f64, floor: f64) -> f64 {
-    value.max(floor).log10()
+    match value.is_nan() {
+        true => value,
+        false => value.max(floor).log10(),
+    }
 }
 
 /// `ours − theirs`. Where both are infinite, as of two runs that diverged, it is a tie.
@@ -58,7 +61,8 @@ impl Estimate {
     /// - +∞ in any seed (ours diverged, theirs did not): the mean is +∞, and so are both ends of its interval;
     /// - −∞ (theirs diverged, ours did not) counts as the lowest finite difference of the other seeds, so that one diverged
     ///   baseline neither decides alone nor is missing. Where every seed has −∞, so have the mean and the interval. Where only
-    ///   one has not, there is no interval: it would be that of one.
+    ///   one has not, there is no interval: it would be that of one. Nor is there where all that have not are ties, as of
+    ///   runs of which neither gets there: they bear out nothing.
     #[must_use]
     pub fn against(differences: &[f64]) -> Option<Self> {
         let n = differences.len();
@@ -86,9 +90,10 @@ impl Estimate {
         let taken: Vec<f64> = differences.iter().map(|value| value.max(lowest)).collect();
         let estimate = Self::of(&taken)?;
         let cut = n - finite().count();
+        let bears_out = n - cut > 1 && finite().any(|difference| difference != 0.0);
         Some(Self {
             cut,
-            interval: estimate.interval.filter(|_| cut == 0 || n - cut > 1),
+            interval: estimate.interval.filter(|_| cut == 0 || bears_out),
             ..estimate
         })
     }
@@ -142,10 +147,11 @@ pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
         .map(|(x, y)| (x - centre) * y.signum())
         .sum();
     if infinite.count() > 0 {
-        return Some(if pull == 0.0 {
-            f64::NAN
-        } else {
-            pull * f64::INFINITY
+        // The distances from a mean that is rounded do not balance to the last bit.
+        let size: f64 = x.iter().map(|x| (x - centre).abs()).sum();
+        return Some(match pull.abs() <= 1e-9 * size {
+            true => f64::NAN,
+            false => pull * f64::INFINITY,
         });
     }
     let products: f64 = points.iter().map(|(x, y)| (x - centre) * y).sum();
@@ -275,5 +281,27 @@ mod tests {
         assert_eq!(rises(&[0.9, 1.0, -INF]), Some(false));
         assert_eq!(rises(&[0.9, 1.0, INF]), Some(true));
         assert_eq!(rises(&[0.9, 1.0, f64::NAN]), Some(false));
+    }
+
+    #[test]
+    fn infinities_on_all_sizes_balance() {
+        let weights = [96_f64, 192.0, 384.0];
+        for y in [INF, -INF] {
+            let slope = slope(&weights.map(|weights| (weights.log2(), y))).unwrap();
+            assert!(slope.is_nan(), "{slope}");
+        }
+    }
+
+    #[test]
+    fn ties_of_failures_bear_out_no_win() {
+        let estimate = |differences: &[f64]| Estimate::against(differences).unwrap();
+        assert_eq!(estimate(&[-INF, -INF, -INF, 0.0, 0.0]).interval, None);
+        assert!(estimate(&[-INF, -INF, -INF, 0.0, -1.0]).interval.is_some());
+        assert_eq!(estimate(&[0.0, 0.0, 0.0]).interval, Some((0.0, 0.0)));
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_the_least() {
+        assert!(log10_above(f64::NAN, 1e-7).is_nan());
     }
 }

@@ -17,9 +17,9 @@ pub fn number(value: f64) -> String {
 /// A number for `measured`, to six digits: logarithms may differ in their last bits between machines, and what is committed
 /// is compared with what the rules say on another.
 pub fn value(value: f64) -> Value {
-    match value.is_finite() {
-        true => json!(format!("{value:.5e}").parse::<f64>().unwrap_or(value)),
-        false => json!("infinite"),
+    match value {
+        _ if value.is_finite() => json!(format!("{value:.5e}").parse::<f64>().unwrap_or(value)),
+        _ => json!(number(value)),
     }
 }
 

@@ -51,7 +51,8 @@ pub struct Arguments {
     )]
     part: Vec<String>,
 
-    /// Show what is finished, with the seeds that all methods have: compute no run, and time nothing
+    /// Show what is finished, with the seeds that all methods have: compute no run, and time nothing (but what section 3.1 measures
+    /// beside its runs, in seconds)
     #[arg(long, conflicts_with = "fresh")]
     pub(super) finished: bool,
 

@@ -204,4 +204,41 @@ mod tests {
         assert_eq!(drops(390 * 250), [39_000, 58_500, 78_000]);
         assert_eq!(drops(25), [10, 15, 20]);
     }
+
+    #[test]
+    fn how_a_setting_is_chosen_decides_what_an_arm_is() {
+        use crate::numbers::Base;
+        let constant = |base, rate| Role::Constant { base, rate };
+        let l4 = |base, alpha| Role::L4 { base, alpha };
+        for (arm, role) in [
+            (
+                arm("", Kind::Adam).at(0.1),
+                constant(Base::Adam, Rate::Published),
+            ),
+            (
+                arm("", Kind::Momentum).searched(),
+                constant(Base::Momentum, Rate::Best),
+            ),
+            (arm("", Kind::L4Adam), l4(Base::Adam, Alpha::Default)),
+            (
+                arm("", Kind::L4Mom).searched(),
+                l4(Base::Momentum, Alpha::Best),
+            ),
+            (arm("", Kind::Prodigy), Role::RateFree),
+            (arm("", Kind::Momentum).policy(0.1), Role::DefaultPolicy),
+            (
+                LMA.until_converged(models::TwoLayerShape::PAPER),
+                Role::LevenbergMarquardt,
+            ),
+        ] {
+            assert_eq!(arm.role(), role, "{arm:?}");
+        }
+        let parts = crate::sections::ALL
+            .iter()
+            .flat_map(|section| section.parts);
+        for arm in parts.flat_map(|part| part.arms) {
+            let chosen = matches!(arm.choice, Choice::Searched | Choice::Solver);
+            assert_eq!(arm.name.ends_with('*'), chosen, "{}", arm.name);
+        }
+    }
 }

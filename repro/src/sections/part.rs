@@ -303,3 +303,53 @@ impl Outcome<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use models::TwoLayerShape;
+    use serde_json::Map;
+
+    use super::*;
+    use crate::cli::Preset;
+    use crate::engine::metrics::{Metrics, Milestone, Timing};
+    use crate::engine::run::{Outcome as End, RunSpec};
+    use crate::sections::arms::LMA;
+    use crate::sections::section3_1::SECTION;
+
+    static TIMED: Arm = LMA.until_converged(TwoLayerShape::PAPER);
+
+    #[test]
+    fn a_timed_arm_takes_its_repetitions_and_keeps_all_their_times() {
+        let result = |(seed, seconds): (u64, f64)| {
+            let mut timing = Timing::default();
+            let milestone = Milestone { step: 7, seconds };
+            timing.milestones.insert("1e-10".to_owned(), milestone);
+            RunResult {
+                spec: RunSpec::new(Map::new(), seed, 7),
+                outcome: End::Finished,
+                summary: Map::new(),
+                metrics: Metrics::default(),
+                timing,
+                git_commit: String::new(),
+                machine: None,
+            }
+        };
+        let part = &SECTION.parts[0];
+        let size = part.size(Preset::Smoke).unwrap();
+        let resolved = Resolved::new(&TIMED, part, size, None, 1, &Searched::default());
+        let mut arm = ArmOutcome {
+            resolved: resolved.unwrap().unwrap(),
+            results: Vec::new(),
+        };
+        let of_first = [(0, 1.0), (0, 2.0), (0, 3.0)];
+        let of_second = [(1, 5.0), (1, 4.0), (1, 6.0)];
+        let all = [&of_first[..], &of_second, &[(9, 0.0)]].concat();
+        let mut results = all.into_iter().map(result);
+        arm.take_results(2, &mut results);
+        let seeds: Vec<u64> = arm.results.iter().map(|result| result.spec.seed).collect();
+        assert_eq!(seeds, [0, 1]);
+        let times = &arm.results[1].summary["repetitions_seconds"];
+        assert_eq!(*times, json!({"1e-10": [5.0, 4.0, 6.0]}));
+        assert_eq!(results.next().unwrap().spec.seed, 9, "the next arm's");
+    }
+}

@@ -17,7 +17,7 @@ use crate::data;
 use crate::engine::runner::{Planned, Runner};
 use crate::judge::{self, words};
 use crate::methods::{DROPS, Kind};
-use crate::searched::Searched;
+use crate::searched::{Searched, knob_in_words};
 
 /// The `main` of a section's binary.
 pub fn main(section: &'static Section) -> ExitCode {
@@ -129,22 +129,15 @@ fn prepare<'d>(
     }
     deviations.extend(data.and_then(|data| arguments.data.deviation(data)));
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
-    deviations.extend(part.reductions(size));
     deviations.extend(part.extensions(size, &resolved));
-    deviations.extend(missing);
-    for arm in resolved
-        .iter()
-        .filter(|arm| arm.arm.choice == Choice::Searched)
-    {
-        let (name, found) = (arm.arm.name, searched.how_found(arm.arm.kind));
-        deviations.extend(found.map(|how| format!("The setting of {name} is {how}.")));
-    }
+    let mut of_part: Vec<String> = part.reductions(size).into_iter().collect();
+    of_part.extend(missing);
+    of_part.extend(starred(&resolved, searches, &searched));
     let task = match section.parts.len() {
         1 => String::new(),
         _ => format!("{}: ", part.name),
     };
-    let starred = starred(&resolved, searches, &searched);
-    deviations.extend(starred.into_iter().map(|sentence| task.clone() + &sentence));
+    deviations.extend(of_part.into_iter().map(|sentence| task.clone() + &sentence));
     let arms = resolved.into_iter().map(|resolved| ArmOutcome {
         resolved,
         results: Vec::new(),
@@ -158,8 +151,8 @@ fn prepare<'d>(
     }))
 }
 
-/// Which starred settings are not the published ones, as they are the best of our own searches, and which of these are at an end of what
-/// was tried.
+/// How starred settings were found, the best of our own searches; which are not the published ones, and which are at an end of what was
+/// tried.
 fn starred(resolved: &[Resolved<'_>], section: &Section, searched: &Searched) -> Vec<String> {
     let starred = resolved
         .iter()
@@ -171,6 +164,10 @@ fn starred(resolved: &[Resolved<'_>], section: &Section, searched: &Searched) ->
     });
     let other: Vec<String> = other.collect();
     let mut sentences = Vec::new();
+    for (name, kind) in &starred {
+        let found = searched.how_found(*kind);
+        sentences.extend(found.map(|how| format!("The setting of {name} is {how}.")));
+    }
     if !other.is_empty() {
         sentences.push(format!(
             "Starred rates and α are the best of our own searches; where the published one is another, it is in brackets: {}.",
@@ -180,7 +177,8 @@ fn starred(resolved: &[Resolved<'_>], section: &Section, searched: &Searched) ->
     let ends = starred.iter().filter_map(|(name, kind)| {
         let (best, end) = searched.best_at_an_end(*kind)?;
         Some(format!(
-            "The α of {name}, {best}, is the {end} that was tried."
+            "The {} of {name}, {best}, is the {end} that was tried.",
+            knob_in_words(*kind)
         ))
     });
     sentences.extend(ends);
@@ -297,5 +295,63 @@ impl Part {
             ));
         }
         reductions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::numbers::{ArmNumbers, Numbers, RunNumbers};
+    use crate::sections::section3_1::SECTION;
+
+    /// A search that tried these settings of each method, of which this one is the best.
+    fn searched(tried: &[(Kind, &[f64], f64)]) -> Searched {
+        let arms = tried.iter().flat_map(|&(kind, settings, best)| {
+            settings.iter().map(move |&setting| {
+                let loss = if setting == best { 0.1 } else { 1.0 };
+                let run = RunNumbers {
+                    summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
+                    ..RunNumbers::default()
+                };
+                let knob = kind.knob().unwrap().name();
+                ArmNumbers {
+                    settings: Map::from_iter([(knob.to_owned(), json!(setting))]),
+                    ..ArmNumbers::measurement(kind.name(), vec![run.clone(), run])
+                }
+            })
+        });
+        Searched::of(vec![Numbers {
+            arms: arms.collect(),
+            ..Numbers::default()
+        }])
+    }
+
+    #[test]
+    fn a_starred_setting_says_where_it_is_not_the_published_one_or_at_an_end() {
+        let part = &SECTION.parts[0];
+        let size = part.size(Preset::Smoke).unwrap();
+        let said = |searched: &Searched| {
+            let resolve = |arm| Resolved::new(arm, part, size, None, 1, searched).unwrap();
+            let resolved: Vec<Resolved<'_>> = part.arms.iter().filter_map(resolve).collect();
+            starred(&resolved, &SECTION, searched)
+        };
+        let found = searched(&[
+            (Kind::Momentum, &[2.5e-4, 5e-4, 1e-3], 5e-4),
+            (Kind::Adam, &[1e-3, 2e-3, 4e-3], 2e-3),
+            (Kind::L4Adam, &[0.2, 0.25, 0.3], 0.25),
+            (Kind::L4Mom, &[0.25, 0.3, 0.35], 0.35),
+        ]);
+        assert_eq!(
+            said(&found),
+            [
+                "Starred rates and α are the best of our own searches; where the published one is another, it is in brackets: \
+                 Adam* 0.002 (0.001), L4Mom* 0.35 (0.25).",
+                "The α of L4Mom*, 0.35, is the greatest that was tried.",
+            ]
+        );
+        let inside = searched(&[(Kind::L4Adam, &[0.2, 0.25, 0.3], 0.25)]);
+        assert!(said(&inside).is_empty());
     }
 }

@@ -56,3 +56,21 @@ impl Marks {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_passed_at_its_part_of_the_first_loss_and_two_at_once() {
+        let (mut marks, mut log) = (Marks::default(), MetricLog::default());
+        let losses = [4.0, 4.000_001e-6, 4e-6, 5.0, 4.1e-14, 4e-14];
+        for (step, loss) in (0..).zip(losses) {
+            assert!(!marks.complete());
+            marks.observe(step, loss, &mut log);
+        }
+        let passed = TOLERANCES.map(|(name, _)| log.timing().milestones[name].step);
+        assert_eq!(passed, [2, 4, 5]);
+        assert!(marks.complete());
+    }
+}

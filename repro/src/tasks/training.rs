@@ -421,4 +421,19 @@ mod tests {
             stepped.problem().params().values()
         );
     }
+
+    #[test]
+    fn a_stage_counts_losses_and_rates_of_exactly_0() {
+        let mut stage = Stage::default();
+        for (loss, rate) in [(0.0, 0.5), (f64::MIN_POSITIVE, 0.0), (3.0, 0.0), (0.0, 0.0)] {
+            stage.observe(loss, rate);
+        }
+        let expected = [
+            ("stage_loss", 0.75),
+            ("largest_batch_loss", 3.0),
+            ("zero_loss_batches", 2.0),
+            ("zero_rate_steps", 3.0),
+        ];
+        assert_eq!(stage.row(), expected);
+    }
 }

@@ -64,7 +64,7 @@ pub(super) fn remark_estimated(case: &mut Case<'_>) {
 }
 
 fn greatest_move(run: &Course<'_>, metric: &str) -> Option<f64> {
-    let values: Vec<f64> = run.logged(metric).map(|(_, value)| value).collect();
+    let values = run.values(metric);
     let settled = &values[values.len() / 10..];
     let moves = settled.windows(2).map(|pair| (pair[1] - pair[0]).abs());
     moves.reduce(f64::max)

@@ -158,6 +158,24 @@ fn each_part_has_two_sides() {
     );
 }
 
+/// A result file has no place for a null.
+#[test]
+fn whatever_comes_out_can_be_written() {
+    for outcome in [
+        PAPERS,
+        Outcome {
+            accuracy: 91.0,
+            ..PAPERS
+        },
+    ] {
+        let measured = finding(outcome).measured;
+        assert!(
+            measured.values().all(|value| !value.is_null()),
+            "{measured:?}"
+        );
+    }
+}
+
 #[test]
 fn one_seed_leaves_the_comparison_open() {
     let single = finding(Outcome { seeds: 1, ..PAPERS });

@@ -1,5 +1,7 @@
 //! The fourth part: the default policy's test accuracy beside the others', at the end and over the epochs.
 
+use serde_json::Value;
+
 use super::SOON;
 use crate::judge::case::{Case, plain_arms};
 use crate::judge::course::{courses, paired};
@@ -33,8 +35,9 @@ pub(super) fn wins(case: &mut Case<'_>) {
     });
     let finals = measure_finals(case, policy, &others);
     let least = measure_least(case, leads.as_deref().unwrap_or_default());
+    let measured = since.map_or_else(|| words::value(f64::INFINITY), Value::from);
     case.measured
-        .insert("leads_from_epoch".to_owned(), since.into());
+        .insert("leads_from_epoch".to_owned(), measured);
     let since = since.map_or_else(
         || "it is not in the lead at the end".to_owned(),
         |epoch| format!("it is in the lead for good from epoch {epoch} on"),

@@ -38,8 +38,10 @@ impl Measure {
             Self::Loss => Some(log10_above(run.final_loss()?, floor(numbers.task))),
             Self::Steps => Some(steps(numbers, run)?.log10()),
             Self::Error => {
-                let (_, accuracy) = run.logged("test_accuracy").last()?;
-                let accuracy = if run.diverged() { 0.0 } else { accuracy };
+                let accuracy = match run.diverged() {
+                    true => classifies(numbers.task).then_some(0.0)?,
+                    false => run.logged("test_accuracy").last()?.1,
+                };
                 Some(log10_above(100.0 - accuracy, LEAST_ERROR))
             }
         }
@@ -56,6 +58,14 @@ impl Measure {
     }
 }
 
+/// Whether there are test images.
+fn classifies(task: TaskName) -> bool {
+    match task {
+        TaskName::Mnist | TaskName::FashionMnist | TaskName::Cifar10 => true,
+        TaskName::Regression | TaskName::Dnc | TaskName::RunningTime => false,
+    }
+}
+
 /// The task's threshold.
 fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
     Some(match numbers.task {
@@ -67,6 +77,9 @@ fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
 
 /// Steps until the loss is for good below the task's threshold; infinite of a run that diverged or never got there.
 pub fn steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+    if run.diverged() {
+        return Some(f64::INFINITY);
+    }
     run.steps_to(threshold(numbers, run)?)
 }
 

@@ -233,7 +233,7 @@ fn summary(numbers: &[Numbers], report: &Report) -> Table {
     let title = format!(
         "Where L4 stands at its default α, by the 95 % interval of the mean ratio by seed, each comparison for itself: of twenty that are even one would \
          be taken for a difference by chance; in brackets the ratio of L4's to theirs, \
-         below 1 where L4 is better. There is no interval where theirs is infinite in all seeds but one. {}",
+         below 1 where L4 is better. There is no interval where theirs alone is infinite in all seeds but one. {}",
         counts.join(" ")
     );
     Table {
@@ -360,10 +360,10 @@ fn ratio(one: &Against) -> String {
         interval,
     } = one.ratio;
     let mean = short(mean);
-    let infinite = format!("theirs is infinite in {cut} of {n}");
+    let infinite = format!("theirs alone is infinite in {cut} of {n}");
     match (one.standing, interval) {
         (Standing::Neither, _) => "neither gets there".to_owned(),
-        (_, Some((low, high))) if low < high => match cut {
+        (_, Some((low, high))) if low < high || cut > 0 => match cut {
             0 => format!("{mean} ({} to {})", short(low), short(high)),
             _ => format!("{mean} ({} to {}; {infinite})", short(low), short(high)),
         },
@@ -438,6 +438,8 @@ fn stairs(letter: &str, profile: &Profile) -> Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::made_up::{Arm, numbers};
+    use crate::numbers::TaskName;
 
     fn places(gains: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let profile = Profile {
@@ -473,10 +475,13 @@ mod tests {
         let (even, better) = (Standing::Even, Standing::Better);
         assert_eq!(cell(even, &[-1.0, 1.0]), "1 (2.0×10⁻¹³ to 5.1×10¹²)");
         let some = cell(better, &[-1.0, -0.9, inf]);
-        assert!(some.ends_with("; theirs is infinite in 1 of 3)"), "{some}");
+        assert!(
+            some.ends_with("; theirs alone is infinite in 1 of 3)"),
+            "{some}"
+        );
         assert_eq!(
             cell(Standing::Undecided, &[-1.0, inf, inf]),
-            "0.10 (no interval: theirs is infinite in 2 of 3)"
+            "0.10 (no interval: theirs alone is infinite in 2 of 3)"
         );
         assert_eq!(cell(Standing::Undecided, &[-1.0]), "0.10 (1 seed)");
         assert_eq!(cell(better, &[inf, inf]), "0");
@@ -493,5 +498,46 @@ mod tests {
         let late = places(&[(3.0, 0.5), (1e9, 0.5)]);
         assert_eq!(late, [(1.0, 0.0), (3.0, 0.0), (3.0, 0.5), (GREATEST, 0.5)]);
         assert_eq!(places(&[]), [(1.0, 0.0), (GREATEST, 0.0)]);
+    }
+
+    #[test]
+    fn only_rate_free_methods_are_counted_and_the_farthest_is_named_first() {
+        let arms = [
+            Arm::l4_adam().losing([1.0, 1.1, 1.2]),
+            Arm::adam().losing([10.0, 11.0, 12.0]),
+            Arm::new("MoMo", Role::RateFree).losing([2.0, 2.2, 2.4]),
+            Arm::new("DoG", Role::RateFree).losing([0.1, 0.11, 0.12]),
+        ];
+        let all = [numbers("rate_free", TaskName::Mnist, arms)];
+        let found = against_rate_free(&all, "L4Adam", Measure::Loss);
+        assert_eq!(found, [Standing::Better, Standing::Worse]);
+        let against = standing::against(&all[0], "L4Adam", Measure::Loss);
+        let better = named(&against, Standing::Better);
+        assert!(better.starts_with("Adam* (0.10), MoMo (0.5"), "{better}");
+    }
+
+    #[test]
+    fn committed_times_are_those_of_the_same_task_and_method() {
+        let with = |name: &str, times: &[f64]| {
+            let mut arm = Arm::new(name, Role::RateFree);
+            arm.0.step_times = times.to_vec();
+            arm
+        };
+        let committed = [
+            numbers("rate_free", TaskName::Dnc, [with("DoG", &[9.0])]),
+            numbers(
+                "rate_free",
+                TaskName::Mnist,
+                [with("MoMo", &[2.0]), with("DoG", &[3.0])],
+            ),
+        ];
+        let own = [with("DoG", &[]), with("Prodigy", &[7.0])];
+        let mut own = [numbers("rate_free", TaskName::Mnist, own)];
+        take_step_times(&mut own, &committed);
+        assert_eq!(own[0].arms[0].step_times, [3.0]);
+        assert!(
+            own[0].arms[1].step_times.is_empty(),
+            "not its own of before"
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::results::{
     Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Header, Measured, Series, Style, Table,
 };
-use crate::searched::{RULE, Searched, score, tried};
+use crate::searched::{RULE, Searched, knob_in_words, score, tried};
 use crate::sections::{self, Section, Task};
 
 /// The searched methods of Table 1, in its order.
@@ -59,13 +59,13 @@ impl TaskSearch {
         METHODS.into_iter().flat_map(reduced).collect()
     }
 
-    /// Which of L4's best α are at an end of what was tried: unlike a grid of rates, that of α is not extended.
+    /// Which of the best settings are at an end of what was tried.
     pub fn edges(&self) -> Vec<String> {
         let edge = |kind: Kind| {
             let (best, end) = self.searched.best_at_an_end(kind)?;
-            let (name, task) = (kind.name(), self.task().name());
+            let (name, knob, task) = (kind.name(), knob_in_words(kind), self.task().name());
             Some(format!(
-                "The best α of {name} on {task}, {best}, is the {end} that was tried."
+                "The best {knob} of {name} on {task}, {best}, is the {end} that was tried to the end of a run."
             ))
         };
         METHODS.into_iter().filter_map(edge).collect()
@@ -187,10 +187,7 @@ fn columns() -> Vec<Column> {
     ];
     let found = METHODS.into_iter().flat_map(|kind| {
         let name = kind.name();
-        let knob = match kind.knob() {
-            Some(Knob::Alpha) => "α",
-            _ => "rate",
-        };
+        let knob = knob_in_words(kind);
         [
             Column::new(&format!("best_{name}"), &format!("Best {knob} of {name}")),
             Column::new(&format!("loss_{name}"), &format!("Loss of {name} there")),

@@ -75,7 +75,7 @@ fn what_no_part_has_computed_the_whole_computes() {
 #[test]
 fn no_run_is_computed_by_two_processes() {
     let out = tempdir().unwrap();
-    let options = "--seeds 6 --steps 100 --step-ms 2 --jobs 2 --shard 1/1";
+    let options = "--seeds 6 --steps 100 --step-ms 10 --jobs 2 --shard 1/1";
     let processes: Vec<Child> = (0..3).map(|_| spawn(out.path(), options)).collect();
     let outputs: Vec<Output> = processes
         .into_iter()
@@ -94,7 +94,7 @@ fn the_whole_waits_for_a_run_of_a_part_and_takes_it_over_if_that_dies() {
     let whole = undisturbed("--steps 400");
     for dies in [false, true] {
         let out = tempdir().unwrap();
-        let options = "--steps 400 --step-ms 2 --checkpoint-ms 1";
+        let options = "--steps 400 --step-ms 10 --checkpoint-ms 1";
         let mut part = spawn(out.path(), &format!("{options} --shard 1/1"));
         let path = run_directory(out.path(), 0, 400);
         wait_until("the part has a checkpoint", || checkpointed(&path) > 0);

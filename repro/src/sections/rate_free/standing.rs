@@ -100,7 +100,7 @@ pub enum Standing {
     Worse,
     /// No run of either got there.
     Neither,
-    /// There is no interval: of one seed, or where theirs is infinite in all seeds but one.
+    /// There is no interval: of one seed, or where theirs alone is infinite in all seeds but one, or but in ties of failures.
     Undecided,
 }
 

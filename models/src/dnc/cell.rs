@@ -138,7 +138,7 @@ impl<'g, T: Real> Cell<'g, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::numbers;
+    use super::super::testing::{assert_close, numbers};
     use super::*;
     use crate::DncConfig;
     use autodiff::{Graph, Params, Shape, Slot, gradcheck, record};
@@ -309,6 +309,39 @@ mod tests {
             let observed = Shape::new(shape).unwrap();
             let recorded = record::<f64, 1>(|g| Ok([dnc.logits(g.input(observed)).sum()]));
             assert!(recorded.is_err(), "{shape:?}");
+        }
+    }
+
+    /// Each sequence has a memory of its own, wherever it stands in its block.
+    #[test]
+    fn sequences_do_not_know_of_one_another() {
+        for write_heads in [1, 2] {
+            let config = DncConfig {
+                write_heads,
+                ..SMALL
+            };
+            let (dnc, params) = dnc(config);
+            let logits = |observed: &[f64], batch: usize| -> Vec<f64> {
+                let recorded = record(|g| {
+                    let x = g.constant([STEPS, batch, config.inputs], observed);
+                    Ok([dnc.logits(x)])
+                });
+                let (mut tape, [y]) = recorded.unwrap();
+                let pass = tape.forward(&params).unwrap();
+                pass.into_value(y).unwrap().to_vec()
+            };
+            let of = |values: &[f64], width: usize, sequence: usize| -> Vec<f64> {
+                let steps = values.chunks_exact(BATCH * width);
+                let own = steps.flat_map(|step| &step[sequence * width..][..width]);
+                own.copied().collect()
+            };
+            let all = numbers(STEPS * BATCH * config.inputs, -1.0, 1.0);
+            let together = logits(&all, BATCH);
+            for sequence in [0, 15, 16] {
+                let alone = logits(&of(&all, config.inputs, sequence), 1);
+                let found = of(&together, config.outputs, sequence);
+                assert_close(&found, &alone, 1e-12);
+            }
         }
     }
 }

@@ -374,4 +374,14 @@ mod tests {
         let [ours, theirs] = [0, 1].map(|arm| courses(&numbers, &numbers.arms[arm]));
         assert_eq!(paired(&ours, &theirs, |run| run.final_loss()), [3.0]);
     }
+
+    #[test]
+    fn a_run_that_diverges_before_its_first_row_is_not_missing() {
+        let at_once = || Run::losses(1.., []).diverged(1);
+        assert_eq!(read(at_once(), |run| run.steps_to(1e-3)), Some(INF));
+        assert_eq!(read(at_once(), |run| run.steps_to_first(1e-3)), Some(INF));
+        let unmeasured = || Run::losses(1.., []);
+        assert_eq!(read(unmeasured(), |run| run.steps_to(1e-3)), None);
+        assert_eq!(read(unmeasured(), |run| run.steps_to_first(1e-3)), None);
+    }
 }

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_peak_in_a_gap_is_inked() {
-        // Nine points of a width of 1 in each dash and gap: with peaks everywhere, most fall into gaps.
+        // Six points in each dash and in each gap: of ten peaks some fall into gaps.
         let mut path: Vec<Position> = (0..400).map(|i| (5 * i, 1000 + i % 3)).collect();
         for peak in (7..400).step_by(40) {
             path[peak].1 = 200;

@@ -227,23 +227,8 @@ mod tests {
     #[test]
     fn the_widest_grid_is_shown_and_the_longest_runs_decide() {
         let grid = |length, losses: &[(f64, f64)]| {
-            let arm = |&(rate, loss): &(f64, f64)| {
-                let run = RunNumbers {
-                    summary: Map::from_iter([("final_loss".to_owned(), json!(loss))]),
-                    ..RunNumbers::default()
-                };
-                ArmNumbers {
-                    settings: Map::from_iter([("rate".to_owned(), json!(rate))]),
-                    ..ArmNumbers::measurement(Kind::Adam.name(), vec![run])
-                }
-            };
-            Numbers {
-                length,
-                paper_length: 40,
-                unit: "epochs".to_owned(),
-                arms: losses.iter().map(arm).collect(),
-                ..Numbers::default()
-            }
+            let finite = losses.iter().map(|&(rate, loss)| (rate, Some(loss)));
+            search(Kind::Adam, length, &finite.collect::<Vec<_>>())
         };
         let reduced = grid(15, &[(1.0, 0.3), (2.0, 0.1), (4.0, 0.2)]);
         let best = |parts| Searched::of(parts).best(Kind::Adam);

@@ -130,7 +130,7 @@ fn prepare<'d>(
     deviations.extend(data.and_then(|data| arguments.data.deviation(data)));
     deviations.extend(part.deviations.iter().map(|text| (*text).to_owned()));
     deviations.extend(part.extensions(size, &resolved));
-    let mut of_part: Vec<String> = part.reductions(size).into_iter().collect();
+    let mut of_part = part.reductions(size);
     of_part.extend(missing);
     of_part.extend(starred(&resolved, searches, &searched));
     let task = match section.parts.len() {

@@ -1,15 +1,15 @@
 //! Dashes that survive noise.
 //!
 //! Dashes measured along a jagged line shrink to nothing, because most of its length goes up and down. Here they are
-//! measured along the line's course: the line with its height averaged twice over [`WINDOW`]. A line that only rises or only falls
-//! has no noise, and is its own course. A peak is narrow along the course, and would be missing where it falls into a gap: what stands
-//! out from the course is inked in any case.
+//! measured along the line's trend: the line with its height averaged twice over [`WINDOW`]. A line that only rises or only falls
+//! has no noise, and is its own trend. A peak is narrow along the trend, and would be missing where it falls into a gap: what stands
+//! out from the trend is inked in any case.
 
 use crate::canvas::{Position, points};
 
-/// The horizontal distance over which the course averages, in points.
+/// The horizontal distance over which the trend averages, in points.
 const WINDOW: f64 = 6.0;
-/// A point stands out if it is so many points away from the course,
+/// A point stands out if it is so many points away from the trend,
 const PEAK: f64 = 4.0;
 /// and so many times as far as half of the line's points are: noise is no peak.
 const PEAK_OF_NOISE: f64 = 3.0;
@@ -18,12 +18,12 @@ const PEAK_OF_NOISE: f64 = 3.0;
 pub fn pieces(path: &[Position], dash: i32, gap: i32) -> Vec<Vec<Position>> {
     let period = f64::from((dash + gap).max(1));
     let inked = |s: f64| s.rem_euclid(period) < f64::from(dash);
-    let course = Course::of(path);
+    let trend = Trend::of(path);
     let mut pieces: Vec<Vec<Position>> = vec![];
     let mut is_open = false;
     for (i, ends) in path.windows(2).enumerate() {
-        let lengths = &course.lengths[i..i + 2];
-        let is_peak = course.stands_out[i] || course.stands_out[i + 1];
+        let lengths = &trend.lengths[i..i + 2];
+        let is_peak = trend.stands_out[i] || trend.stands_out[i + 1];
         let cuts = match is_peak {
             true => vec![(lengths[0], lengths[1])],
             false => cuts(lengths[0], lengths[1], f64::from(dash), period),
@@ -68,14 +68,14 @@ fn between(ends: &[Position], share: f64) -> Position {
 }
 
 /// Where a line goes but for its noise.
-struct Course {
-    /// The length of the course from the first point to each.
+struct Trend {
+    /// The length of the trend from the first point to each.
     lengths: Vec<f64>,
     /// Whether the line is far from it at each point.
     stands_out: Vec<bool>,
 }
 
-impl Course {
+impl Trend {
     fn of(path: &[Position]) -> Self {
         let line: Vec<f64> = path.iter().map(|&(_, y)| f64::from(y)).collect();
         let heights = match line.is_sorted() || line.iter().rev().is_sorted() {
@@ -92,7 +92,7 @@ impl Course {
         let away = line
             .iter()
             .zip(&heights)
-            .map(|(y, course)| (y - course).abs());
+            .map(|(y, trend)| (y - trend).abs());
         let away: Vec<f64> = away.collect();
         let mut sorted = away.clone();
         sorted.sort_by(f64::total_cmp);

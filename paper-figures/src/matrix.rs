@@ -2,7 +2,7 @@
 
 use crate::{
     document::{Badge, Grid, Line, Span, plain, terminal},
-    results::{CLAIMS, Claim, Claims, Verdict},
+    results::{CLAIMS, Claims, Finding, Verdict},
 };
 
 /// What the signs of a Markdown page mean, for a reader who sees nothing else.
@@ -62,8 +62,8 @@ fn row((id, text): (&str, &str), columns: &[Column<'_>]) -> Vec<Line> {
 }
 
 /// The verdicts on one claim in one section; each names its task only where there are several.
-fn cell(claims: &[&Claim]) -> Line {
-    let badge = |claim: &&Claim| {
+fn cell(claims: &[&Finding]) -> Line {
+    let badge = |claim: &&Finding| {
         Span::Badge(Badge {
             task: claim.task.clone().filter(|_| claims.len() > 1),
             is_short: true,
@@ -131,7 +131,7 @@ mod tests {
 
     fn claims(of: &[(&str, Option<&str>, Verdict, bool)]) -> Claims {
         let claim =
-            |&(id, task, verdict, is_reduced): &(&str, Option<&str>, Verdict, bool)| Claim {
+            |&(id, task, verdict, is_reduced): &(&str, Option<&str>, Verdict, bool)| Finding {
                 id: id.to_owned(),
                 task: task.map(str::to_owned),
                 claim: "It holds.".to_owned(),

@@ -19,7 +19,7 @@ use crate::{
     files::Loaded,
     number,
     readme::Problem,
-    results::{Claim, Parsed},
+    results::{Finding, Parsed},
 };
 
 /// The name of the file.
@@ -195,12 +195,12 @@ fn reference(name: &str, results: &[Loaded]) -> Result<String, String> {
         Parsed::Claims(claims) => claims.claims.as_slice(),
         _ => &[],
     });
-    let full = |claim: &Claim| match &claim.task {
+    let full = |claim: &Finding| match &claim.task {
         Some(task) => format!("{} {task}", claim.id),
         None => claim.id.clone(),
     };
-    let is_named = |claim: &&Claim| claim.id == of || full(claim) == of;
-    let named: Vec<&Claim> = claims.clone().filter(is_named).collect();
+    let is_named = |claim: &&Finding| claim.id == of || full(claim) == of;
+    let named: Vec<&Finding> = claims.clone().filter(is_named).collect();
     let claim = match named[..] {
         [one] => Some(one),
         _ => None,
@@ -232,7 +232,7 @@ fn one_of<T, S: Into<String>>(
     })
 }
 
-fn measured(claim: &Claim, key: &str) -> Result<String, String> {
+fn measured(claim: &Finding, key: &str) -> Result<String, String> {
     let by_place = |(key, n): (&str, &str)| {
         let place = n.parse::<usize>().ok()?.checked_sub(1)?;
         claim.measured.get(key)?.as_array()?.get(place)

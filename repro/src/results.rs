@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 pub use paper_figures::results::{
-    Axes, Axis, BandKind, Basis, Cell, Claim, Claims, Column, Divergence, Entry, Figure, Header,
+    Axes, Axis, BandKind, Basis, Cell, Claims, Column, Divergence, Entry, Figure, Finding, Header,
     Mark, Part, Protocol, ResultFile, Scale, Series, Style, Table, Verdict,
 };
 
@@ -314,7 +314,7 @@ pub(crate) mod tests {
 
         let measured = json!({"loss": f64::NAN}).as_object().unwrap().clone();
         let (id, claim, evidence) = ("C3".into(), "It holds.".into(), "It does not.".into());
-        let claim = Claim {
+        let claim = Finding {
             id,
             claim,
             task: None,

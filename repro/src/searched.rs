@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::engine::reference::{self, NumbersError};
-use crate::judge::course::{Course, floor};
+use crate::judge::trace::{Trace, floor};
 use crate::methods::{Kind, Knob};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 
@@ -23,7 +23,7 @@ pub fn score(run: &RunNumbers, task: TaskName) -> f64 {
         return f64::INFINITY;
     }
     if task == TaskName::Dnc {
-        let mean = Course::whole(run).mean_log_loss(floor(task));
+        let mean = Trace::whole(run).mean_log_loss(floor(task));
         return mean.unwrap_or(f64::INFINITY);
     }
     let last = run.summary.get("final_loss").and_then(Value::as_f64);

@@ -69,7 +69,7 @@ impl Perceptron {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::default().autodiff();
     let patterns = Tensor::random([CLASSES, PIXELS], Distribution::Uniform(0.0, 1.0), &device);
-    let (images, labels) = data(20_000, &patterns);
+    let (images, labels) = data(10_000, &patterns);
     let (test_images, test_labels) = data(2_000, &patterns);
 
     let mut model = Perceptron {

@@ -39,7 +39,7 @@ impl Module for Perceptron {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let device = Device::Cpu;
     let patterns = Tensor::rand(0f32, 1.0, (CLASSES, PIXELS), &device)?;
-    let (images, labels) = data(20_000, &patterns)?;
+    let (images, labels) = data(10_000, &patterns)?;
     let (test_images, test_labels) = data(2_000, &patterns)?;
 
     let variables = VarMap::new();

@@ -5,7 +5,7 @@ use crate::{
     caption::sentence,
     draw::Pieces,
     escape::{link, xml as escaped},
-    results::{Claim, Part, Verdict},
+    results::{Finding, Part, Verdict},
 };
 
 /// How the page looks, wide and narrow, light and dark.
@@ -108,7 +108,7 @@ fn table(title: &str, grid: &Grid) -> String {
     )
 }
 
-fn finding(claim: &Claim) -> String {
+fn finding(claim: &Finding) -> String {
     let parts = match claim.parts.as_slice() {
         [] => String::new(),
         parts => list("parts", parts.iter().map(part)),

@@ -4,7 +4,7 @@ use super::{Badge, Block, Grid, Line, Span};
 use crate::{
     caption::sentence,
     escape::{link, markdown as escaped},
-    results::{Claim, Part},
+    results::{Finding, Part},
 };
 
 /// The blocks, with an empty line between any two.
@@ -53,7 +53,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
     items.join("\n")
 }
 
-fn finding(claim: &Claim) -> String {
+fn finding(claim: &Finding) -> String {
     let head = format!(
         "**{}** {}: {}",
         escaped(&claim.id),

@@ -9,7 +9,7 @@ pub mod terminal;
 
 use crate::{
     draw::Pieces,
-    results::{Basis, Claim, Verdict},
+    results::{Basis, Finding, Verdict},
 };
 pub use grid::Grid;
 
@@ -83,7 +83,7 @@ pub struct Badge {
 
 impl Badge {
     /// The verdict on a claim, in full.
-    pub fn of(claim: &Claim) -> Self {
+    pub fn of(claim: &Finding) -> Self {
         Self {
             verdict: claim.verdict,
             basis: claim.basis.clone(),
@@ -144,7 +144,7 @@ pub enum Block {
         pieces: Pieces,
     },
     /// A claim with its verdict, its parts and the evidence.
-    Finding(Claim),
+    Finding(Finding),
     /// What is shown when it is asked for.
     Details {
         /// What it is.

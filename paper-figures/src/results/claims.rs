@@ -69,13 +69,13 @@ pub struct Claims {
     #[serde(flatten)]
     pub header: Header,
     /// The claims that this section tests.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<Finding>,
 }
 
 /// A claim of the paper, tested.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Claim {
+pub struct Finding {
     /// Its number in the project's list, as `"C3"`.
     #[schemars(regex(pattern = "^C[0-9]+$"))]
     pub id: String,
@@ -177,7 +177,7 @@ impl Part {
 impl Claims {
     pub(super) fn check(&self) -> Result<(), Invalid> {
         for (i, claim) in self.claims.iter().enumerate() {
-            let same = |other: &Claim| (&other.id, &other.task) == (&claim.id, &claim.task);
+            let same = |other: &Finding| (&other.id, &other.task) == (&claim.id, &claim.task);
             if self.claims[..i].iter().any(same) {
                 let problem = format!(
                     "expected one verdict a claim and task, found `{}` twice",

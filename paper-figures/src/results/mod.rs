@@ -27,7 +27,7 @@ use schemars::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use claims::{Basis, CLAIMS, Claim, Claims, Part, Verdict};
+pub use claims::{Basis, CLAIMS, Claims, Finding, Part, Verdict};
 pub use figure::{Axes, Axis, BandKind, Figure, Mark, Scale, Series, Style};
 pub use header::{Header, Protocol};
 pub use provenance::{DataFile, DataSet, Provenance, RunsBy};

@@ -11,7 +11,7 @@ const SLICES: [u64; 4] = [1, 7, 2, 13];
 
 /// How a run went, as far as it is deterministic.
 #[derive(PartialEq)]
-struct Course {
+struct Outcome {
     metrics: Metrics,
     last: Checkpoint,
     summary: serde_json::Map<String, serde_json::Value>,
@@ -58,7 +58,7 @@ pub fn check<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::R
 }
 
 /// After a crash between the last checkpoint and the result.
-fn stays_finished(mut experiment: impl Experiment, course: &Course) -> anyhow::Result<()> {
+fn stays_finished(mut experiment: impl Experiment, course: &Outcome) -> anyhow::Result<()> {
     experiment
         .load(&course.last)
         .context("it does not take its own last checkpoint")?;
@@ -76,7 +76,7 @@ fn stays_finished(mut experiment: impl Experiment, course: &Course) -> anyhow::R
     Ok(())
 }
 
-fn in_one_piece(mut experiment: impl Experiment) -> anyhow::Result<Course> {
+fn in_one_piece(mut experiment: impl Experiment) -> anyhow::Result<Outcome> {
     let mut log = MetricLog::default();
     let end = advance(&mut experiment, u64::MAX, &mut log)?;
     ensure!(
@@ -86,7 +86,7 @@ fn in_one_piece(mut experiment: impl Experiment) -> anyhow::Result<Course> {
     Ok(course(&experiment, &log, end))
 }
 
-fn in_slices<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::Result<Course> {
+fn in_slices<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::Result<Outcome> {
     let mut log = MetricLog::default();
     let mut experiment = set_up()?;
     for steps in SLICES.into_iter().cycle() {
@@ -132,8 +132,8 @@ fn advance(
     }
 }
 
-fn course(experiment: &impl Experiment, log: &MetricLog, end: End) -> Course {
-    Course {
+fn course(experiment: &impl Experiment, log: &MetricLog, end: End) -> Outcome {
+    Outcome {
         metrics: log.metrics().clone(),
         last: experiment.save(),
         summary: experiment.summary(),

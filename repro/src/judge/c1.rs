@@ -9,7 +9,7 @@
 
 use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side, ratio};
-use super::course::Course;
+use super::trace::Trace;
 use super::{Claim, Finding, words};
 use crate::numbers::{Numbers, TaskName};
 
@@ -82,14 +82,14 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
 fn remark_thresholds(case: &mut Case<'_>, ours: &Side<'_>, theirs: &Side<'_>) {
     let sides = format!("{}_over_{}", ours.name, theirs.name);
     let mut found = Vec::new();
-    let mut add = |key: String, what: String, log10: &dyn Fn(&Course<'_>) -> Option<f64>| {
+    let mut add = |key: String, what: String, log10: &dyn Fn(&Trace<'_>) -> Option<f64>| {
         if let Some(ratio) = ratio(ours, theirs, log10) {
             case.measure(format!("{key}_{sides}"), &ratio);
             found.push(format!("{what} {}", words::estimate(&ratio)));
         }
     };
     for threshold in OTHER_THRESHOLDS {
-        let steps = |run: &Course<'_>| Some(run.steps_to(threshold)?.log10());
+        let steps = |run: &Trace<'_>| Some(run.steps_to(threshold)?.log10());
         let (key, what) = (
             format!("steps_to_{threshold:e}"),
             format!("below {threshold:e} for good"),

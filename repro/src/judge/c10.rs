@@ -7,8 +7,8 @@
 
 use super::case::{Case, VARIANTS, best, l4, main_arms, name, plain_dropout};
 use super::comparison::{Comparison, Measure, Side, remark_accuracies};
-use super::course::{courses, floor, paired};
 use super::statistics::{Estimate, HALF_A_DECADE};
+use super::trace::{floor, paired, traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{ArmNumbers, Base, Numbers};
 
@@ -83,7 +83,7 @@ fn more_dropout(case: &mut Case<'_>, base: Base) {
         return;
     };
     let end = |arm: &ArmNumbers| arm.step_after(numbers.length);
-    let differences = paired(&courses(numbers, more), &courses(numbers, less), |run| {
+    let differences = paired(&traces(numbers, more), &traces(numbers, less), |run| {
         run.accuracy_at(end(less))
     });
     let Some(gain) = Estimate::of(&differences) else {

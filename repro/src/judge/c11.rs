@@ -11,8 +11,8 @@
 
 use super::case::{Case, VARIANTS, l4, main_arms, name};
 use super::comparison::Measure;
-use super::course::{Course, courses, floor, whole_courses};
 use super::statistics::{Estimate, difference, mean, rising, slope};
+use super::trace::{Trace, floor, traces, whole_traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{ArmNumbers, Base, Numbers, TaskName};
 
@@ -54,12 +54,12 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
 /// The runs of a variant with a batch.
 struct Batch<'n> {
     size: u32,
-    runs: Vec<Course<'n>>,
+    runs: Vec<Trace<'n>>,
 }
 
 impl Batch<'_> {
     /// The logarithm of what should rise with the batch.
-    fn height(&self, run: &Course<'_>, of_dnc: bool, floor: f64) -> Option<f64> {
+    fn height(&self, run: &Trace<'_>, of_dnc: bool, floor: f64) -> Option<f64> {
         match of_dnc {
             true => {
                 Some(Measure::StepsToThreshold.log10(run, floor)? + f64::from(self.size).log10())
@@ -80,9 +80,9 @@ fn sweep<'n>(case: &mut Case<'n>, base: Base, of_dnc: bool) -> Option<Vec<Batch<
             format!("{} with batch {size}", name(l4(base)))
         })?;
         let runs = if of_dnc {
-            whole_courses(arm)
+            whole_traces(arm)
         } else {
-            courses(numbers, arm)
+            traces(numbers, arm)
         };
         Some(Batch { size, runs })
     });
@@ -141,7 +141,7 @@ fn remark_neighbours(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>], of
     let mut neighbours = Vec::new();
     for pair in sweep.windows(2) {
         let [small, large] = pair else { continue };
-        let height = |batch: &Batch<'_>, run: &Course<'_>| batch.height(run, of_dnc, floor);
+        let height = |batch: &Batch<'_>, run: &Trace<'_>| batch.height(run, of_dnc, floor);
         let growth = small.runs.iter().filter_map(|run| {
             let other = large.runs.iter().find(|other| other.seed() == run.seed())?;
             Some(difference(height(large, other)?, height(small, run)?))
@@ -189,7 +189,7 @@ fn rise(sweep: &[Batch<'_>], of_dnc: bool, floor: f64) -> Option<Estimate> {
         };
         slope(&sweep.iter().map(point).collect::<Option<Vec<_>>>()?)
     };
-    let seeds = sweep.first()?.runs.iter().map(Course::seed);
+    let seeds = sweep.first()?.runs.iter().map(Trace::seed);
     rising(&seeds.filter_map(of_seed).collect::<Vec<_>>())
 }
 
@@ -201,7 +201,7 @@ fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
             .flatten()
             .flatten()
             .filter(|batch| batch.size == size);
-        let runs: Vec<&Course<'_>> = batches.flat_map(|batch| &batch.runs).collect();
+        let runs: Vec<&Trace<'_>> = batches.flat_map(|batch| &batch.runs).collect();
         (
             size,
             runs.iter().filter(|run| run.diverged()).count(),
@@ -237,7 +237,7 @@ fn remark_spikes(case: &mut Case<'_>, base: Base, sweep: &[Batch<'_>]) {
     let variant = name(l4(base));
     let counts: Vec<usize> = sweep
         .iter()
-        .map(|batch| batch.runs.iter().map(Course::spikes).sum())
+        .map(|batch| batch.runs.iter().map(Trace::spikes).sum())
         .collect();
     if counts.is_empty() {
         return;
@@ -260,7 +260,7 @@ fn remark_worst(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
         let runs = batches
             .filter(|batch| batch.size == size)
             .flat_map(|batch| &batch.runs);
-        runs.filter_map(Course::final_loss).reduce(f64::max)
+        runs.filter_map(Trace::final_loss).reduce(f64::max)
     });
     let worst: Vec<f64> = worst.into_iter().flatten().collect();
     if worst.len() < BATCHES.len() {

@@ -7,8 +7,8 @@
 //! own: those of the arm [`EPSILON`], by `optimizer`, `epsilon`, `least_relative_loss` and `final_relative_loss` of their summary.
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
-use super::course::{Course, courses};
 use super::statistics::median;
+use super::trace::{Trace, traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{ArmNumbers, EPSILON, Numbers, Role, RunNumbers};
 
@@ -36,7 +36,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     }
     for role in VARIANTS.map(l4_best) {
         if let Some(arm) = plain_arms(numbers).find(|arm| arm.role == role) {
-            let words = reached(&mut case, role, &courses(numbers, arm));
+            let words = reached(&mut case, role, &traces(numbers, arm));
             case.remark(format!("{}: {words}", name(role)));
         }
     }
@@ -51,7 +51,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
 }
 
 fn part(case: &mut Case<'_>, role: Role, what: String, holds: fn(usize, usize) -> bool) {
-    let Some(runs) = case.courses(role) else {
+    let Some(runs) = case.traces(role) else {
         case.part_without_arms(what);
         return;
     };
@@ -61,14 +61,14 @@ fn part(case: &mut Case<'_>, role: Role, what: String, holds: fn(usize, usize) -
     case.part(what, Some(holds), words);
 }
 
-fn count(runs: &[Course<'_>], mark: &str) -> usize {
+fn count(runs: &[Trace<'_>], mark: &str) -> usize {
     runs.iter()
         .filter(|run| run.step_of(mark).is_some())
         .count()
 }
 
 /// How many runs get to each mark, and the loss at the end.
-fn reached(case: &mut Case<'_>, role: Role, runs: &[Course<'_>]) -> String {
+fn reached(case: &mut Case<'_>, role: Role, runs: &[Trace<'_>]) -> String {
     let counts: Vec<String> = MARKS
         .iter()
         .map(|mark| format!("{} of {} to {mark}", count(runs, mark), runs.len()))
@@ -152,7 +152,7 @@ fn remark_epsilon(case: &mut Case<'_>, runs: &[RunNumbers]) {
     }
 }
 
-fn relative_loss(run: &Course<'_>) -> Option<f64> {
+fn relative_loss(run: &Trace<'_>) -> Option<f64> {
     if run.diverged() {
         return Some(f64::INFINITY);
     }

@@ -13,8 +13,8 @@
 //! basis has [`REPETITIONS`]. A run that does not get to 1e-10 takes infinitely many steps and seconds.
 
 use super::case::{Case, VARIANTS, l4_best, name};
-use super::course::{Course, courses, paired};
 use super::statistics::{Estimate, median, rising, slope};
+use super::trace::{Trace, paired, traces};
 use super::{Claim, Finding, all, words};
 use crate::numbers::{ArmNumbers, Numbers, Role};
 
@@ -33,8 +33,8 @@ pub const REPETITIONS: usize = 3;
 struct Pair<'n> {
     weights: u32,
     variant: String,
-    lma: Vec<Course<'n>>,
-    l4: Vec<Course<'n>>,
+    lma: Vec<Trace<'n>>,
+    l4: Vec<Trace<'n>>,
 }
 
 /// The verdict; `None` if the section has no such comparison.
@@ -59,7 +59,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             let arm = case.compares(numbers.arms.iter().find(of), || {
                 format!("{} at {weights} weights", name(role))
             })?;
-            Some(courses(numbers, arm))
+            Some(traces(numbers, arm))
         };
         let lma = arm(Role::LevenbergMarquardt);
         for role in VARIANTS.map(l4_best) {
@@ -98,7 +98,7 @@ fn few_repetitions(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
 }
 
 /// The seconds of each timing of a run until the mark.
-fn repetitions(run: &Course<'_>) -> Vec<f64> {
+fn repetitions(run: &Trace<'_>) -> Vec<f64> {
     let timings = run
         .run()
         .summary
@@ -111,21 +111,21 @@ fn repetitions(run: &Course<'_>) -> Vec<f64> {
         .collect()
 }
 
-fn log_steps(run: &Course<'_>) -> Option<f64> {
+fn log_steps(run: &Trace<'_>) -> Option<f64> {
     Some(
         run.step_of(MARK)
             .map_or(f64::INFINITY, |step| (step as f64).log10()),
     )
 }
 
-fn log_seconds(run: &Course<'_>) -> Option<f64> {
+fn log_seconds(run: &Trace<'_>) -> Option<f64> {
     match run.step_of(MARK) {
         None => Some(f64::INFINITY),
         Some(_) => median(&repetitions(run)).map(f64::log10),
     }
 }
 
-fn log_seconds_a_step(run: &Course<'_>) -> Option<f64> {
+fn log_seconds_a_step(run: &Trace<'_>) -> Option<f64> {
     run.step_of(MARK)?;
     Some(log_seconds(run)? - log_steps(run)?)
 }
@@ -190,7 +190,7 @@ fn widening(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
             .first()
             .map_or(&[][..], |pair| &pair.lma)
             .iter()
-            .map(Course::seed);
+            .map(Trace::seed);
         let slopes: Vec<f64> = seeds
             .filter_map(|seed| slope_over_size(&of_variant, seed))
             .collect();
@@ -221,7 +221,7 @@ fn widening(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
 /// The slope of log10 of a seed's ratio of times, LMA's over L4's, over log2 of the number of weights.
 fn slope_over_size(pairs: &[&Pair<'_>], seed: u64) -> Option<f64> {
     let point = |pair: &&Pair<'_>| {
-        let of_seed = |runs: &[Course<'_>]| {
+        let of_seed = |runs: &[Trace<'_>]| {
             runs.iter()
                 .find(|run| run.seed() == seed)
                 .and_then(log_seconds)

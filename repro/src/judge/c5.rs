@@ -5,8 +5,8 @@
 //! is exactly 0 and the rate of every step is 0. Runs count as far as they go, also beyond the length of Table 3.
 
 use super::case::{Case, l4, l4_best, name};
-use super::course::{Course, whole_courses};
 use super::statistics::median;
+use super::trace::{Trace, whole_traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{Base, Numbers, Role};
 
@@ -34,7 +34,7 @@ fn part(case: &mut Case<'_>, role: Role) {
         case.part_without_arms(what);
         return;
     };
-    let runs = whole_courses(arm);
+    let runs = whole_traces(arm);
     let first: Vec<Option<u64>> = runs
         .iter()
         .map(|run| first_zero_epoch(run, arm.steps_per_unit))
@@ -73,7 +73,7 @@ fn part(case: &mut Case<'_>, role: Role) {
 }
 
 /// Which part of an epoch's batches have a loss of exactly 0: whether a run is on its way there, or has been nearer.
-fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Course<'_>], batches: f64) {
+fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Trace<'_>], batches: f64) {
     let shares: Vec<Vec<f64>> = runs
         .iter()
         .map(|run| {
@@ -130,7 +130,7 @@ fn remark_shares(case: &mut Case<'_>, name: &str, runs: &[Course<'_>], batches: 
 }
 
 /// The first epoch, from 1, with nothing but losses and rates of exactly 0.
-fn first_zero_epoch(run: &Course<'_>, steps_per_epoch: u64) -> Option<u64> {
+fn first_zero_epoch(run: &Trace<'_>, steps_per_epoch: u64) -> Option<u64> {
     let losses = run.logged("largest_batch_loss");
     let rates = run.logged("zero_rate_steps");
     let all_zero = |((step, loss), (at, rates)): &((u64, f64), (u64, f64))| {

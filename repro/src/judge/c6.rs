@@ -11,7 +11,7 @@
 
 use super::case::{Case, VARIANTS, l4, l4_best};
 use super::comparison::Side;
-use super::course::{Course, SPIKE, SPIKE_OF_FIRST, TWO_ORDERS};
+use super::trace::{SPIKE, SPIKE_OF_FIRST, TWO_ORDERS, Trace};
 use super::{Claim, Finding, words};
 use crate::numbers::Numbers;
 use crate::stats::range;
@@ -95,7 +95,7 @@ struct Found {
 impl Found {
     fn of(case: &mut Case<'_>, side: &Side<'_>) -> Self {
         let Side { name, runs } = side;
-        let windows: Vec<(usize, usize)> = runs.iter().map(Course::wide_windows).collect();
+        let windows: Vec<(usize, usize)> = runs.iter().map(Trace::wide_windows).collect();
         let (wide, all) = windows
             .iter()
             .fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
@@ -104,7 +104,7 @@ impl Found {
         let early = runs.iter().map(|run| run.first_quarter().wide_windows());
         let early = early.map(share).fold(f64::INFINITY, f64::min);
         let diverged = runs.iter().filter(|run| run.diverged()).count();
-        let spikes: Vec<usize> = runs.iter().map(Course::spikes).collect();
+        let spikes: Vec<usize> = runs.iter().map(Trace::spikes).collect();
         let spiking = spikes.iter().filter(|spikes| **spikes > 0).count();
         let measured = [
             ("least_share_in_first_quarter", words::value(100.0 * early)),

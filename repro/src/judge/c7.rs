@@ -7,8 +7,8 @@
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
 use super::comparison::remark_accuracies;
-use super::course::{Course, courses};
 use super::statistics::{Estimate, mean};
+use super::trace::{Trace, traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{Base, Numbers, Role};
 
@@ -56,7 +56,7 @@ fn comparable(case: &mut Case<'_>) {
     let mut accuracies = Vec::new();
     for arm in needed.into_iter().chain(others) {
         let end = arm.step_after(numbers.length);
-        let of_runs: Vec<f64> = courses(numbers, arm)
+        let of_runs: Vec<f64> = traces(numbers, arm)
             .iter()
             .filter_map(|run| run.accuracy_at(end))
             .collect();
@@ -92,9 +92,9 @@ fn near_final(case: &mut Case<'_>) {
     let mut gains = Vec::new();
     for role in VARIANTS.map(l4).into_iter().chain(VARIANTS.map(l4_best)) {
         let Some(arm) = case.arm(role) else { continue };
-        let runs = courses(numbers, arm);
+        let runs = traces(numbers, arm);
         let (early, end) = (arm.step_after(EARLY), arm.step_after(numbers.length));
-        let gain = |run: &Course<'_>| Some(run.accuracy_at(end)? - run.accuracy_at(early)?);
+        let gain = |run: &Trace<'_>| Some(run.accuracy_at(end)? - run.accuracy_at(early)?);
         let of_runs: Vec<f64> = runs.iter().filter_map(gain).collect();
         if let Some(gain) = Estimate::of(&of_runs) {
             case.measure(format!("gain_{}", name(role)), &gain);

@@ -9,8 +9,8 @@
 
 use super::case::{Case, VARIANTS, best, l4, name};
 use super::comparison::{Comparison, Measure, Side};
-use super::course::{Course, floor, paired};
 use super::statistics::{Estimate, mean};
+use super::trace::{Trace, floor, paired};
 use super::{Claim, Finding, words};
 use crate::numbers::{Base, Numbers};
 
@@ -171,7 +171,7 @@ fn less_stable(case: &mut Case<'_>, unclipped: &[Option<Side<'_>>; 2], windows: 
         case.part_without_arms(what);
         return;
     };
-    let log_spikes = |run: &Course<'_>| Some((1.0 + spikes(run, windows) as f64).log10());
+    let log_spikes = |run: &Trace<'_>| Some((1.0 + spikes(run, windows) as f64).log10());
     let counts = [adam, momentum].map(|side| {
         let counted = count_spikes(case, side, windows);
         format!("{} has {counted}", side.name)
@@ -204,7 +204,7 @@ fn count_spikes(case: &mut Case<'_>, side: &Side<'_>, windows: usize) -> String 
 }
 
 /// Spikes of a run, and the windows of so many that it did not get to because it diverged.
-fn spikes(run: &Course<'_>, windows: usize) -> usize {
+fn spikes(run: &Trace<'_>, windows: usize) -> usize {
     let unseen = match run.diverged() {
         true => windows - run.values("loss").len(),
         false => 0,

@@ -4,8 +4,8 @@ use paper_figures::number;
 use serde_json::{Map, Value};
 
 use super::comparison::Side;
-use super::course::{Course, courses};
 use super::statistics::Estimate;
+use super::trace::{Trace, traces};
 use super::{Basis, Claim, FULL_SEEDS, Finding, Part, SHORTEST, Verdict, parts_for_partly, words};
 use crate::numbers::{Alpha, ArmNumbers, Base, Numbers, Rate, Role};
 
@@ -128,14 +128,14 @@ impl<'n> Case<'n> {
     }
 
     /// The runs of [`arm`](Self::arm) over the section's length.
-    pub fn courses(&mut self, role: Role) -> Option<Vec<Course<'n>>> {
+    pub fn traces(&mut self, role: Role) -> Option<Vec<Trace<'n>>> {
         let numbers = self.numbers;
-        Some(courses(numbers, self.arm(role)?))
+        Some(traces(numbers, self.arm(role)?))
     }
 
     /// The same, with its name, for a [`Comparison`](super::comparison::Comparison).
     pub fn side(&mut self, role: Role) -> Option<Side<'n>> {
-        let runs = self.courses(role)?;
+        let runs = self.traces(role)?;
         Some(Side {
             name: name(role),
             runs,
@@ -145,7 +145,7 @@ impl<'n> Case<'n> {
     /// Such an arm, if it was run; the claim does without.
     pub fn optional_side(&self, role: Role) -> Option<Side<'n>> {
         let arm = plain_arms(self.numbers).find(|arm| arm.role == role && !arm.runs.is_empty())?;
-        let runs = courses(self.numbers, arm);
+        let runs = traces(self.numbers, arm);
         Some(Side {
             name: name(role),
             runs,

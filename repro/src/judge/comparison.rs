@@ -1,8 +1,8 @@
 //! Two arms compared, seed by seed, on the logarithm.
 
 use super::case::{Case, best, l4, name, plain_arms};
-use super::course::{Course, courses, floor, paired};
 use super::statistics::{Estimate, log10_above, mean};
+use super::trace::{Trace, floor, paired, traces};
 use super::words;
 use crate::numbers::{ArmNumbers, Base};
 
@@ -23,7 +23,7 @@ pub enum Measure {
 
 impl Measure {
     /// Its logarithm; infinite of a run that diverged or never got there.
-    pub fn log10(self, run: &Course<'_>, floor: f64) -> Option<f64> {
+    pub fn log10(self, run: &Trace<'_>, floor: f64) -> Option<f64> {
         match self {
             Self::FinalLoss => Some(log10_above(run.final_loss()?, floor)),
             Self::StepsToThreshold => Some(run.steps_to(THRESHOLD)?.log10()),
@@ -66,7 +66,7 @@ impl Measure {
 /// The runs of an arm, with its name.
 pub struct Side<'n> {
     pub name: String,
-    pub runs: Vec<Course<'n>>,
+    pub runs: Vec<Trace<'n>>,
 }
 
 impl Side<'_> {
@@ -102,7 +102,7 @@ impl Side<'_> {
 pub fn ratio(
     ours: &Side<'_>,
     theirs: &Side<'_>,
-    log10: impl Fn(&Course<'_>) -> Option<f64>,
+    log10: impl Fn(&Trace<'_>) -> Option<f64>,
 ) -> Option<Estimate> {
     let log_ratio = Estimate::against(&paired(&ours.runs, &theirs.runs, log10))?;
     Some(log_ratio.map(|log| 10_f64.powf(log)))
@@ -130,9 +130,9 @@ fn remark_accuracies_over(
     epochs: &[u64],
 ) {
     let (numbers, ours) = (case.numbers, name(arm.role));
-    let our_runs = courses(numbers, arm);
+    let our_runs = traces(numbers, arm);
     let mut found = Vec::new();
-    let mut add = |key: String, what: String, accuracy: &dyn Fn(&Course<'_>) -> Option<f64>| {
+    let mut add = |key: String, what: String, accuracy: &dyn Fn(&Trace<'_>) -> Option<f64>| {
         if let Some(points) = Estimate::of(&paired(&our_runs, &theirs.runs, accuracy)) {
             case.measure(
                 format!("accuracy_{ours}_over_{}_{key}", theirs.name),

@@ -28,16 +28,16 @@ pub mod c9;
 mod case;
 mod committed;
 pub(crate) mod comparison;
-pub(crate) mod course;
 #[cfg(test)]
 pub(crate) mod made_up;
 pub mod statistics;
+pub(crate) mod trace;
 pub(crate) mod words;
 
 use crate::numbers::Numbers;
 pub use committed::{committed, judge_all};
 use paper_figures::results::CLAIMS;
-pub use paper_figures::results::{Basis, Claim as Finding, Part, Verdict};
+pub use paper_figures::results::{Basis, Finding, Part, Verdict};
 
 /// Runs under this part of the paper's length do not test a claim: one in 3.
 pub const SHORTEST: u64 = 3;

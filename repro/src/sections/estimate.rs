@@ -14,12 +14,12 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// How long runs will take, from a few steps of each.
 #[derive(Default)]
-pub(super) struct Estimate {
+pub(super) struct TimeEstimate {
     seconds: f64,
     runs: usize,
 }
 
-impl Estimate {
+impl TimeEstimate {
     /// Runs of an arm. What is timed is short, and its solver takes no steps of a method.
     pub(super) fn add(&mut self, arm: &Resolved<'_>, runs: usize) -> Result<()> {
         let Some(method) = arm.method.filter(|_| !arm.is_timed()) else {

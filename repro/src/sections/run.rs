@@ -8,7 +8,7 @@ use datasets::ImageDataset;
 use indexmap::{IndexMap, IndexSet};
 
 use super::arguments::{Arguments, parse};
-use super::estimate::Estimate;
+use super::estimate::TimeEstimate;
 use super::made::Made;
 use super::part::{ArmOutcome, Outcome, Resolved};
 use super::{Arm, Choice, Part, Section, Size, Task};
@@ -230,7 +230,7 @@ fn finished_seeds(arms: &[Resolved<'_>], size: Size, runner: &Runner) -> Result<
 impl<'d> Outcome<'d> {
     /// Adds the part's runs to a list, and says on standard error how long those that are missing will take.
     fn plan(&self, runner: &Runner, planned: &mut Vec<Planned<'d>>) -> Result<()> {
-        let mut time = Estimate::default();
+        let mut time = TimeEstimate::default();
         let mut known: HashSet<String> = planned.iter().map(|run| run.spec().id()).collect();
         for arm in &self.arms {
             let mut runs = Vec::new();

@@ -2,8 +2,8 @@
 //! estimated anew from training batches. It decides no part.
 
 use crate::judge::case::{Case, plain_arms};
-use crate::judge::course::{Course, courses};
 use crate::judge::statistics::mean;
+use crate::judge::trace::{Trace, traces};
 use crate::judge::words;
 
 /// Test accuracy by batch statistics that are estimated anew.
@@ -14,7 +14,7 @@ const ESTIMATED: &str = "reestimated_test_accuracy";
 pub(super) fn remark_moves(case: &mut Case<'_>) {
     let numbers = case.numbers;
     let greatest = |arm, metric| {
-        let runs = courses(numbers, arm);
+        let runs = traces(numbers, arm);
         let moves = runs.iter().filter_map(|run| greatest_move(run, metric));
         moves.reduce(f64::max)
     };
@@ -44,7 +44,7 @@ pub(super) fn remark_estimated(case: &mut Case<'_>) {
     let numbers = case.numbers;
     let mut ends = Vec::new();
     for arm in plain_arms(numbers) {
-        let runs = courses(numbers, arm);
+        let runs = traces(numbers, arm);
         let at_end = |(step, _): &(u64, f64)| *step == arm.step_after(numbers.length);
         let last = runs
             .iter()
@@ -63,7 +63,7 @@ pub(super) fn remark_estimated(case: &mut Case<'_>) {
     }
 }
 
-fn greatest_move(run: &Course<'_>, metric: &str) -> Option<f64> {
+fn greatest_move(run: &Trace<'_>, metric: &str) -> Option<f64> {
     let values = run.values(metric);
     let settled = &values[values.len() / 10..];
     let moves = settled.windows(2).map(|pair| (pair[1] - pair[0]).abs());

@@ -19,8 +19,8 @@ mod wins;
 
 use super::case::{Case, VARIANTS, best, l4, name, plain_arms};
 use super::comparison::{Comparison, Measure};
-use super::course::{Course, TWO_ORDERS, courses, paired};
 use super::statistics::{Estimate, HALF_A_DECADE};
+use super::trace::{TWO_ORDERS, Trace, paired, traces};
 use super::{Claim, Finding, all, words};
 use crate::numbers::Numbers;
 
@@ -56,8 +56,8 @@ pub fn judge(numbers: &Numbers, mnist: Option<&Numbers>) -> Option<Finding> {
 }
 
 /// The part of the windows of an arm that span two orders of magnitude.
-fn wide_share(runs: &[Course<'_>]) -> Option<f64> {
-    let windows = runs.iter().map(Course::wide_windows);
+fn wide_share(runs: &[Trace<'_>]) -> Option<f64> {
+    let windows = runs.iter().map(Trace::wide_windows);
     let (wide, all) = windows.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
     (all > 0).then(|| wide as f64 / all as f64)
 }
@@ -66,10 +66,10 @@ fn steady(case: &mut Case<'_>, mnist: Option<&Numbers>) {
     let mut holds = Vec::new();
     let mut measured = Vec::new();
     for role in VARIANTS.map(l4) {
-        let here = case.courses(role).and_then(|runs| wide_share(&runs));
+        let here = case.traces(role).and_then(|runs| wide_share(&runs));
         let there = mnist.and_then(|mnist| {
             let arm = plain_arms(mnist).find(|arm| arm.role == role)?;
-            wide_share(&courses(mnist, arm))
+            wide_share(&traces(mnist, arm))
         });
         if there.is_none() {
             case.lacks(format!("rates of {} on MNIST", name(role)));

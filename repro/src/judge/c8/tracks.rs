@@ -3,8 +3,8 @@
 
 use super::TRACKS;
 use crate::judge::case::{Case, l4};
-use crate::judge::course::Course;
 use crate::judge::statistics::mean;
+use crate::judge::trace::Trace;
 use crate::judge::words;
 use crate::methods::{DROPS, EPOCHS, HEAVY_BALL};
 use crate::numbers::{Base, Role};
@@ -13,8 +13,8 @@ use crate::stats::range;
 pub(super) fn tracks(case: &mut Case<'_>) {
     let what = "L4Mom's rate tracks the schedule until its second drop";
     let sides = (
-        case.courses(l4(Base::Momentum)),
-        case.courses(Role::DefaultPolicy),
+        case.traces(l4(Base::Momentum)),
+        case.traces(Role::DefaultPolicy),
         case.arm(Role::DefaultPolicy),
     );
     let (Some(ours), Some(policy), Some(arm)) = sides else {
@@ -73,8 +73,8 @@ fn phases(steps: f64) -> [(f64, f64); 4] {
 /// The logarithms of logged rates over those that the policy logged at the same steps, after the first and up to the second of two
 /// steps; of those above 0.
 fn log_rate_ratios(
-    ours: &[Course<'_>],
-    policy: &[Course<'_>],
+    ours: &[Trace<'_>],
+    policy: &[Trace<'_>],
     (after, until): (f64, f64),
 ) -> Vec<f64> {
     let schedule = policy.iter().take(1);
@@ -95,7 +95,7 @@ fn log_rate_ratios(
 
 /// In a shorter run, L4Mom's rates beside the schedule with its first drop where the paper has it, at step `drop`: what of the part
 /// is owed to the drops' coming sooner.
-fn remark_unmoved(case: &mut Case<'_>, ours: &[Course<'_>], policy: &[Course<'_>], drop: u64) {
+fn remark_unmoved(case: &mut Case<'_>, ours: &[Trace<'_>], policy: &[Trace<'_>], drop: u64) {
     let mut first_rates = policy.iter().flat_map(|run| run.logged("learning_rate"));
     let Some((_, at_first)) = first_rates.next() else {
         return;

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::SOON;
 use crate::judge::case::{Case, plain_arms};
-use crate::judge::course::{courses, paired};
 use crate::judge::statistics::{Estimate, mean};
+use crate::judge::trace::{paired, traces};
 use crate::judge::{all, words};
 use crate::methods::{DROPS, EPOCHS};
 use crate::numbers::{ArmNumbers, Numbers, Role};
@@ -68,7 +68,7 @@ fn leads_since(numbers: &Numbers, policy: &ArmNumbers, others: &[&ArmNumbers]) -
 /// How much more accurate the policy is after the last epoch; `None` if that was not measured.
 fn lead_at_end(numbers: &Numbers, policy: &ArmNumbers, other: &ArmNumbers) -> Option<Estimate> {
     let end = policy.step_after(numbers.length);
-    let [policy, other] = [policy, other].map(|arm| courses(numbers, arm));
+    let [policy, other] = [policy, other].map(|arm| traces(numbers, arm));
     Estimate::of(&paired(&policy, &other, |run| run.accuracy_at(end)))
 }
 
@@ -96,7 +96,7 @@ fn measure_finals(case: &mut Case<'_>, policy: &ArmNumbers, others: &[&ArmNumber
 
 fn mean_accuracy(numbers: &Numbers, arm: &ArmNumbers, epoch: u64) -> Option<f64> {
     let step = arm.step_after(epoch);
-    let runs = courses(numbers, arm);
+    let runs = traces(numbers, arm);
     let accuracies: Vec<f64> = runs
         .iter()
         .filter_map(|run| run.accuracy_at(step))

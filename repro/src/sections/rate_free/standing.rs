@@ -1,8 +1,8 @@
 //! Where L4 stands: comparisons by seed and the performance profile, pure functions of the numbers.
 
 use crate::judge::comparison::THRESHOLD;
-use crate::judge::course::{Course, courses, floor, paired};
 use crate::judge::statistics::{Estimate, log10_above};
+use crate::judge::trace::{Trace, floor, paired, traces};
 use crate::numbers::{Numbers, TaskName};
 
 /// Regression: the part of the first loss below which a run has converged. The tuned baselines get there.
@@ -13,7 +13,7 @@ pub const WITH_DROPOUT: f64 = 0.1;
 
 /// What of a run is compared, the less the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub enum Yardstick {
     /// Mean training loss of the last tenth, cut at the floor of the arithmetic. On the DNC, where all good runs end on one
     /// floor, the geometric mean over the run.
     Loss,
@@ -26,13 +26,13 @@ pub enum Measure {
 /// One of 10,000 test images, in per cent.
 const LEAST_ERROR: f64 = 0.01;
 
-impl Measure {
+impl Yardstick {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Loss, Self::Steps, Self::Error];
 
     /// Its logarithm; infinite of a run that diverged or never got there, whose test error is 100 %. `None` where it is not
     /// measured.
-    fn log10(self, numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+    fn log10(self, numbers: &Numbers, run: &Trace<'_>) -> Option<f64> {
         match self {
             Self::Loss if numbers.task == TaskName::Dnc => run.mean_log_loss(floor(numbers.task)),
             Self::Loss => Some(log10_above(run.final_loss()?, floor(numbers.task))),
@@ -67,7 +67,7 @@ fn classifies(task: TaskName) -> bool {
 }
 
 /// The task's threshold.
-fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+fn threshold(numbers: &Numbers, run: &Trace<'_>) -> Option<f64> {
     Some(match numbers.task {
         TaskName::Regression => OF_FIRST_LOSS * run.run().summary.get("first_loss")?.as_f64()?,
         TaskName::FashionMnist => WITH_DROPOUT,
@@ -76,7 +76,7 @@ fn threshold(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
 }
 
 /// Steps until the loss is for good below the task's threshold; infinite of a run that diverged or never got there.
-pub fn steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+pub fn steps(numbers: &Numbers, run: &Trace<'_>) -> Option<f64> {
     if run.diverged() {
         return Some(f64::INFINITY);
     }
@@ -84,7 +84,7 @@ pub fn steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
 }
 
 /// Steps until it is below for the first time, wherever it goes from there.
-pub fn first_steps(numbers: &Numbers, run: &Course<'_>) -> Option<f64> {
+pub fn first_steps(numbers: &Numbers, run: &Trace<'_>) -> Option<f64> {
     let (step, _) = run.first_below(threshold(numbers, run)?)?;
     Some(step as f64)
 }
@@ -117,14 +117,14 @@ pub struct Against {
 
 /// The method `ours` against each of the others on a task, in the order of the arms; nothing if it was not run, or the measure is
 /// none of the task's.
-pub fn against(numbers: &Numbers, ours: &str, measure: Measure) -> Vec<Against> {
+pub fn against(numbers: &Numbers, ours: &str, measure: Yardstick) -> Vec<Against> {
     let runs = |name: &str| {
         let arm = numbers.arms.iter().find(|arm| arm.name == name);
-        arm.map(|arm| courses(numbers, arm)).unwrap_or_default()
+        arm.map(|arm| traces(numbers, arm)).unwrap_or_default()
     };
     let our_runs = runs(ours);
-    let value = |run: &Course<'_>| measure.log10(numbers, run);
-    let gets_there = |runs: &[Course<'_>]| runs.iter().filter_map(value).any(f64::is_finite);
+    let value = |run: &Trace<'_>| measure.log10(numbers, run);
+    let gets_there = |runs: &[Trace<'_>]| runs.iter().filter_map(value).any(f64::is_finite);
     let others = numbers.arms.iter().filter(|arm| arm.name != ours);
     let one = |name: &String| {
         let their_runs = runs(name);
@@ -159,7 +159,7 @@ pub struct Profile {
 
 /// The profile of each method that was run on all of the tasks. The best is that of each seed, and a task counts by the share
 /// of its seeds; where no method gets there nobody gains.
-pub fn profile(all: &[Numbers], measure: Measure) -> Vec<Profile> {
+pub fn profile(all: &[Numbers], measure: Yardstick) -> Vec<Profile> {
     let Some(first) = all.first() else {
         return Vec::new();
     };
@@ -180,13 +180,13 @@ pub fn profile(all: &[Numbers], measure: Measure) -> Vec<Profile> {
     for numbers in all {
         let by_name = |name: &&String| numbers.arms.iter().find(|arm| arm.name == **name);
         let runs = names.iter().filter_map(by_name);
-        let runs: Vec<Vec<Course<'_>>> = runs.map(|arm| courses(numbers, arm)).collect();
-        let Some(seeds) = runs.first().map(|runs| runs.iter().map(Course::seed)) else {
+        let runs: Vec<Vec<Trace<'_>>> = runs.map(|arm| traces(numbers, arm)).collect();
+        let Some(seeds) = runs.first().map(|runs| runs.iter().map(Trace::seed)) else {
             continue;
         };
         let weight = 1.0 / (all.len() * seeds.len()) as f64;
         for seed in seeds {
-            let of_seed = |runs: &Vec<Course<'_>>| {
+            let of_seed = |runs: &Vec<Trace<'_>>| {
                 let run = runs.iter().find(|run| run.seed() == seed)?;
                 measure.log10(numbers, run)
             };
@@ -224,7 +224,7 @@ mod tests {
         let found = against(
             &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
-            Measure::Loss,
+            Yardstick::Loss,
         );
         assert_eq!(found.len(), 1);
         found[0].clone()
@@ -257,7 +257,11 @@ mod tests {
         ];
         arms[2].0.runs[0].diverged_at = Some(2);
         let of = |task: TaskName, arms: [Arm; 3]| {
-            against(&numbers("rate_free", task, arms), "L4Adam", Measure::Error)
+            against(
+                &numbers("rate_free", task, arms),
+                "L4Adam",
+                Yardstick::Error,
+            )
         };
         let found = of(TaskName::Mnist, arms.clone());
         assert_eq!(found[0].standing, Standing::Worse);
@@ -277,7 +281,7 @@ mod tests {
         let found = against(
             &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
-            Measure::Loss,
+            Yardstick::Loss,
         );
         assert_eq!(found[0].standing, Standing::Undecided);
     }
@@ -297,7 +301,7 @@ mod tests {
         let found = against(
             &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
-            Measure::Loss,
+            Yardstick::Loss,
         );
         assert_eq!(found[0].standing, Standing::Worse);
         assert_eq!(found[1].standing, Standing::Neither);
@@ -308,7 +312,7 @@ mod tests {
         let found = against(
             &numbers("rate_free", TaskName::Mnist, arms),
             "L4Adam",
-            Measure::Loss,
+            Yardstick::Loss,
         );
         assert_eq!(found[0].standing, Standing::Better);
     }
@@ -322,7 +326,7 @@ mod tests {
             Arm::new("DoG", Role::RateFree).runs(theirs),
         ];
         let numbers = numbers("rate_free", TaskName::Mnist, arms);
-        let found = against(&numbers, "L4Adam", Measure::Loss);
+        let found = against(&numbers, "L4Adam", Yardstick::Loss);
         assert_eq!(found[0].standing, Standing::Undecided);
         assert_eq!((found[0].ratio.n, found[0].ratio.cut), (3, 2));
     }
@@ -335,7 +339,7 @@ mod tests {
                 .summary
                 .insert("first_loss".to_owned(), 2.0.into());
             let numbers = numbers("rate_free", task, [arm]);
-            steps(&numbers, &courses(&numbers, &numbers.arms[0])[0])
+            steps(&numbers, &traces(&numbers, &numbers.arms[0])[0])
         };
         assert_eq!(
             steps_on(TaskName::Regression, [1.0, 2e-6, 1.9e-6]),
@@ -361,7 +365,7 @@ mod tests {
             Run::losses(1.., [1e-2, 1e-6]),
         ]);
         let numbers = numbers("rate_free", TaskName::Dnc, [ours, theirs]);
-        let found = against(&numbers, "L4Adam", Measure::Loss);
+        let found = against(&numbers, "L4Adam", Yardstick::Loss);
         assert!((found[0].ratio.mean - 10.0).abs() < 1e-9, "{found:?}");
     }
 
@@ -381,7 +385,7 @@ mod tests {
             numbers("rate_free", TaskName::Mnist, mnist),
             numbers("rate_free", TaskName::FashionMnist, fashion),
         ];
-        let found = profile(&all, Measure::Loss);
+        let found = profile(&all, Yardstick::Loss);
         let names: Vec<&str> = found.iter().map(|profile| profile.name.as_str()).collect();
         assert_eq!(names, ["A", "B"], "C is not on both");
         let gains = |index: usize| -> Vec<(f64, f64)> {

@@ -4,11 +4,11 @@ use anyhow::Result;
 use indexmap::IndexMap;
 use paper_figures::number::significant;
 
-use super::standing::{self, Against, Measure, Profile, Standing};
+use super::standing::{self, Against, Profile, Standing, Yardstick};
 use crate::cli::{self, Preset, reference_root};
 use crate::engine::reference;
-use crate::judge::course::{Course, courses};
 use crate::judge::statistics::Estimate;
+use crate::judge::trace::{Trace, traces};
 use crate::judge::words;
 use crate::methods::{Kind, Method};
 use crate::numbers::{ArmNumbers, Numbers, Role};
@@ -97,7 +97,7 @@ pub fn results(numbers: &[Numbers], report: &Report) -> Table {
 }
 
 fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
-    let runs = courses(numbers, arm);
+    let runs = traces(numbers, arm);
     let diverged = runs.iter().filter(|run| run.diverged()).count();
     let mut row = Row::new();
     row.insert("task".to_owned(), numbers.task.name().into());
@@ -111,14 +111,14 @@ fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
         .iter()
         .find(|metric| is_tested(metric))
     {
-        let last = |run: &Course<'_>| run.logged(metric).last().map(|(_, value)| value);
+        let last = |run: &Trace<'_>| run.logged(metric).last().map(|(_, value)| value);
         row.insert("accuracy".to_owned(), cell(&runs, last).into());
     }
     let steps = cell(&runs, |run| standing::steps(numbers, run));
     row.insert("steps".to_owned(), steps.into());
     let first = cell(&runs, |run| standing::first_steps(numbers, run));
     row.insert("first".to_owned(), first.into());
-    let least = |run: &Course<'_>| run.values("loss").into_iter().reduce(f64::min);
+    let least = |run: &Trace<'_>| run.values("loss").into_iter().reduce(f64::min);
     row.insert("least".to_owned(), cell(&runs, least).into());
     row.insert("diverged".to_owned(), (diverged as u64).into());
     if !arm.step_times.is_empty() {
@@ -129,7 +129,7 @@ fn row(numbers: &Numbers, arm: &ArmNumbers) -> Row {
 }
 
 /// A measure of each run; of one that diverged there is none.
-fn cell(runs: &[Course<'_>], measure: impl Fn(&Course<'_>) -> Option<f64>) -> Cell {
+fn cell(runs: &[Trace<'_>], measure: impl Fn(&Trace<'_>) -> Option<f64>) -> Cell {
     Cell::from_runs(runs.iter().map(|run| {
         let diverged = run.run().diverged_at.filter(|_| run.diverged());
         let measured = match (diverged, measure(run).filter(|value| value.is_finite())) {
@@ -185,7 +185,7 @@ fn at_full_length(workload: Workload<'_>) -> Workload<'_> {
 /// Where L4 stands: a table of who is better and who worse, and one of the ratios for each measure that any task has.
 pub fn standings(numbers: &[Numbers], report: &Report) -> Vec<Table> {
     let mut tables = vec![summary(numbers, report)];
-    let by_measure = Measure::ALL.map(|measure| ratios(numbers, measure, report));
+    let by_measure = Yardstick::ALL.map(|measure| ratios(numbers, measure, report));
     tables.extend(
         by_measure
             .into_iter()
@@ -210,7 +210,7 @@ fn summary(numbers: &[Numbers], report: &Report) -> Table {
     let mut rows = Vec::new();
     for ours in OURS {
         for numbers in numbers {
-            for measure in Measure::ALL {
+            for measure in Yardstick::ALL {
                 let all = standing::against(numbers, ours, measure);
                 if all.is_empty() {
                     continue;
@@ -260,9 +260,9 @@ fn named(all: &[Against], standing: Standing) -> String {
 /// `Against the rate-free methods, …, L4Adam is by training loss better in 27 and worse in 3 of 30 comparisons; by …`.
 fn counted(numbers: &[Numbers], ours: &str) -> String {
     let by = [
-        (Measure::Loss, "training loss"),
-        (Measure::Steps, "steps to the threshold"),
-        (Measure::Error, "test error"),
+        (Yardstick::Loss, "training loss"),
+        (Yardstick::Steps, "steps to the threshold"),
+        (Yardstick::Error, "test error"),
     ];
     let by = by.map(|(measure, what)| {
         let standings = against_rate_free(numbers, ours, measure);
@@ -275,7 +275,7 @@ fn counted(numbers: &[Numbers], ours: &str) -> String {
 }
 
 /// How `ours` stands to each rate-free method on each task.
-fn against_rate_free(numbers: &[Numbers], ours: &str, measure: Measure) -> Vec<Standing> {
+fn against_rate_free(numbers: &[Numbers], ours: &str, measure: Yardstick) -> Vec<Standing> {
     let mut found = Vec::new();
     for numbers in numbers {
         for one in standing::against(numbers, ours, measure) {
@@ -307,7 +307,7 @@ fn counts(standings: &[Standing]) -> Option<String> {
 }
 
 /// `standing_loss.json`, `standing_steps.json` or `standing_error.json`: a row for each other method, a column for each variant on each task.
-fn ratios(numbers: &[Numbers], measure: Measure, report: &Report) -> Table {
+fn ratios(numbers: &[Numbers], measure: Yardstick, report: &Report) -> Table {
     let mut columns = vec![Column::new("method", "Against")];
     let mut rows: IndexMap<String, Row> = IndexMap::new();
     for (index, numbers) in numbers.iter().enumerate() {
@@ -326,15 +326,15 @@ fn ratios(numbers: &[Numbers], measure: Measure, report: &Report) -> Table {
         }
     }
     let (id, what) = match measure {
-        Measure::Loss => (
+        Yardstick::Loss => (
             "standing_loss",
             "final training loss, or on the DNC the geometric mean of the loss over the run, either cut at the floor of the task",
         ),
-        Measure::Steps => (
+        Yardstick::Steps => (
             "standing_steps",
             "steps until the loss is for good below the threshold",
         ),
-        Measure::Error => (
+        Yardstick::Error => (
             "standing_error",
             "error on the test images after the last epoch",
         ),
@@ -383,8 +383,8 @@ fn short(value: f64) -> String {
 /// `profile.json`: a panel a measure.
 pub fn profile(numbers: &[Numbers], report: &Report) -> Figure {
     let panels = [
-        ("a", "Steps to the threshold", Measure::Steps),
-        ("b", "Training loss", Measure::Loss),
+        ("a", "Steps to the threshold", Yardstick::Steps),
+        ("b", "Training loss", Yardstick::Loss),
     ];
     let (mut axes, mut series) = (Vec::new(), Vec::new());
     for (letter, title, measure) in panels {
@@ -509,9 +509,9 @@ mod tests {
             Arm::new("DoG", Role::RateFree).losing([0.1, 0.11, 0.12]),
         ];
         let all = [numbers("rate_free", TaskName::Mnist, arms)];
-        let found = against_rate_free(&all, "L4Adam", Measure::Loss);
+        let found = against_rate_free(&all, "L4Adam", Yardstick::Loss);
         assert_eq!(found, [Standing::Better, Standing::Worse]);
-        let against = standing::against(&all[0], "L4Adam", Measure::Loss);
+        let against = standing::against(&all[0], "L4Adam", Yardstick::Loss);
         let better = named(&against, Standing::Better);
         assert!(better.starts_with("Adam* (0.10), MoMo (0.5"), "{better}");
     }

@@ -1,6 +1,5 @@
 //! The networks by what the documentation says of them: parameter names and shapes,
 //! constants, layers, recordings of one's own. And the examples run.
-#![forbid(unsafe_code)]
 
 use autodiff::{Error, Graph, Padding, Param, Params, Real, Tape, Var, record};
 use models::{
@@ -11,10 +10,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 #[allow(missing_docs)]
-#[path = "../examples/character_gru.rs"]
+#[path = "../../examples/character_gru.rs"]
 mod character_gru;
 #[allow(missing_docs)]
-#[path = "../examples/transformer_sort.rs"]
+#[path = "../../examples/transformer_sort.rs"]
 mod transformer_sort;
 
 #[test]

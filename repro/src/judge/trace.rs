@@ -1,4 +1,4 @@
-//! What the rules read off the course of a run.
+//! What the rules read off a run.
 
 use super::statistics::{difference, log10_above, mean};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
@@ -33,37 +33,37 @@ pub fn floor(task: TaskName) -> f64 {
 
 /// A run up to a last step.
 #[derive(Clone, Copy)]
-pub struct Course<'n> {
+pub struct Trace<'n> {
     run: &'n RunNumbers,
     end: u64,
 }
 
 /// The runs of an arm over the section's length, which some of them may exceed.
-pub fn courses<'n>(numbers: &Numbers, arm: &'n ArmNumbers) -> Vec<Course<'n>> {
+pub fn traces<'n>(numbers: &Numbers, arm: &'n ArmNumbers) -> Vec<Trace<'n>> {
     let end = arm.step_after(numbers.length);
-    arm.runs.iter().map(|run| Course { run, end }).collect()
+    arm.runs.iter().map(|run| Trace { run, end }).collect()
 }
 
 /// The runs of an arm as far as they go.
-pub fn whole_courses(arm: &ArmNumbers) -> Vec<Course<'_>> {
-    arm.runs.iter().map(Course::whole).collect()
+pub fn whole_traces(arm: &ArmNumbers) -> Vec<Trace<'_>> {
+    arm.runs.iter().map(Trace::whole).collect()
 }
 
 /// `ours − theirs` of what is measured, for every seed that both have, in the order of ours. Seeds of which it was not
 /// measured are left out.
 pub fn paired(
-    ours: &[Course<'_>],
-    theirs: &[Course<'_>],
-    measure: impl Fn(&Course<'_>) -> Option<f64>,
+    ours: &[Trace<'_>],
+    theirs: &[Trace<'_>],
+    measure: impl Fn(&Trace<'_>) -> Option<f64>,
 ) -> Vec<f64> {
-    let pair = |one: &Course<'_>| {
+    let pair = |one: &Trace<'_>| {
         let other = theirs.iter().find(|other| other.run.seed == one.run.seed)?;
         Some(difference(measure(one)?, measure(other)?))
     };
     ours.iter().filter_map(pair).collect()
 }
 
-impl<'n> Course<'n> {
+impl<'n> Trace<'n> {
     /// A run as far as it goes.
     pub fn whole(run: &'n RunNumbers) -> Self {
         let end = u64::MAX;
@@ -242,11 +242,11 @@ mod tests {
     const INF: f64 = f64::INFINITY;
 
     /// What is read off a run of 10 units of one step.
-    fn read<T>(run: Run, read: impl Fn(&Course<'_>) -> T) -> T {
+    fn read<T>(run: Run, read: impl Fn(&Trace<'_>) -> T) -> T {
         let arm = Arm::l4_adam().runs([run]);
         let mut numbers = numbers("3.2", TaskName::Mnist, [arm]);
         numbers.length = 10;
-        read(&courses(&numbers, &numbers.arms[0])[0])
+        read(&traces(&numbers, &numbers.arms[0])[0])
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
         let arm = Arm::l4_adam().runs([Run::losses(1.., (1..=20).map(f64::from))]);
         let mut twenty = numbers("3.2", TaskName::Mnist, [arm]);
         twenty.length = 20;
-        let runs = courses(&twenty, &twenty.arms[0]);
+        let runs = traces(&twenty, &twenty.arms[0]);
         assert_eq!(runs[0].final_loss(), Some(19.5), "of steps 19 and 20");
         let mut uneven = Run::losses(1.., [9.0, 9.0, 3.0, 8.0]);
         uneven.0.metrics["loss"].steps = vec![1, 5, 9, 10];
@@ -371,7 +371,7 @@ mod tests {
         theirs.0.runs[0].seed = 1;
         theirs.0.runs[1].seed = 7;
         let numbers = numbers("3.2", TaskName::Mnist, [ours, theirs]);
-        let [ours, theirs] = [0, 1].map(|arm| courses(&numbers, &numbers.arms[arm]));
+        let [ours, theirs] = [0, 1].map(|arm| traces(&numbers, &numbers.arms[arm]));
         assert_eq!(paired(&ours, &theirs, |run| run.final_loss()), [3.0]);
     }
 

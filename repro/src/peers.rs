@@ -97,66 +97,23 @@ pub struct Comparison {
 /// # Errors
 /// If a program fails for another reason than that a framework is not installed.
 pub fn compare(settings: Settings<'_>) -> Result<Comparison> {
-    let mut engines = vec![(OURS, None)];
-    let mut left_out = Vec::new();
-    for (engine, name) in PEERS {
-        if !installed(settings.python, engine)? {
-            let python = settings.python.display();
-            left_out.push(format!("{name} is left out: {python} cannot import it."));
-            continue;
-        }
-        // What cannot compile, say, is found here and not after the others' rounds.
-        match peer(settings.python, engine, Timed::Regression, 1) {
-            Ok(_) => engines.push((engine, None)),
-            Err(error) => left_out.push(format!("{name} is left out: {error:#}.")),
-        }
-    }
-    let row = |workload, threads| Row {
-        workload,
-        threads,
-        measured: vec![Measured::default(); engines.len()],
-    };
-    let mut rows: Vec<Row> = WORKLOADS.map(|workload| row(workload, 1)).into();
-    if settings.threads > 1 {
-        rows.extend(SHARED_OUT.map(|workload| row(workload, settings.threads)));
-    }
-    let mut peaks = Vec::new();
+    let mut comparison = Comparison::of_installed(settings)?;
     for round in 1..=settings.rounds {
-        peaks.push(peak());
-        for row in &mut rows {
-            let (workload, threads) = (row.workload.name(), row.threads);
+        comparison.peaks.push(peak());
+        for row in 0..comparison.rows.len() {
+            let Row {
+                workload, threads, ..
+            } = comparison.rows[row];
+            let (name, rounds) = (workload.name(), settings.rounds);
             tell(&format!(
-                "round {round} of {}: {workload}, threads: {threads}",
-                settings.rounds
+                "round {round} of {rounds}: {name}, threads: {threads}"
             ));
-            for ((engine, version), measured) in engines.iter_mut().zip(&mut row.measured) {
-                let line = match *engine {
-                    OURS => ours(row.workload, row.threads)?,
-                    _ => peer(settings.python, engine, row.workload, row.threads)?,
-                };
-                measured
-                    .add(&line)
-                    .with_context(|| format!("what {engine} printed: {line}"))?;
-                *version = line["version"].as_str().map(str::to_owned);
-                if line["loss"].as_f64().is_none() {
-                    let sentence = format!(
-                        "{}: the last loss of {workload} was no number.",
-                        name_of(engine)
-                    );
-                    if !left_out.contains(&sentence) {
-                        left_out.push(sentence);
-                    }
-                }
+            for engine in 0..comparison.engines.len() {
+                comparison.time(row, engine, settings.python)?;
             }
         }
     }
-    Ok(Comparison {
-        rounds: settings.rounds,
-        peaks,
-        engines,
-        rows,
-        left_out,
-    })
+    Ok(comparison)
 }
 
 impl Measured {
@@ -183,6 +140,61 @@ impl Row {
 }
 
 impl Comparison {
+    /// Nothing timed yet, of the engines that are there.
+    fn of_installed(settings: Settings<'_>) -> Result<Self> {
+        let mut engines = vec![(OURS, None)];
+        let mut left_out = Vec::new();
+        for (engine, name) in PEERS {
+            if !installed(settings.python, engine)? {
+                let python = settings.python.display();
+                left_out.push(format!("{name} is left out: {python} cannot import it."));
+                continue;
+            }
+            // What cannot compile, say, is found here and not after the others' rounds.
+            match peer(settings.python, engine, Timed::Regression, 1) {
+                Ok(_) => engines.push((engine, None)),
+                Err(error) => left_out.push(format!("{name} is left out: {error:#}.")),
+            }
+        }
+        let row = |workload, threads| Row {
+            workload,
+            threads,
+            measured: vec![Measured::default(); engines.len()],
+        };
+        let mut rows: Vec<Row> = WORKLOADS.map(|workload| row(workload, 1)).into();
+        if settings.threads > 1 {
+            rows.extend(SHARED_OUT.map(|workload| row(workload, settings.threads)));
+        }
+        Ok(Self {
+            rounds: settings.rounds,
+            peaks: Vec::new(),
+            engines,
+            rows,
+            left_out,
+        })
+    }
+
+    /// One process of one engine on one workload, by their places in the lists.
+    fn time(&mut self, row: usize, engine: usize, python: &Path) -> Result<()> {
+        let (row, (name, version)) = (&mut self.rows[row], &mut self.engines[engine]);
+        let line = match *name {
+            OURS => ours(row.workload, row.threads)?,
+            _ => peer(python, name, row.workload, row.threads)?,
+        };
+        row.measured[engine]
+            .add(&line)
+            .with_context(|| format!("what {name} printed: {line}"))?;
+        *version = line["version"].as_str().map(str::to_owned);
+        if line["loss"].as_f64().is_none() {
+            let (engine, workload) = (name_of(name), row.workload.name());
+            let sentence = format!("{engine}: the last loss of {workload} was no number.");
+            if !self.left_out.contains(&sentence) {
+                self.left_out.push(sentence);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the tables `train_step` (times) and `memory` into a directory, and shows them.
     ///
     /// # Errors

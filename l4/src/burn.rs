@@ -177,7 +177,6 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let (step, directions) = match self.l4.step(loss.inner().sum(), &found) {
             Ok(stepped) => stepped,
             Err(Failure::Refused(error)) => return (module, Err(error)),
-            Err(Failure::Framework(never)) => match never {},
         };
         if let Err(error) = check_rate(&step, &directions) {
             return (module, Err(error));
@@ -516,7 +515,7 @@ impl tensors::Tensor for Tensor<1> {
     fn first_unusable(&self) -> Result<Option<(usize, f64)>, Infallible> {
         let data = self.clone().into_data();
         let values: Vec<f64> = data.iter::<f64>().collect();
-        let index = if data.dtype() == burn_core::tensor::DType::F64 {
+        let index = if data.dtype() == DType::F64 {
             first_unusable(&values)
         } else {
             first_unusable(&data.iter::<f32>().collect::<Vec<f32>>())

@@ -66,12 +66,9 @@ fn by_panel(axes: &[Axes], series: &[&Series], property: impl Fn(&Series) -> Str
     let said: Vec<(&str, String)> = axes
         .iter()
         .map(|axes| {
-            (
-                axes.panel.as_str(),
-                series.iter().copied().filter(|s| s.panel == axes.panel),
-            )
+            let shown = series.iter().copied().filter(|s| s.panel == axes.panel);
+            (axes.panel.as_str(), by_method(shown, &property))
         })
-        .map(|(panel, series)| (panel, by_method(series, &property)))
         .filter(|(_, text)| !text.is_empty())
         .collect();
     match said.as_slice() {

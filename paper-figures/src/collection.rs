@@ -76,10 +76,7 @@ impl Collection {
             }]
         };
         blocks.push(Block::List(self.sections.iter().map(link).collect()));
-        Output {
-            path: PathBuf::from("README.md"),
-            content: markdown::render(&blocks),
-        }
+        Output::new("README.md", markdown::render(&blocks))
     }
 
     /// One page of everything, the matrix first.
@@ -93,9 +90,6 @@ impl Collection {
             anchor: section.name.clone(),
             blocks: section.page(&format!("{}/", section.name)),
         }));
-        Output {
-            path: PathBuf::from("report.html"),
-            content: html::page(TITLE, &blocks),
-        }
+        Output::new("report.html", html::page(TITLE, &blocks))
     }
 }

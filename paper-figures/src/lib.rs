@@ -109,12 +109,7 @@ pub fn publish(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         });
     }
     let outputs = section.outputs().into_iter();
-    outputs
-        .map(|output| {
-            let path = folder.join(&output.path);
-            files::write(&path, &output.content).map(|()| path)
-        })
-        .collect()
+    outputs.map(|output| output.below(folder).write()).collect()
 }
 
 /// Writes `report.html` into `folder`: one page of all sections in it, the matrix of claims first.
@@ -132,9 +127,7 @@ pub fn report(folder: &Path) -> Result<PathBuf, Error> {
             path: folder.to_owned(),
         });
     }
-    let output = collection.report();
-    let path = folder.join(&output.path);
-    files::write(&path, &output.content).map(|()| path)
+    collection.report().below(folder).write()
 }
 
 /// Whether `path` is a directory that holds result files, itself or in its folders.

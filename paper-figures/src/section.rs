@@ -41,11 +41,26 @@ pub struct Output {
 }
 
 impl Output {
-    fn new(path: impl Into<PathBuf>, content: String) -> Self {
+    pub fn new(path: impl Into<PathBuf>, content: String) -> Self {
         Self {
             path: path.into(),
             content,
         }
+    }
+
+    /// The same in `folder`.
+    pub fn below(self, folder: &Path) -> Self {
+        Self::new(folder.join(self.path), self.content)
+    }
+
+    /// Puts it on the disk, and says where.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn write(self) -> Result<PathBuf, Error> {
+        files::write(&self.path, &self.content)?;
+        Ok(self.path)
     }
 
     /// Whether the disk has something else, or nothing, in its place.
@@ -152,14 +167,9 @@ impl Section {
         Some(Column { name, page, claims })
     }
 
-    /// An SVG a figure and a Markdown file a table.
-    pub fn drawings(&self) -> Vec<Output> {
-        self.results.iter().filter_map(drawing).collect()
-    }
-
     /// All that is made of the section: drawings and, if it is whole, pages.
     pub fn outputs(&self) -> Vec<Output> {
-        let mut outputs = self.drawings();
+        let mut outputs: Vec<Output> = self.results.iter().filter_map(drawing).collect();
         if !self.is_whole {
             return outputs;
         }

@@ -138,11 +138,7 @@ impl Targets {
 
     /// Writes all. One file's failure leaves the others to be written.
     pub fn write(&self) -> Vec<Result<PathBuf, Error>> {
-        let outputs = self.outputs();
-        let write = |output: &Output| {
-            files::write(&output.path, &output.content).map(|()| output.path.clone())
-        };
-        outputs.iter().map(write).collect()
+        self.outputs().into_iter().map(Output::write).collect()
     }
 
     /// Writes what of it is not on the disk as it would be written now, and says what that was.
@@ -151,11 +147,8 @@ impl Targets {
     ///
     /// [`Error::Write`].
     pub fn refresh(&self) -> Result<Vec<PathBuf>, Error> {
-        let outputs = self.outputs().into_iter();
-        let stale = outputs.filter(Output::is_stale);
-        stale
-            .map(|output| files::write(&output.path, &output.content).map(|()| output.path))
-            .collect()
+        let stale = self.outputs().into_iter().filter(Output::is_stale);
+        stale.map(Output::write).collect()
     }
 
     /// What of it is not on the disk as it would be written now.

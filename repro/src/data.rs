@@ -55,15 +55,15 @@ impl DataOptions {
             )),
         }
     }
+}
 
-    /// What the data are instead of the published ones, in a few words for the basis of a verdict.
-    #[must_use]
-    pub fn other_data(&self, data: &ImageDataset) -> Option<String> {
-        match data.provenance.trust() {
-            Trust::Verified => None,
-            Trust::Unverified => Some(data.name().to_owned()),
-            Trust::Synthetic => Some("a synthetic stand-in".to_owned()),
-        }
+/// What the data are instead of the published ones, in a few words for the basis of a verdict.
+#[must_use]
+pub fn other_data(data: &ImageDataset) -> Option<String> {
+    match data.provenance.trust() {
+        Trust::Verified => None,
+        Trust::Unverified => Some(data.name().to_owned()),
+        Trust::Synthetic => Some("a synthetic stand-in".to_owned()),
     }
 }
 

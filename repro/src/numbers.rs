@@ -250,16 +250,6 @@ impl ArmNumbers {
     }
 }
 
-impl RunNumbers {
-    /// The values of a metric; empty if it was never logged.
-    #[must_use]
-    pub fn values(&self, metric: &str) -> &[f64] {
-        self.metrics
-            .get(metric)
-            .map_or(&[], |column| &column.values)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,58 +72,45 @@ impl CellOfRuns for Cell {
     }
 }
 
-/// A [`Series`] from runs.
-pub trait SeriesOfRuns: Sized {
-    /// Mean over runs, and from the least to the greatest of them.
-    ///
-    /// # Errors
-    /// If the curves are not on one grid.
-    fn over(panel: &str, method: &str, curves: &[Curve]) -> Result<Self, GridError>;
-
-    /// One run, point by point what a few steps amount to: a middle value, and the least and greatest.
-    #[must_use]
-    fn short_term(panel: &str, method: &str, curves: [Curve; 3]) -> Self;
+/// Mean over runs, and from the least to the greatest of them.
+///
+/// # Errors
+/// If the curves are not on one grid.
+pub fn series_over(panel: &str, method: &str, curves: &[Curve]) -> Result<Series, GridError> {
+    let stats::Band { x, mean, low, high } = stats::band(curves)?;
+    Ok(Series {
+        x,
+        mean,
+        low,
+        high,
+        n: curves.len(),
+        band: BandKind::Range,
+        diverged: curves.iter().filter_map(Curve::divergence).collect(),
+        ..Series::computed(panel, method, Style::Curve, &[])
+    })
 }
 
-impl SeriesOfRuns for Series {
-    fn over(panel: &str, method: &str, curves: &[Curve]) -> Result<Self, GridError> {
-        let stats::Band { x, mean, low, high } = stats::band(curves)?;
-        let diverged = curves.iter().filter_map(|curve| {
-            let step = curve.diverged?;
-            Some(Divergence {
-                seed: curve.seed,
-                step,
-            })
-        });
-        Ok(Self {
-            x,
-            mean,
-            low,
-            high,
-            n: curves.len(),
-            band: BandKind::Range,
-            diverged: diverged.collect(),
-            ..Series::computed(panel, method, Style::Curve, &[])
-        })
-    }
-
-    fn short_term(panel: &str, method: &str, [middle, low, high]: [Curve; 3]) -> Self {
-        let seed = middle.seed;
-        let diverged = middle.diverged.map(|step| Divergence { seed, step });
-        Self {
-            x: middle.x,
-            mean: middle.y,
-            low: low.y,
-            high: high.y,
-            n: 1,
-            band: BandKind::ShortTermRange,
-            diverged: diverged.into_iter().collect(),
-            ..Series::computed(panel, method, Style::Curve, &[])
-        }
+/// One run, point by point what a few steps amount to: a middle value, and the least and greatest.
+#[must_use]
+pub fn short_term(panel: &str, method: &str, [middle, low, high]: [Curve; 3]) -> Series {
+    Series {
+        diverged: middle.divergence().into_iter().collect(),
+        x: middle.x,
+        mean: middle.y,
+        low: low.y,
+        high: high.y,
+        n: 1,
+        band: BandKind::ShortTermRange,
+        ..Series::computed(panel, method, Style::Curve, &[])
     }
 }
 
 impl Curve {
+    fn divergence(&self) -> Option<Divergence> {
+        let (seed, step) = (self.seed, self.diverged?);
+        Some(Divergence { seed, step })
+    }
+
     /// A metric over the steps of a run; empty if the run never logged it.
     #[must_use]
     pub fn of(result: &RunResult, metric: &str) -> Self {
@@ -234,7 +221,7 @@ pub(crate) mod tests {
             diverged: None,
         };
         let curves = [curve(0, mean), curve(1, mean)];
-        let series = vec![Series::over("a", "mSGD", &curves).unwrap()];
+        let series = vec![series_over("a", "mSGD", &curves).unwrap()];
         let axes = vec![Axes {
             panel: "a".into(),
             title: "Loss".into(),

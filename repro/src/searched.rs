@@ -92,8 +92,7 @@ impl Searched {
     /// best of 3 by runs of 40 epochs, taken from 6 by runs of 15"`.
     fn narrowed(&self, kind: Kind) -> Option<String> {
         let (decides, few) = self.deciding(kind)?;
-        let grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
-        let (wide, mut many) = grids.max_by_key(|(_, grid)| grid.len())?;
+        let (wide, mut many) = self.widest(kind)?;
         if many.len() <= few.len() {
             return None;
         }
@@ -123,8 +122,13 @@ impl Searched {
     /// What was tried of a method at the length at which most settings were, in increasing order of its setting.
     #[must_use]
     pub fn tried(&self, kind: Kind) -> Vec<Tried<'_>> {
-        let grids = self.0.iter().map(|numbers| tried(numbers, kind));
-        grids.rev().max_by_key(Vec::len).unwrap_or_default()
+        self.widest(kind).map_or_else(Vec::new, |(_, grid)| grid)
+    }
+
+    /// Of searches that tried as many, the longest.
+    fn widest(&self, kind: Kind) -> Option<(&Numbers, Vec<Tried<'_>>)> {
+        let grids = self.0.iter().map(|numbers| (numbers, tried(numbers, kind)));
+        grids.rev().max_by_key(|(_, grid)| grid.len())
     }
 
     /// What was tried of a method at the greatest length at which any setting was, and the search that it is of: this decides.

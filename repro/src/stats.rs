@@ -183,6 +183,14 @@ mod tests {
     }
 
     #[test]
+    fn the_median_is_in_the_middle_of_infinities_too() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, f64::INFINITY]), Some(3.0));
+        assert_eq!(median(&[1.0, 2.0]), Some(1.5));
+        assert_eq!(median(&[1.0, f64::INFINITY]), Some(f64::INFINITY));
+    }
+
+    #[test]
     fn the_mean_goes_on_over_the_runs_that_are_left() {
         let curves = [
             curve(0, &[1.0, 2.0, 4.0], None),

@@ -213,10 +213,8 @@ pub fn paired_ratios(
 pub struct OptimizerCost {
     /// Median seconds of its part of a step.
     pub seconds: f64,
-    /// Bytes of its state.
-    pub state_bytes: usize,
-    /// Parameters that it moved.
-    pub parameters: usize,
+    /// Bytes of its state, over the number of parameters.
+    pub state_bytes_per_parameter: f64,
 }
 
 /// What a method's optimiser takes on a workload: its steps alone, on one gradient.
@@ -239,8 +237,7 @@ pub fn optimizer_cost(workload: Workload<'_>, method: Method, steps: u32) -> Res
         }
         Ok(OptimizerCost {
             seconds: crate::stats::median(&times).unwrap_or(f64::NAN),
-            state_bytes: optimizer.state_bytes(),
-            parameters: theta.len(),
+            state_bytes_per_parameter: optimizer.state_bytes() as f64 / theta.len() as f64,
         })
     }
     match workload {
@@ -326,7 +323,7 @@ mod tests {
     fn l4_keeps_no_more_state_than_its_base() {
         let workload = Timed::Regression.workload(None, 1).unwrap();
         let cost = |kind| optimizer_cost(workload, Method::new(kind, 1e-3), 3).unwrap();
-        let per_weight = |kind| cost(kind).state_bytes / cost(kind).parameters;
+        let per_weight = |kind| cost(kind).state_bytes_per_parameter;
         assert_eq!(per_weight(Kind::L4Adam), per_weight(Kind::Adam));
         assert_eq!(per_weight(Kind::L4Mom), per_weight(Kind::Momentum));
     }

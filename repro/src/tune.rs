@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use anyhow::{Context, Result, bail};
+use clap::Parser;
 use datasets::ImageDataset;
 use serde_json::{Map, Value, json};
 
@@ -20,14 +20,14 @@ use crate::engine::runner::{Planned, Runner};
 use crate::methods::{Kind, Knob, Method};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 use crate::searched::{Searched, folder, mean_score};
-use crate::sections::{Part, Search, Section, Size, Task, arm, searched};
+use crate::sections::{Part, Search, Section, Size, arm, searched};
 use crate::tasks::Workload;
 
 /// The first seed of a search's restarts, apart from those of the reported runs.
-pub const FIRST_SEED: u64 = 1_000_000;
+const FIRST_SEED: u64 = 1_000_000;
 
 /// The grid of a search for α.
-pub const ALPHAS: [f64; 7] = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35];
+const ALPHAS: [f64; 7] = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35];
 
 /// Powers of two by which the grid of a search for a rate begins around the published one.
 const POWERS: std::ops::RangeInclusive<i32> = -2..=2;
@@ -35,36 +35,38 @@ const POWERS: std::ops::RangeInclusive<i32> = -2..=2;
 /// Powers of two beyond which a grid is not extended.
 const LIMIT: i32 = 12;
 
-/// The options of a search.
-#[derive(Args, Clone, Debug)]
+/// Searches for the best setting of a section's methods on the section's task, at the section's own length, with seeds of its
+/// own; the grid of a rate is extended until the best is inside it.
+#[derive(Parser)]
+#[command(version)]
 pub struct Arguments {
     /// Section on whose task to search, as 3.2
     #[arg(long)]
-    pub section: String,
+    section: String,
 
     /// Methods whose settings to search for, separated by commas [default: all that the section has]
     #[arg(long, value_delimiter = ',')]
-    pub methods: Vec<String>,
+    methods: Vec<String>,
 
     /// Settings to try, separated by commas, in place of a grid that is extended until the best is inside
     #[arg(long, value_delimiter = ',', value_parser = positive)]
-    pub values: Vec<f64>,
+    values: Vec<f64>,
 
     /// Size of the runs
     #[arg(long, value_enum, default_value_t = Preset::Paper)]
-    pub preset: Preset,
+    preset: Preset,
 
     /// Runs of each setting
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub restarts: u64,
+    restarts: u64,
 
     /// How runs are computed.
     #[command(flatten)]
-    pub execution: Execution,
+    execution: Execution,
 
     /// Where the data are.
     #[command(flatten)]
-    pub data: DataOptions,
+    data: DataOptions,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -87,10 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let name = arguments.preset.name();
         format!("section {} has no preset {name}", section.number)
     })?;
-    let data = match part.task {
-        Task::Images { data, .. } => Some(data::load(data, arguments.preset, &arguments.data)?),
-        _ => None,
-    };
+    let data = part.load(arguments.preset, &arguments.data)?;
     let options = arguments
         .execution
         .runner_options(Path::new("tune").join(folder(section.number)));
@@ -113,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     // All that is known to be needed, at once. What else a search needs, its own runs tell.
     let mut planned = Vec::new();
     for grid in &grids {
-        grid.plan(&grid.first()?, &mut planned)?;
+        grid.plan(&grid.first(), &mut planned)?;
     }
     runner.try_run(&planned)?;
     let mut text = String::new();
@@ -155,7 +154,7 @@ fn nothing_yet(
         length: size.length,
         paper_length: part.size(Preset::Paper).map_or(0, |whole| whole.length),
         stand_in: data.is_some_and(data::is_synthetic),
-        other_data: data.and_then(|data| arguments.data.other_data(data)),
+        other_data: data.and_then(data::other_data),
         arms: Vec::new(),
     }
 }
@@ -249,19 +248,16 @@ struct Grid<'d> {
 
 impl<'d> Grid<'d> {
     /// The settings that are tried in any case.
-    fn first(&self) -> Result<Vec<f64>> {
+    fn first(&self) -> Vec<f64> {
         match self.search.from {
             _ if !self.values.is_empty() => {
                 let mut values = self.values.to_vec();
                 values.sort_by(f64::total_cmp);
                 values.dedup();
-                Ok(values)
+                values
             }
-            None => Ok(ALPHAS.to_vec()),
-            Some(from) => {
-                ensure!(from > 0.0, "a search for a rate begins above 0");
-                Ok(rates(from, *POWERS.start(), *POWERS.end()))
-            }
+            None => ALPHAS.to_vec(),
+            Some(from) => rates(from, *POWERS.start(), *POWERS.end()),
         }
     }
 
@@ -269,7 +265,7 @@ impl<'d> Grid<'d> {
     /// others are missing.
     fn search(&self, runner: &Runner) -> Result<Option<Vec<ArmNumbers>>> {
         let Some(from) = self.search.from.filter(|_| self.values.is_empty()) else {
-            return self.tried(runner, &self.first()?);
+            return self.tried(runner, &self.first());
         };
         let (mut low, mut high) = (*POWERS.start(), *POWERS.end());
         loop {
@@ -387,17 +383,10 @@ fn render(search: Search, tried: &[ArmNumbers], task: TaskName) -> String {
 mod tests {
     use super::*;
     use crate::searched::tried;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Words {
-        #[command(flatten)]
-        arguments: Arguments,
-    }
 
     fn parse(words: &str) -> Arguments {
         let words = ["tune"].into_iter().chain(words.split_whitespace());
-        Words::try_parse_from(words).unwrap().arguments
+        Arguments::try_parse_from(words).unwrap()
     }
 
     #[test]

@@ -82,12 +82,10 @@ fn read_all(
     }
     let verified = files.iter().all(|found| found.trust == Trust::Verified);
     let name = match unverified {
+        _ if verified => spec.dataset.name().to_owned(),
         // The published name alone is of the published bytes.
-        Unverified::Accept { name: Some(name) } if !verified && name != spec.dataset.name() => {
-            name.clone()
-        }
-        _ if !verified => format!("{} (unverified)", spec.dataset),
-        _ => spec.dataset.name().to_owned(),
+        Unverified::Accept { name: Some(name) } if name != spec.dataset.name() => name.clone(),
+        _ => format!("{} (unverified)", spec.dataset),
     };
     let origin = Origin::DataDirectory(dir.to_owned());
     Ok(Contents::Wanted(FoundAll {

@@ -83,8 +83,6 @@ pub enum Event<'a> {
     },
     /// Bytes have arrived.
     Received {
-        /// Address.
-        source: &'a str,
         /// Bytes so far, with those of an earlier attempt that was resumed.
         bytes: u64,
         /// Bytes in all, if the server says.

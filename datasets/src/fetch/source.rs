@@ -111,11 +111,7 @@ fn download(
     let mut resumed = http::length(part) > 0;
     loop {
         client.download(url, part, limit, &mut |bytes, total| {
-            (log.on_event)(Event::Received {
-                source: url,
-                bytes,
-                total,
-            });
+            (log.on_event)(Event::Received { bytes, total });
         })?;
         let opened = File::open(part).map_err(|reason| DataError::io("read", part, reason))?;
         let accepted = accept(opened);

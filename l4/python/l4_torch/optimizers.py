@@ -12,7 +12,6 @@ With the minibatch loss L at the parameters, each step
 import copy
 import functools
 import math
-from collections import defaultdict
 
 import torch
 from torch.optim import Optimizer
@@ -95,7 +94,7 @@ class _L4(Optimizer):
             raise self._another_optimizers()
         self._check_groups(state_dict["param_groups"])
         state = state_dict["state"]
-        places = {k: p for k, p in self._places(state_dict)}
+        places = dict(self._places(state_dict))
         shared = state.get(SHARED)
         if shared is None or shared.keys() != self.state[SHARED].keys() or state.keys() - {SHARED, *places}:
             raise self._another_optimizers()
@@ -334,12 +333,10 @@ def type_of_averages(p):
 
 def by_group_and_device(params):
     """(group, parameters) with all of the parameters on one device."""
-    shares = defaultdict(list)
-    groups = {}
+    shares = {}
     for group, p in params:
-        groups[id(group)] = group
-        shares[id(group), p.device].append(p)
-    return [(groups[key], ps) for (key, _), ps in shares.items()]
+        shares.setdefault((id(group), p.device), (group, []))[1].append(p)
+    return list(shares.values())
 
 
 def scalar_for(params, loss):

@@ -28,6 +28,7 @@ fn values(param: &Param<Tensor<1>>) -> Vec<f64> {
 }
 
 fn near(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{found:?} {expected:?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }

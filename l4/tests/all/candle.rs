@@ -25,6 +25,7 @@ fn linear_loss(terms: &[(&Var, &[f64])], constant: f64) -> Result<Tensor> {
 }
 
 fn near(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{found:?} {expected:?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }

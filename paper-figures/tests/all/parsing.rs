@@ -24,19 +24,6 @@ fn without(mut file: Value, parent: &str, key: &str) -> Value {
 }
 
 #[test]
-fn the_fixtures_are_valid() {
-    for file in [
-        fixtures::figure2(),
-        fixtures::figure3(),
-        fixtures::figure8(),
-        fixtures::table2(),
-        fixtures::claims(),
-    ] {
-        parse(&file.to_string()).expect("valid");
-    }
-}
-
-#[test]
 fn what_breaks_the_contract_is_named() {
     use fixtures::{claims, figure3, table2};
     for (file, at, problem) in [
@@ -280,11 +267,7 @@ fn a_row_may_leave_entries_out() {
 fn what_is_read_is_written_as_it_was() {
     use fixtures::{claims, figure2, figure3, figure8, table2};
     for file in [claims(), figure2(), figure3(), figure8(), table2()] {
-        let again = match parse(&file.to_string()).expect("valid") {
-            Parsed::Figure(figure) => serde_json::to_value(figure),
-            Parsed::Table(table) => serde_json::to_value(table),
-            Parsed::Claims(claims) => serde_json::to_value(claims),
-        };
+        let again = serde_json::to_value(parse(&file.to_string()).expect("valid"));
         assert_eq!(again.expect("JSON"), file);
     }
 }

@@ -47,18 +47,13 @@ fn elements<'a>(svg: &'a str, kind: &str, parts: &[&str]) -> Vec<&'a str> {
 
 /// The texts of an SVG, but for the grounds of those that have one.
 fn texts(svg: &str) -> Vec<&str> {
-    let inside = |line: &'_ str| {
-        line.split('>')
-            .nth(1)
-            .and_then(|rest| rest.split('<').next())
-            .map(str::len)
-    };
     elements(svg, "text", &[])
         .into_iter()
         .filter(|line| !line.contains("halo"))
         .map(|line| {
-            let start = line.find('>').expect("a tag") + 1;
-            &line[start..start + inside(line).expect("a text")]
+            let rest = line.split('>').nth(1);
+            rest.and_then(|rest| rest.split('<').next())
+                .expect("a text")
         })
         .collect()
 }

@@ -215,12 +215,6 @@ impl Array {
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
-
-    /// The elements.
-    #[must_use]
-    pub fn data(&self) -> &Data {
-        &self.data
-    }
 }
 
 impl Data {

@@ -15,7 +15,7 @@ struct Outcome {
     metrics: Metrics,
     last: Checkpoint,
     summary: serde_json::Map<String, serde_json::Value>,
-    diverged: Option<(u64, String)>,
+    end: End,
 }
 
 /// Compares a run in one piece with the same run in uneven slices, of which each is done by a new experiment that takes
@@ -33,11 +33,11 @@ pub fn check<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::R
         "the metrics depend on slicing, or the checkpoint is incomplete"
     );
     ensure!(
-        whole.diverged == sliced.diverged,
+        whole.end == sliced.end,
         "divergence depends on slicing, or the checkpoint is incomplete"
     );
     // The state of a diverged run is not used.
-    if whole.diverged.is_some() {
+    if whole.end != End::Finished {
         return Ok(());
     }
     let differing = whole
@@ -58,9 +58,9 @@ pub fn check<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::R
 }
 
 /// After a crash between the last checkpoint and the result.
-fn stays_finished(mut experiment: impl Experiment, course: &Outcome) -> anyhow::Result<()> {
+fn stays_finished(mut experiment: impl Experiment, whole: &Outcome) -> anyhow::Result<()> {
     experiment
-        .load(&course.last)
+        .load(&whole.last)
         .context("it does not take its own last checkpoint")?;
     let mut log = MetricLog::default();
     let end = advance(&mut experiment, 1, &mut log)?;
@@ -70,7 +70,7 @@ fn stays_finished(mut experiment: impl Experiment, course: &Outcome) -> anyhow::
         "it logs something after its last step"
     );
     ensure!(
-        experiment.save() == course.last && experiment.summary() == course.summary,
+        experiment.save() == whole.last && experiment.summary() == whole.summary,
         "it changes after its last step"
     );
     Ok(())
@@ -83,7 +83,7 @@ fn in_one_piece(mut experiment: impl Experiment) -> anyhow::Result<Outcome> {
         end != End::Running,
         "advance(u64::MAX) did not finish the run"
     );
-    Ok(course(&experiment, &log, end))
+    Ok(outcome(&experiment, &log, end))
 }
 
 fn in_slices<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::Result<Outcome> {
@@ -93,7 +93,7 @@ fn in_slices<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::R
         let before = experiment.position();
         let end = advance(&mut experiment, steps, &mut log)?;
         if end != End::Running {
-            return Ok(course(&experiment, &log, end));
+            return Ok(outcome(&experiment, &log, end));
         }
         let done = experiment.position() - before;
         ensure!(
@@ -132,15 +132,11 @@ fn advance(
     }
 }
 
-fn course(experiment: &impl Experiment, log: &MetricLog, end: End) -> Outcome {
+fn outcome(experiment: &impl Experiment, log: &MetricLog, end: End) -> Outcome {
     Outcome {
         metrics: log.metrics().clone(),
         last: experiment.save(),
         summary: experiment.summary(),
-        diverged: if let End::Diverged(step, reason) = end {
-            Some((step, reason))
-        } else {
-            None
-        },
+        end,
     }
 }

@@ -39,7 +39,7 @@ pub enum RunnerError {
     /// A signal asked to stop.
     #[error(
         "interrupted with {finished} of {total} runs finished; the others keep their last step. To resume:\n  {}",
-        command_line(&[])
+        command_line(true)
     )]
     Interrupted {
         /// Runs that are complete.
@@ -50,7 +50,7 @@ pub enum RunnerError {
     /// Some runs could not be carried out.
     #[error(
         "{} of {total} runs failed; the others are kept in {}{}\nTo go on when that is mended:\n  {}",
-        failures.len(), out.display(), list(failures), command_line(&[])
+        failures.len(), out.display(), list(failures), command_line(true)
     )]
     Failed {
         /// What failed and why.
@@ -61,7 +61,7 @@ pub enum RunnerError {
         out: PathBuf,
     },
     /// Nothing went wrong: this process has done its part, and writes no results.
-    #[error("{shard} is done. {}\n  {}", left(*total, remaining), command_line(&["--shard"]))]
+    #[error("{shard} is done. {}\n  {}", left(*total, remaining), command_line(false))]
     Shard {
         /// Its part.
         shard: Shard,
@@ -97,24 +97,19 @@ fn list(failures: &[(RunSpec, anyhow::Error)]) -> String {
         .collect()
 }
 
-/// This process's command line as one would type it to go on, without the options of `without`, which have a value. In place of
-/// `--fresh`, which would discard what was done, it leaves aside what is committed.
-fn command_line(without: &[&str]) -> String {
-    resuming(env::args_os(), without)
+/// This process's command line as one would type it to go on; `sharded` keeps its `--shard`. In place of `--fresh`, which would
+/// discard what was done, it leaves aside what is committed.
+fn command_line(sharded: bool) -> String {
+    resuming(env::args_os(), sharded)
 }
 
-fn resuming(mut words: impl Iterator<Item = OsString>, without: &[&str]) -> String {
+fn resuming(mut words: impl Iterator<Item = OsString>, sharded: bool) -> String {
     let (mut kept, mut no_reference) = (Vec::new(), false);
     while let Some(word) = words.next() {
-        let text = word.to_string_lossy();
-        if without.contains(&&*text) {
-            words.next();
-            continue;
-        }
-        let name = text.split('=').next().unwrap_or_default();
-        match &*text {
+        match &*word.to_string_lossy() {
             "--fresh" | "--no-reference" => no_reference = true,
-            _ if without.contains(&name) => {}
+            "--shard" if !sharded => drop(words.next()),
+            text if !sharded && text.starts_with("--shard=") => {}
             _ => kept.push(quoted(&word)),
         }
     }
@@ -167,7 +162,7 @@ mod tests {
     fn what_goes_on_after_a_fresh_start_takes_no_committed_run() {
         let resumed = |line: &str| {
             let words = line.split(' ').map(OsString::from);
-            resuming(words, &["--shard"])
+            resuming(words, false)
         };
         assert_eq!(
             resumed("x --fresh --shard 1/2 --out a"),

@@ -31,11 +31,6 @@ impl Metrics {
         self.columns.get(name)
     }
 
-    /// The names, in the order in which they first appeared.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.columns.keys().map(String::as_str)
-    }
-
     pub(crate) fn from_columns(columns: IndexMap<String, Column>) -> Self {
         Self { columns }
     }
@@ -280,7 +275,7 @@ mod tests {
             .unwrap_err();
         assert!(matches!(stop, Stop::Diverged { step: 2, reason } if reason == "loss is NaN"));
         assert_eq!(log.take_pending(), b"{\"step\":1,\"loss\":1.0}\n");
-        assert_eq!(log.metrics().names().collect::<Vec<_>>(), ["loss"]);
+        assert_eq!(log.metrics().columns().keys().collect::<Vec<_>>(), ["loss"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! nothing is told and nothing else changes.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::engine::parallel::lock;
 use crate::engine::run::{FINGERPRINT, Outcome, RunSpec};
 
 /// Least time between two lines where there is no terminal.
@@ -118,7 +119,7 @@ impl Progress {
     }
 
     fn count<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut lock(&self.counts))
     }
 
     /// Steps that were done earlier count neither as work nor as speed.

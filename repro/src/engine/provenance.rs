@@ -52,12 +52,10 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
 
 /// The model name in the text of `/proc/cpuinfo`; `unknown` where there is none.
 fn cpu(cpuinfo: &str) -> String {
-    let fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
-    let model = fields
-        .filter(|(name, _)| name.trim() == "model name")
-        .map(|(_, model)| model.trim())
-        .next();
+    let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let model = fields.find(|(name, _)| name.trim() == "model name");
     model
+        .map(|(_, model)| model.trim())
         .filter(|model| !model.is_empty())
         .unwrap_or("unknown")
         .to_owned()

@@ -28,9 +28,8 @@ pub(crate) fn write(out: &Path, result: &RunResult) -> Result<(), FileError> {
 fn events(metrics: &Metrics) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut writer = SummaryWriter::new(&mut bytes)?;
-    for name in metrics.names() {
-        let column = metrics.get(name).into_iter();
-        for (&step, &value) in column.flat_map(|column| column.steps.iter().zip(&column.values)) {
+    for (name, column) in metrics.columns() {
+        for (&step, &value) in column.steps.iter().zip(&column.values) {
             writer.write_scalar(name, step as i64, value as f32)?;
         }
     }

@@ -31,13 +31,12 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         return None;
     }
     let mut case = Case::new(Claim::C11, numbers);
-    let of_dnc = numbers.task == TaskName::Dnc;
-    let sweeps = VARIANTS.map(|base| sweep(&mut case, base, of_dnc));
+    let sweeps = VARIANTS.map(|base| sweep(&mut case, base));
     for (base, sweep) in VARIANTS.into_iter().zip(&sweeps) {
-        trend(&mut case, base, sweep.as_deref(), of_dnc);
+        trend(&mut case, base, sweep.as_deref());
     }
-    let batches = words::list(&BATCHES.map(|batch| batch.to_string()));
-    if !of_dnc {
+    let batches = batches();
+    if numbers.task != TaskName::Dnc {
         return Some(case.finding(&format!(
             "for each L4 variant a trend of the log of the final loss over log2 of the batch, {batches}, that is positive (95 % \
              interval over seeds above 0)"
@@ -51,27 +50,35 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     )))
 }
 
+/// The [`BATCHES`], in words.
+fn batches() -> String {
+    words::list(&BATCHES.map(|batch| batch.to_string()))
+}
+
 /// The runs of a variant with a batch.
 struct Batch<'n> {
+    task: TaskName,
     size: u32,
     runs: Vec<Trace<'n>>,
 }
 
 impl Batch<'_> {
     /// The logarithm of what should rise with the batch.
-    fn height(&self, run: &Trace<'_>, of_dnc: bool, floor: f64) -> Option<f64> {
-        match of_dnc {
-            true => {
+    fn height(&self, run: &Trace<'_>) -> Option<f64> {
+        let floor = floor(self.task);
+        match self.task {
+            TaskName::Dnc => {
                 Some(Measure::StepsToThreshold.log10(run, floor)? + f64::from(self.size).log10())
             }
-            false => Measure::FinalLoss.log10(run, floor),
+            _ => Measure::FinalLoss.log10(run, floor),
         }
     }
 }
 
 /// All batches of a variant. On the DNC a run is taken as far as it goes, as its length in steps depends on the batch.
-fn sweep<'n>(case: &mut Case<'n>, base: Base, of_dnc: bool) -> Option<Vec<Batch<'n>>> {
+fn sweep<'n>(case: &mut Case<'n>, base: Base) -> Option<Vec<Batch<'n>>> {
     let numbers = case.numbers;
+    let task = numbers.task;
     let batches = BATCHES.map(|size| {
         let of = |arm: &&ArmNumbers| {
             arm.role == l4(base) && arm.setting("batch") == Some(f64::from(size))
@@ -79,38 +86,32 @@ fn sweep<'n>(case: &mut Case<'n>, base: Base, of_dnc: bool) -> Option<Vec<Batch<
         let arm = case.compares(main_arms(numbers).find(of), || {
             format!("{} with batch {size}", name(l4(base)))
         })?;
-        let runs = if of_dnc {
-            whole_traces(arm)
-        } else {
-            traces(numbers, arm)
+        let runs = match task {
+            TaskName::Dnc => whole_traces(arm),
+            _ => traces(numbers, arm),
         };
-        Some(Batch { size, runs })
+        Some(Batch { task, size, runs })
     });
     batches.into_iter().collect()
 }
 
-fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: bool) {
+fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>) {
     let variant = name(l4(base));
     let what = format!("smaller batches help {variant}");
-    let floor = floor(case.numbers.task);
     let Some(sweep) = sweep else {
         case.part_without_arms(what);
         return;
     };
-    let Some(slope) = rise(sweep, of_dnc, floor) else {
+    let Some(slope) = rise(sweep) else {
         case.part(what, None, "no seed was run with all batches");
         return;
     };
     let heights = sweep.iter().map(|batch| {
-        let logs: Vec<f64> = batch
-            .runs
-            .iter()
-            .filter_map(|run| batch.height(run, of_dnc, floor))
-            .collect();
-        mean(&logs).map_or(f64::NAN, |mean| 10_f64.powf(mean))
+        let logs = batch.runs.iter().filter_map(|run| batch.height(run));
+        mean(&logs.collect::<Vec<_>>()).map_or(f64::NAN, |mean| 10_f64.powf(mean))
     });
     let heights: Vec<f64> = heights.collect();
-    let factor = slope.map(|slope| 10_f64.powf(slope));
+    let factor = slope.from_log10();
     case.measure(format!("growth_a_doubling_{variant}"), &factor);
     case.measured.insert(
         format!("geometric_means_{variant}"),
@@ -123,31 +124,29 @@ fn trend(case: &mut Case<'_>, base: Base, sweep: Option<&[Batch<'_>]>, of_dnc: b
         .collect();
     let evidence = format!(
         "geometric means of {}: {}; a doubling of the batch multiplies it by {}",
-        match of_dnc {
-            true => "the examples to the threshold".to_owned(),
-            false => format!("the {}", Measure::FinalLoss.words()),
+        match case.numbers.task {
+            TaskName::Dnc => "the examples to the threshold".to_owned(),
+            _ => format!("the {}", Measure::FinalLoss.words()),
         },
         named.join(", "),
         words::estimate(&factor)
     );
     case.part(what, slope.is_above(0.0), evidence);
-    remark_neighbours(case, &variant, sweep, of_dnc);
-    remark_without_largest(case, &variant, sweep, of_dnc);
+    remark_neighbours(case, &variant, sweep);
+    remark_without_largest(case, &variant, sweep);
 }
 
 /// What each doubling does by itself: a trend may turn on the way.
-fn remark_neighbours(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>], of_dnc: bool) {
-    let floor = floor(case.numbers.task);
+fn remark_neighbours(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>]) {
     let mut neighbours = Vec::new();
     for pair in sweep.windows(2) {
         let [small, large] = pair else { continue };
-        let height = |batch: &Batch<'_>, run: &Trace<'_>| batch.height(run, of_dnc, floor);
         let growth = small.runs.iter().filter_map(|run| {
             let other = large.runs.iter().find(|other| other.seed() == run.seed())?;
-            Some(difference(height(large, other)?, height(small, run)?))
+            Some(difference(large.height(other)?, small.height(run)?))
         });
         if let Some(growth) = Estimate::against(&growth.collect::<Vec<_>>()) {
-            let factor = growth.map(|log| 10_f64.powf(log));
+            let factor = growth.from_log10();
             let (from, to) = (small.size, large.size);
             case.measure(format!("growth_{variant}_{from}_to_{to}"), &factor);
             neighbours.push(format!("from {from} to {to} {}", words::estimate(&factor)));
@@ -160,11 +159,11 @@ fn remark_neighbours(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>], of
 }
 
 /// The trend without the largest batch, which may make it alone.
-fn remark_without_largest(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>], of_dnc: bool) {
+fn remark_without_largest(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>]) {
     if let Some((largest, smaller)) = sweep.split_last()
-        && let Some(slope) = rise(smaller, of_dnc, floor(case.numbers.task))
+        && let Some(slope) = rise(smaller)
     {
-        let factor = slope.map(|slope| 10_f64.powf(slope));
+        let factor = slope.from_log10();
         case.measure(
             format!("growth_a_doubling_without_largest_{variant}"),
             &factor,
@@ -178,14 +177,11 @@ fn remark_without_largest(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>
 }
 
 /// The slope by seed of what should rise over the log2 of the batch.
-fn rise(sweep: &[Batch<'_>], of_dnc: bool, floor: f64) -> Option<Estimate> {
+fn rise(sweep: &[Batch<'_>]) -> Option<Estimate> {
     let of_seed = |seed: u64| {
         let point = |batch: &Batch<'_>| {
             let run = batch.runs.iter().find(|run| run.seed() == seed)?;
-            Some((
-                f64::from(batch.size).log2(),
-                batch.height(run, of_dnc, floor)?,
-            ))
+            Some((f64::from(batch.size).log2(), batch.height(run)?))
         };
         slope(&sweep.iter().map(point).collect::<Option<Vec<_>>>()?)
     };
@@ -193,25 +189,25 @@ fn rise(sweep: &[Batch<'_>], of_dnc: bool, floor: f64) -> Option<Estimate> {
     rising(&seeds.filter_map(of_seed).collect::<Vec<_>>())
 }
 
-fn limit(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
+/// The sweeps of both variants, where all their batches were run.
+type Sweeps<'n> = [Option<Vec<Batch<'n>>>; 2];
+
+/// The runs of both variants with a batch.
+fn runs_with<'s, 'n>(sweeps: &'s Sweeps<'n>, size: u32) -> impl Iterator<Item = &'s Trace<'n>> {
+    let batches = sweeps.iter().flatten().flatten();
+    let batches = batches.filter(move |batch| batch.size == size);
+    batches.flat_map(|batch| &batch.runs)
+}
+
+fn limit(case: &mut Case<'_>, sweeps: &Sweeps<'_>) {
     let what = format!("batch {LIMIT} is the limit");
     let counts = BATCHES.map(|size| {
-        let batches = sweeps
-            .iter()
-            .flatten()
-            .flatten()
-            .filter(|batch| batch.size == size);
-        let runs: Vec<&Trace<'_>> = batches.flat_map(|batch| &batch.runs).collect();
-        (
-            size,
-            runs.iter().filter(|run| run.diverged()).count(),
-            runs.len(),
-        )
+        let diverged = runs_with(sweeps, size).filter(|run| run.diverged());
+        (size, diverged.count(), runs_with(sweeps, size).count())
     });
-    let at_limit = |size| size == LIMIT;
     let holds = counts
         .iter()
-        .all(|(size, diverged, _)| at_limit(*size) == (*diverged > 0));
+        .all(|(size, diverged, _)| (*size == LIMIT) == (*diverged > 0));
     let named: Vec<String> = counts
         .iter()
         .map(|(size, diverged, runs)| format!("{diverged} of {runs} with batch {size}"))
@@ -248,20 +244,15 @@ fn remark_spikes(case: &mut Case<'_>, base: Base, sweep: &[Batch<'_>]) {
     );
     case.remark(format!(
         "Spikes of all runs of {variant}, as in C6, with batches {}: {}",
-        words::list(&BATCHES.map(|batch| batch.to_string())),
+        batches(),
         words::list(&counts.iter().map(usize::to_string).collect::<Vec<_>>())
     ));
 }
 
 /// How badly the worst run ends with each batch: clipped logits keep the loss of a network that was lost finite.
-fn remark_worst(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
-    let worst = BATCHES.map(|size| {
-        let batches = sweeps.iter().flatten().flatten();
-        let runs = batches
-            .filter(|batch| batch.size == size)
-            .flat_map(|batch| &batch.runs);
-        runs.filter_map(Trace::final_loss).reduce(f64::max)
-    });
+fn remark_worst(case: &mut Case<'_>, sweeps: &Sweeps<'_>) {
+    let ends = |size| runs_with(sweeps, size).filter_map(Trace::final_loss);
+    let worst = BATCHES.map(|size| ends(size).reduce(f64::max));
     let worst: Vec<f64> = worst.into_iter().flatten().collect();
     if worst.len() < BATCHES.len() {
         return;
@@ -272,7 +263,7 @@ fn remark_worst(case: &mut Case<'_>, sweeps: &[Option<Vec<Batch<'_>>>; 2]) {
     );
     case.remark(format!(
         "Diverged is a run whose loss is not finite, which the clipped logits make rare; the greatest final losses with batches {} are {}",
-        words::list(&BATCHES.map(|batch| batch.to_string())),
+        batches(),
         words::list(&worst.into_iter().map(words::number).collect::<Vec<_>>())
     ));
 }

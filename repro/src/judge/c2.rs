@@ -9,7 +9,8 @@
 //! It reads the runs of [`Role::Measurement`] whose summary has `workload`, `variant` (`L4Adam`, `L4Mom`), `ratios` and
 //! `state_bytes_per_parameter` (of L4, of its base).
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::case::{Case, VARIANTS, l4, name};
 use super::statistics::Estimate;
@@ -22,31 +23,19 @@ pub const WORKLOADS: [&str; 5] = ["regression", "mlp", "convnet", "resnet32", "d
 pub const LONGEST: f64 = 1.02;
 
 /// What was measured of a variant on a workload.
-struct Timed<'n> {
-    workload: &'n str,
-    variant: &'n str,
+#[derive(Deserialize)]
+struct Timed {
+    workload: String,
+    variant: String,
     ratios: Vec<f64>,
     /// Of L4 and of its base.
+    #[serde(rename = "state_bytes_per_parameter")]
     bytes: [f64; 2],
 }
 
-impl<'n> Timed<'n> {
-    fn of(run: &'n RunNumbers) -> Option<Self> {
-        let summary: &'n Map<String, Value> = &run.summary;
-        let numbers = |name| -> Option<Vec<f64>> {
-            summary
-                .get(name)?
-                .as_array()?
-                .iter()
-                .map(Value::as_f64)
-                .collect()
-        };
-        Some(Self {
-            workload: summary.get("workload")?.as_str()?,
-            variant: summary.get("variant")?.as_str()?,
-            ratios: numbers("ratios")?,
-            bytes: numbers("state_bytes_per_parameter")?.try_into().ok()?,
-        })
+impl Timed {
+    fn of(run: &RunNumbers) -> Option<Self> {
+        serde_json::from_value(Value::Object(run.summary.clone())).ok()
     }
 
     /// The ratio of whole steps, L4's over its base method's.
@@ -63,7 +52,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         .arms
         .iter()
         .filter(|arm| arm.role == Role::Measurement);
-    let timed: Vec<Timed<'_>> = measurements
+    let timed: Vec<Timed> = measurements
         .flat_map(|arm| arm.runs.iter().filter_map(Timed::of))
         .collect();
     if timed.is_empty() {
@@ -72,7 +61,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     let mut case = Case::new(Claim::C2, numbers);
     for base in VARIANTS {
         let variant = name(l4(base));
-        let of_variant: Vec<&Timed<'_>> = timed
+        let of_variant: Vec<&Timed> = timed
             .iter()
             .filter(|timed| timed.variant == variant)
             .collect();
@@ -86,7 +75,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     )))
 }
 
-fn time(case: &mut Case<'_>, variant: &str, timed: &[&Timed<'_>]) {
+fn time(case: &mut Case<'_>, variant: &str, timed: &[&Timed]) {
     let mut holds = Vec::new();
     let mut measured = Vec::new();
     for workload in WORKLOADS {
@@ -107,7 +96,7 @@ fn time(case: &mut Case<'_>, variant: &str, timed: &[&Timed<'_>]) {
     case.part(format!("{variant} takes no longer"), all(&holds), evidence);
 }
 
-fn memory(case: &mut Case<'_>, timed: &[Timed<'_>]) {
+fn memory(case: &mut Case<'_>, timed: &[Timed]) {
     let larger: Vec<String> = timed
         .iter()
         .filter(|timed| timed.bytes[0] > timed.bytes[1])

@@ -168,7 +168,7 @@ fn ratio_in_words(
     let Pair {
         weights, variant, ..
     } = pair;
-    let Some(ratio) = log_ratio.map(|estimate| estimate.map(|log| 10_f64.powf(log))) else {
+    let Some(ratio) = log_ratio.as_ref().map(Estimate::from_log10) else {
         return format!("none of {variant} at {weights} weights");
     };
     case.measure(format!("{what}_LMA_over_{variant}_{weights}"), &ratio);
@@ -198,7 +198,7 @@ fn widening(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
             holds.push(None);
             continue;
         };
-        let factor = slope.map(|slope| 10_f64.powf(slope));
+        let factor = slope.from_log10();
         holds.push(slope.is_above(0.0));
         case.measure(format!("time_ratio_growth_a_doubling_{variant}"), &factor);
         for pair in &of_variant {

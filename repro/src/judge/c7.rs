@@ -6,8 +6,9 @@
 //! [`EARLY`], or diverges.
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
+use super::comparison::mean_accuracy;
 use super::comparison::remark_accuracies;
-use super::statistics::{Estimate, mean};
+use super::statistics::Estimate;
 use super::trace::{Trace, traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{Base, Numbers, Role};
@@ -29,8 +30,10 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
     let mut case = Case::new(Claim::C7, numbers);
     comparable(&mut case);
     near_final(&mut case);
+    let epochs = [EARLY, numbers.length];
+    let epochs = &epochs[usize::from(numbers.length <= EARLY)..];
     for base in VARIANTS {
-        remark_accuracies(&mut case, base, &[EARLY, numbers.length]);
+        remark_accuracies(&mut case, base, epochs);
     }
     Some(case.finding(&format!(
         "mean test accuracies after the last epoch within {COMPARABLE} point of each other over all methods at best rates, and a gain \
@@ -55,12 +58,7 @@ fn comparable(case: &mut Case<'_>) {
         .filter(|arm| arm.role == best(Base::Sgd) || arm.role == best(Base::RmsProp));
     let mut accuracies = Vec::new();
     for arm in needed.into_iter().chain(others) {
-        let end = arm.step_after(numbers.length);
-        let of_runs: Vec<f64> = traces(numbers, arm)
-            .iter()
-            .filter_map(|run| run.accuracy_at(end))
-            .collect();
-        match mean(&of_runs) {
+        match mean_accuracy(numbers, arm, numbers.length) {
             Some(accuracy) => accuracies.push((name(arm.role), accuracy)),
             None => case.lacks(format!("test accuracy of {} at the end", name(arm.role))),
         }
@@ -89,6 +87,10 @@ fn comparable(case: &mut Case<'_>) {
 fn near_final(case: &mut Case<'_>) {
     let what = format!("L4 is near its final accuracy after epoch {EARLY}");
     let numbers = case.numbers;
+    if numbers.length <= EARLY {
+        case.part(what, None, format!("not more than {EARLY} epochs were run"));
+        return;
+    }
     let mut gains = Vec::new();
     for role in VARIANTS.map(l4).into_iter().chain(VARIANTS.map(l4_best)) {
         let Some(arm) = case.arm(role) else { continue };
@@ -104,10 +106,6 @@ fn near_final(case: &mut Case<'_>) {
     }
     if gains.is_empty() {
         case.part_without_arms(what);
-        return;
-    }
-    if numbers.length <= EARLY {
-        case.part(what, None, format!("not more than {EARLY} epochs were run"));
         return;
     }
     let named: Vec<String> = gains
@@ -229,5 +227,10 @@ mod tests {
             (super::super::made_up::parts(&finding), finding.verdict),
             ("-?".to_owned(), Verdict::Untested)
         );
+        for length in [10, 6] {
+            short.length = length;
+            let parts = judge(&short).unwrap().parts;
+            assert_eq!(parts[1].evidence, "not more than 10 epochs were run");
+        }
     }
 }

@@ -219,7 +219,7 @@ impl<'n> Case<'n> {
         self.remarks.push(remark.into());
     }
 
-    /// An estimate for `measured`, and back for the words.
+    /// Keeps an estimate in `measured`.
     pub fn measure(&mut self, name: impl Into<String>, estimate: &Estimate) {
         self.measured
             .insert(name.into(), words::estimate_value(estimate));

@@ -74,12 +74,11 @@ pub fn judge_all(root: &Path, readme: Option<&Path>, check: bool) -> Result<Stri
     let mut found: Vec<(&str, Claims)> = Vec::new();
     let mut rewritten = Vec::new();
     for judged in &sections {
-        let others: Vec<Numbers> = sections
+        let others = sections
             .iter()
             .filter(|other| other.section != judged.section)
-            .flat_map(|other| other.numbers.clone())
-            .collect();
-        let findings = judge_section(&judged.numbers, &others);
+            .flat_map(|other| &other.numbers);
+        let findings = judge_section(&judged.numbers, others);
         let (claims, is_new) = update(&judged.folder, findings, check)?;
         rewritten.extend(is_new.then(|| judged.folder.join(CLAIMS)));
         found.push((&judged.section, claims));

@@ -4,11 +4,22 @@ use super::case::{Case, best, l4, name, plain_arms};
 use super::statistics::{Estimate, log10_above, mean};
 use super::trace::{Trace, floor, paired, traces};
 use super::words;
-use crate::numbers::{ArmNumbers, Base};
+use crate::numbers::{ArmNumbers, Base, Numbers};
 
 /// The smoothed loss below which a run has converged, on the DNC and MNIST: far above the floor of the arithmetic, and on the DNC
 /// all methods at their best rates get there.
 pub const THRESHOLD: f64 = 1e-3;
+
+/// Over the runs of an arm, after so many epochs.
+pub fn mean_accuracy(numbers: &Numbers, arm: &ArmNumbers, epoch: u64) -> Option<f64> {
+    let step = arm.step_after(epoch);
+    let runs = traces(numbers, arm);
+    let accuracies: Vec<f64> = runs
+        .iter()
+        .filter_map(|run| run.accuracy_at(step))
+        .collect();
+    mean(&accuracies)
+}
 
 /// What of a run is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +116,7 @@ pub fn ratio(
     log10: impl Fn(&Trace<'_>) -> Option<f64>,
 ) -> Option<Estimate> {
     let log_ratio = Estimate::against(&paired(&ours.runs, &theirs.runs, log10))?;
-    Some(log_ratio.map(|log| 10_f64.powf(log)))
+    Some(log_ratio.from_log10())
 }
 
 /// Epochs at the end over which an accuracy is averaged beside that of the last, which moves from one epoch to the next.
@@ -181,7 +192,7 @@ impl Comparison {
         let floor = floor(case.numbers.task);
         let differences = paired(&ours.runs, &theirs.runs, |run| measure.log10(run, floor));
         let log_ratio = Estimate::against(&differences);
-        let ratio = log_ratio.map(|estimate| estimate.map(|log| 10_f64.powf(log)));
+        let ratio = log_ratio.as_ref().map(Estimate::from_log10);
         if let Some(ratio) = ratio {
             case.measure(
                 format!("{}_{}_over_{}", measure.key(), ours.name, theirs.name),

@@ -120,7 +120,7 @@ impl Run {
 
     /// In every window, as many as there are losses.
     pub fn rates(self, low: f64, high: f64) -> Self {
-        let windows = self.0.values("loss").len();
+        let windows = self.0.metrics["loss"].values.len();
         self.logs("learning_rate_min", 1.., vec![low; windows])
             .logs("learning_rate_max", 1.., vec![high; windows])
     }

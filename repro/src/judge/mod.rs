@@ -114,7 +114,10 @@ const fn parts_for_partly(parts: usize) -> usize {
 /// All verdicts on the numbers of one section, of which it has one file a task. `others` are the numbers of other sections,
 /// as far as they are at hand: C8 compares with MNIST's. What was trained on a stand-in for the data is not judged.
 #[must_use]
-pub fn judge_section(section: &[Numbers], others: &[Numbers]) -> Vec<Finding> {
+pub fn judge_section<'n>(
+    section: &'n [Numbers],
+    others: impl IntoIterator<Item = &'n Numbers>,
+) -> Vec<Finding> {
     let real = |numbers: &&Numbers| !numbers.stand_in;
     let mnist = section
         .iter()

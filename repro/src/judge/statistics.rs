@@ -123,6 +123,12 @@ impl Estimate {
             ..*self
         }
     }
+
+    /// That of the quantities of whose log10 this is.
+    #[must_use]
+    pub fn from_log10(&self) -> Self {
+        self.map(|log| 10_f64.powf(log))
+    }
 }
 
 /// The 97.5 % quantile of Student's t.
@@ -190,18 +196,6 @@ mod tests {
         ] {
             assert_near(student_t_975(degrees), expected);
         }
-    }
-
-    #[test]
-    fn spread_and_middle() {
-        assert_eq!(sample_std(&[1.0, 2.0, 6.0]), Some(7.0_f64.sqrt()));
-        assert_eq!(
-            (mean(&[]), sample_std(&[1.0]), median(&[])),
-            (None, None, None)
-        );
-        assert_eq!(median(&[3.0, 1.0, INF]), Some(3.0));
-        assert_eq!(median(&[1.0, 2.0]), Some(1.5));
-        assert_eq!(median(&[1.0, INF]), Some(INF));
     }
 
     #[test]

@@ -188,12 +188,6 @@ fn command(section: &Section) -> Command {
 }
 
 impl Arguments {
-    /// Where the data are.
-    #[must_use]
-    pub fn data(&self) -> &DataOptions {
-        &self.data
-    }
-
     /// How much was asked for.
     #[must_use]
     pub fn preset(&self) -> Preset {

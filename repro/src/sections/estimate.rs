@@ -9,8 +9,8 @@ use crate::cli;
 
 /// Steps that are made to tell how long a run will take.
 const TRIAL_STEPS: u32 = 5;
-/// Runs shorter than this are not worth a trial.
-const LONG: Duration = Duration::from_secs(60);
+/// Seconds that are not worth a word.
+const SHORT: f64 = 60.0;
 
 /// How long runs will take, from a few steps of each.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl TimeEstimate {
     pub(super) fn tell(&self, jobs: usize) {
         let (runs, at_once) = (self.runs, jobs.min(self.runs.max(1)));
         let wall = self.seconds / at_once as f64;
-        if wall > LONG.as_secs_f64() {
+        if wall > SHORT {
             let minutes = Duration::from_secs((wall / 60.0).ceil() as u64).saturating_mul(60);
             cli::tell(&format!(
                 "{runs} runs, {at_once} at a time: about {}, tests not counted",

@@ -69,11 +69,7 @@ impl Made<'_, '_> {
     /// # Errors
     /// If a setting is out of range.
     pub fn numbers(&self) -> Result<Vec<Numbers>> {
-        let of = |outcome: &Outcome<'_>| {
-            let other = |data| self.arguments.data().other_data(data);
-            outcome.numbers(outcome.data.and_then(other))
-        };
-        self.outcomes.iter().map(of).collect()
+        self.outcomes.iter().map(Outcome::numbers).collect()
     }
 
     /// Writes all, with the verdicts on the paper's claims, for which `others` are the numbers of the other sections.
@@ -96,7 +92,10 @@ impl Made<'_, '_> {
 fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
     let seeds = outcomes.iter().map(|outcome| outcome.size.seeds).max();
     let seeds = seeds.unwrap_or(0);
-    let common = same(outcomes.iter().map(length_of_part));
+    let lengths = outcomes
+        .iter()
+        .map(|outcome| (outcome.part.unit, outcome.size.length));
+    let common = same(lengths);
     let length = |unit| common.and_then(|(of, length)| (of == unit).then_some(length));
     let mut protocol = Protocol {
         preset: preset.name().to_owned(),
@@ -134,10 +133,6 @@ fn protocol(preset: Preset, outcomes: &[Outcome<'_>]) -> Result<Protocol> {
     let batches = settings.map(|settings| settings.get("batch").and_then(Value::as_u64));
     protocol.batch = same(batches).flatten();
     Ok(protocol)
-}
-
-fn length_of_part(outcome: &Outcome<'_>) -> (Unit, u64) {
-    (outcome.part.unit, outcome.size.length)
 }
 
 /// What a [`Protocol`] calls a length in this unit.

@@ -6,7 +6,8 @@ use models::TwoLayerShape;
 use serde_json::{Map, Value, json};
 
 use super::{Arm, Choice, Network, Part, Size, Task, Unit};
-use crate::data;
+use crate::cli::Preset;
+use crate::data::{self, DataOptions};
 use crate::engine::run::RunResult;
 use crate::engine::runner::Planned;
 use crate::methods::Method;
@@ -25,7 +26,6 @@ const REPETITIONS: usize = 3;
 const SOLVER_STEPS: u64 = 1000;
 
 /// An arm at its setting, in runs of a length.
-#[derive(Clone)]
 pub struct Resolved<'d> {
     /// The arm.
     pub arm: &'static Arm,
@@ -59,10 +59,11 @@ impl<'d> Resolved<'d> {
         let steps = workload.course().steps;
         let setting = match arm.choice {
             Choice::Solver => None,
-            Choice::Default => {
-                let method = Method::untuned(arm.kind).context("its rate has to be chosen")?;
-                Some(method.setting)
-            }
+            Choice::Default => Some(
+                Method::untuned(arm.kind)
+                    .context("its rate has to be chosen")?
+                    .setting,
+            ),
             Choice::At(rate) | Choice::Policy(rate) => Some(rate),
             Choice::Searched => match searched.best(arm.kind) {
                 Some(best) => Some(best),
@@ -135,7 +136,7 @@ impl Arm {
         if self.choice == Choice::Solver {
             return SOLVER_STEPS;
         }
-        let whole = part.size(crate::cli::Preset::Paper);
+        let whole = part.size(Preset::Paper);
         match self.extended {
             Some(length) if whole.is_some_and(|whole| whole.length <= size.length) => {
                 length.max(size.length)
@@ -146,6 +147,17 @@ impl Arm {
 }
 
 impl Part {
+    /// The images, if it trains on any.
+    ///
+    /// # Errors
+    /// If they cannot be had.
+    pub fn load(&self, preset: Preset, options: &DataOptions) -> Result<Option<ImageDataset>> {
+        match self.task {
+            Task::Images { data, .. } => Ok(Some(data::load(data, preset, options)?)),
+            _ => Ok(None),
+        }
+    }
+
     /// What an arm trains.
     ///
     /// # Errors
@@ -284,8 +296,8 @@ impl Outcome<'_> {
     ///
     /// # Errors
     /// If a setting is out of range.
-    pub fn numbers(&self, other_data: Option<String>) -> Result<Numbers> {
-        let whole = self.part.size(crate::cli::Preset::Paper);
+    pub fn numbers(&self) -> Result<Numbers> {
+        let whole = self.part.size(Preset::Paper);
         Ok(Numbers {
             section: self.section.to_owned(),
             task: self.part.task.name(),
@@ -293,7 +305,7 @@ impl Outcome<'_> {
             unit: self.part.unit.name().to_owned(),
             length: self.size.length,
             paper_length: whole.map_or(self.size.length, |whole| whole.length),
-            other_data,
+            other_data: self.data.and_then(data::other_data),
             stand_in: self.stand_in(),
             arms: self
                 .arms

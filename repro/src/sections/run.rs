@@ -11,9 +11,8 @@ use super::arguments::{Arguments, parse};
 use super::estimate::TimeEstimate;
 use super::made::Made;
 use super::part::{ArmOutcome, Outcome, Resolved};
-use super::{Arm, Choice, Part, Section, Size, Task};
+use super::{Arm, Choice, Part, Section, Size};
 use crate::cli::{self, Preset, reference_root};
-use crate::data;
 use crate::engine::runner::{Planned, Runner};
 use crate::judge::{self, words};
 use crate::methods::{DROPS, Kind};
@@ -48,7 +47,7 @@ pub fn make(
     // Before the runner takes over Ctrl-C, so that a slow download can be stopped.
     let data = parts
         .iter()
-        .map(|part| load(part, arguments))
+        .map(|part| part.load(arguments.preset(), &arguments.data))
         .collect::<Result<Vec<_>>>()?;
     let runner = Runner::open(arguments.execution.runner_options(section.binary))?;
     let mut deviations = Vec::new();
@@ -92,13 +91,6 @@ fn left_out(parts: &[&Part]) -> Vec<String> {
         true => Vec::new(),
         false => vec![format!("Not run here: {}.", names.join(", "))],
     }
-}
-
-fn load(part: &Part, arguments: &Arguments) -> Result<Option<ImageDataset>> {
-    Ok(match part.task {
-        Task::Images { data, .. } => Some(data::load(data, arguments.preset(), &arguments.data)?),
-        _ => None,
-    })
 }
 
 /// A part's arms at their settings, without results. `None` if only what is finished is asked for, and nothing is.

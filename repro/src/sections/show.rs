@@ -8,7 +8,7 @@ use super::{Arm, Unit};
 use crate::engine::run::RunResult;
 use crate::report::Report;
 use crate::results::{
-    Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Series, SeriesOfRuns, Table,
+    Axes, Axis, Cell, CellOfRuns, Column, Entry, Figure, Series, Table, series_over, short_term,
 };
 use crate::stats::Curve;
 
@@ -202,12 +202,12 @@ impl Outcome<'_> {
             let curves: Vec<Curve> = results
                 .map(|result| self.curve(arm, result, panel.metric).below(panel.ceiling))
                 .collect();
-            return Ok(Some(Series::over(letter, arm.name(), &curves)?));
+            return Ok(Some(series_over(letter, arm.name(), &curves)?));
         }
         Ok(arm.results.first().map(|first| {
             let names = ["", "_min", "_max"].map(|suffix| format!("{}{suffix}", panel.metric));
             let curves = names.map(|metric| self.curve(arm, first, &metric));
-            Series::short_term(letter, arm.name(), curves)
+            short_term(letter, arm.name(), curves)
         }))
     }
 
@@ -244,9 +244,9 @@ fn table(
     heads.extend(columns.iter().map(|column| {
         let length = format!("{} {}", outcome.size.length, outcome.part.unit.name());
         let title = column.title.replace("{length}", &length);
-        match column.unit {
-            Some(unit) => Column::with_unit(column.key, &title, unit),
-            None => Column::new(column.key, &title),
+        Column {
+            unit: column.unit.map(str::to_owned),
+            ..Column::new(column.key, &title)
         }
     }));
     let row = |arm: &ArmOutcome<'_>| {

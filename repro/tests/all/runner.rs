@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Fate, Flaw, Flawed, Walk, deterministic_files, spec, walk};
+use crate::support::{Fate, Flaw, Flawed, Walk, deterministic_files, run_directory, spec, walk};
 
 const STEPS: u64 = 100;
 
@@ -32,10 +32,7 @@ fn run(out: &Path, planned: &[Planned<'_>]) -> Result<Vec<RunResult>, RunnerErro
 fn finished() -> (TempDir, PathBuf) {
     let out = tempdir().unwrap();
     run(out.path(), &[walk(0, STEPS, calm())]).unwrap();
-    let path = out
-        .path()
-        .join("runs")
-        .join(spec(0, STEPS).directory_name());
+    let path = run_directory(out.path(), 0, STEPS);
     (out, path)
 }
 
@@ -104,10 +101,7 @@ fn a_finished_run_is_read_back_and_not_computed_again() {
         ..Options::new(out.path())
     })
     .unwrap();
-    let directory = out
-        .path()
-        .join("runs")
-        .join(spec(0, STEPS).directory_name());
+    let directory = run_directory(out.path(), 0, STEPS);
     let lock = fs::File::open(directory.join(".lock")).unwrap();
     let again = fresh.run(&planned).unwrap();
     assert_eq!(set_ups.load(Ordering::Relaxed), 2);
@@ -130,10 +124,7 @@ fn a_finished_run_is_read_back_and_not_computed_again() {
 fn a_fresh_start_leaves_nothing_old_for_a_command_that_goes_on_from_it() {
     let out = tempdir().unwrap();
     let finished = |seed| {
-        let directory = out
-            .path()
-            .join("runs")
-            .join(spec(seed, STEPS).directory_name());
+        let directory = run_directory(out.path(), seed, STEPS);
         directory.join("result.json")
     };
     let planned = [walk(0, STEPS, calm()), walk(1, STEPS, calm())];
@@ -262,10 +253,7 @@ fn a_run_that_diverges_ends_there_and_the_others_go_on() {
         Some(&41)
     );
     let state = |seed| {
-        let directory = out
-            .path()
-            .join("runs")
-            .join(spec(seed, STEPS).directory_name());
+        let directory = run_directory(out.path(), seed, STEPS);
         directory.join("checkpoint.safetensors").exists()
     };
     assert_eq!(
@@ -599,10 +587,7 @@ fn the_last_weights_stay_only_if_wanted() {
         .unwrap()
         .run(&[walk(0, STEPS, calm())])
         .unwrap();
-    let path = out
-        .path()
-        .join("runs")
-        .join(spec(0, STEPS).directory_name());
+    let path = run_directory(out.path(), 0, STEPS);
     assert!(path.join("result.json").exists() && !path.join("checkpoint.safetensors").exists());
 
     let (_out, path) = finished();
@@ -671,12 +656,8 @@ fn a_run_is_of_the_same_part_in_every_list() {
         assert!(runner.try_run(first).unwrap().is_none());
         assert!(runner.try_run(again).unwrap().is_none());
         let finished = |seed: &u64| {
-            let directory = spec(*seed, STEPS).directory_name();
-            out.path()
-                .join("runs")
-                .join(directory)
-                .join("result.json")
-                .exists()
+            let directory = run_directory(out.path(), *seed, STEPS);
+            directory.join("result.json").exists()
         };
         (0..8).filter(finished).collect()
     };

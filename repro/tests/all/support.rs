@@ -1,6 +1,6 @@
 //! An experiment with nothing to it but what the runner can get wrong, and a command line around it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -82,6 +82,11 @@ impl Walk {
     }
 }
 
+/// Where a run keeps what it has.
+pub fn run_directory(out: &Path, seed: u64, steps: u64) -> PathBuf {
+    out.join("runs").join(spec(seed, steps).directory_name())
+}
+
 fn uniform(rng: &mut ChaCha8Rng) -> f64 {
     rng.next_u64() as f64 / 2_f64.powi(64)
 }
@@ -91,11 +96,7 @@ impl Experiment for Walk {
         for _ in 0..max_steps.min(self.steps - self.position) {
             self.step(log)?;
         }
-        Ok(if self.position == self.steps {
-            Advance::Finished
-        } else {
-            Advance::Running
-        })
+        Ok(Advance::of(self.position == self.steps))
     }
 
     fn position(&self) -> u64 {

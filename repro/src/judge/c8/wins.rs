@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::SOON;
 use crate::judge::case::{Case, plain_arms};
-use crate::judge::statistics::{Estimate, mean};
+use crate::judge::comparison::mean_accuracy;
+use crate::judge::statistics::Estimate;
 use crate::judge::trace::{paired, traces};
 use crate::judge::{all, words};
 use crate::methods::{DROPS, EPOCHS};
@@ -92,14 +93,4 @@ fn measure_finals(case: &mut Case<'_>, policy: &ArmNumbers, others: &[&ArmNumber
         }
     }
     finals.join(", ")
-}
-
-fn mean_accuracy(numbers: &Numbers, arm: &ArmNumbers, epoch: u64) -> Option<f64> {
-    let step = arm.step_after(epoch);
-    let runs = traces(numbers, arm);
-    let accuracies: Vec<f64> = runs
-        .iter()
-        .filter_map(|run| run.accuracy_at(step))
-        .collect();
-    mean(&accuracies)
 }

@@ -138,7 +138,7 @@ pub fn against(numbers: &Numbers, ours: &str, measure: Yardstick) -> Vec<Against
         };
         Some(Against {
             name: name.clone(),
-            ratio: difference.map(|log| 10_f64.powf(log)),
+            ratio: difference.from_log10(),
             standing,
         })
     };
@@ -219,13 +219,14 @@ mod tests {
         Arm::new(name, Role::RateFree).losing(losses)
     }
 
+    fn by_loss<const N: usize>(arms: [Arm; N]) -> Vec<Against> {
+        let numbers = numbers("rate_free", TaskName::Mnist, arms);
+        against(&numbers, "L4Adam", Yardstick::Loss)
+    }
+
     fn standing(ours: [f64; 3], theirs: [f64; 3]) -> Against {
         let arms = [Arm::l4_adam().losing(ours), arm("Prodigy", theirs)];
-        let found = against(
-            &numbers("rate_free", TaskName::Mnist, arms),
-            "L4Adam",
-            Yardstick::Loss,
-        );
+        let found = by_loss(arms);
         assert_eq!(found.len(), 1);
         found[0].clone()
     }
@@ -278,11 +279,7 @@ mod tests {
     #[test]
     fn one_seed_decides_nothing() {
         let arms = [Arm::l4_adam().losing([1.0]), arm("Prodigy", [10.0])];
-        let found = against(
-            &numbers("rate_free", TaskName::Mnist, arms),
-            "L4Adam",
-            Yardstick::Loss,
-        );
+        let found = by_loss(arms);
         assert_eq!(found[0].standing, Standing::Undecided);
     }
 
@@ -298,22 +295,14 @@ mod tests {
             arm("Prodigy", [1e3; 3]),
             diverging("DoG", Role::RateFree),
         ];
-        let found = against(
-            &numbers("rate_free", TaskName::Mnist, arms),
-            "L4Adam",
-            Yardstick::Loss,
-        );
+        let found = by_loss(arms);
         assert_eq!(found[0].standing, Standing::Worse);
         assert_eq!(found[1].standing, Standing::Neither);
         let arms = [
             Arm::l4_adam().losing([1e3; 3]),
             diverging("DoG", Role::RateFree),
         ];
-        let found = against(
-            &numbers("rate_free", TaskName::Mnist, arms),
-            "L4Adam",
-            Yardstick::Loss,
-        );
+        let found = by_loss(arms);
         assert_eq!(found[0].standing, Standing::Better);
     }
 
@@ -325,8 +314,7 @@ mod tests {
             Arm::l4_adam().losing([1.0; 3]),
             Arm::new("DoG", Role::RateFree).runs(theirs),
         ];
-        let numbers = numbers("rate_free", TaskName::Mnist, arms);
-        let found = against(&numbers, "L4Adam", Yardstick::Loss);
+        let found = by_loss(arms);
         assert_eq!(found[0].standing, Standing::Undecided);
         assert_eq!((found[0].ratio.n, found[0].ratio.cut), (3, 2));
     }

@@ -463,7 +463,7 @@ mod tests {
     fn a_cell_says_in_how_many_seeds_theirs_is_infinite() {
         let cell = |standing, differences: &[f64]| {
             let ratio = Estimate::against(differences).unwrap();
-            let ratio = ratio.map(|log| 10_f64.powf(log));
+            let ratio = ratio.from_log10();
             let name = "DoG".to_owned();
             super::ratio(&Against {
                 name,

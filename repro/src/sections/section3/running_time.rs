@@ -99,11 +99,7 @@ pub fn measure(size: Size) -> Result<Vec<Cost>> {
             let timings: Vec<Timing> = (0..size.processes).map(timing).collect::<Result<_>>()?;
             let memory = |kind| -> Result<Vec<u64>> {
                 let told = (0..size.processes).map(|_| peak_memory_of(workload, kind));
-                Ok(told
-                    .collect::<Result<Vec<_>>>()?
-                    .into_iter()
-                    .flatten()
-                    .collect())
+                told.filter_map(Result::transpose).collect()
             };
             let first = timings.first().context("no process is to time anything")?;
             costs.push(Cost {
@@ -173,8 +169,7 @@ pub fn timing_of(what: &str) -> Result<()> {
     let timing = Timing {
         ratio: if base_first { -mean } else { mean }.exp(),
         optimizer_seconds: alone.map(|alone| alone.seconds),
-        state_bytes_per_parameter: alone
-            .map(|alone| alone.state_bytes as f64 / alone.parameters as f64),
+        state_bytes_per_parameter: alone.map(|alone| alone.state_bytes_per_parameter),
     };
     Ok(cli::print(&format!(
         "{}\n",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
 
-use crate::support::{self, CHILD, deterministic_files, spec};
+use crate::support::{self, CHILD, deterministic_files, run_directory};
 
 mod shards;
 
@@ -63,10 +63,6 @@ fn undisturbed(options: &str) -> tempfile::TempDir {
     let output = complete(out.path(), options);
     assert!(output.status.success(), "{}", stderr(&output));
     out
-}
-
-fn run_directory(out: &Path, seed: u64, steps: u64) -> PathBuf {
-    out.join("runs").join(spec(seed, steps).directory_name())
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -11,7 +11,7 @@ const SLICES: [u64; 4] = [1, 7, 2, 13];
 
 /// How a run went, as far as it is deterministic.
 #[derive(PartialEq)]
-struct Outcome {
+struct Trajectory {
     metrics: Metrics,
     last: Checkpoint,
     summary: serde_json::Map<String, serde_json::Value>,
@@ -58,7 +58,7 @@ pub fn check<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::R
 }
 
 /// After a crash between the last checkpoint and the result.
-fn stays_finished(mut experiment: impl Experiment, whole: &Outcome) -> anyhow::Result<()> {
+fn stays_finished(mut experiment: impl Experiment, whole: &Trajectory) -> anyhow::Result<()> {
     experiment
         .load(&whole.last)
         .context("it does not take its own last checkpoint")?;
@@ -76,24 +76,24 @@ fn stays_finished(mut experiment: impl Experiment, whole: &Outcome) -> anyhow::R
     Ok(())
 }
 
-fn in_one_piece(mut experiment: impl Experiment) -> anyhow::Result<Outcome> {
+fn in_one_piece(mut experiment: impl Experiment) -> anyhow::Result<Trajectory> {
     let mut log = MetricLog::default();
     let end = advance(&mut experiment, u64::MAX, &mut log)?;
     ensure!(
         end != End::Running,
         "advance(u64::MAX) did not finish the run"
     );
-    Ok(outcome(&experiment, &log, end))
+    Ok(trajectory(&experiment, &log, end))
 }
 
-fn in_slices<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::Result<Outcome> {
+fn in_slices<E: Experiment>(set_up: impl Fn() -> anyhow::Result<E>) -> anyhow::Result<Trajectory> {
     let mut log = MetricLog::default();
     let mut experiment = set_up()?;
     for steps in SLICES.into_iter().cycle() {
         let before = experiment.position();
         let end = advance(&mut experiment, steps, &mut log)?;
         if end != End::Running {
-            return Ok(outcome(&experiment, &log, end));
+            return Ok(trajectory(&experiment, &log, end));
         }
         let done = experiment.position() - before;
         ensure!(
@@ -132,8 +132,8 @@ fn advance(
     }
 }
 
-fn outcome(experiment: &impl Experiment, log: &MetricLog, end: End) -> Outcome {
-    Outcome {
+fn trajectory(experiment: &impl Experiment, log: &MetricLog, end: End) -> Trajectory {
+    Trajectory {
         metrics: log.metrics().clone(),
         last: experiment.save(),
         summary: experiment.summary(),

@@ -156,8 +156,8 @@ fn update<T: Real>(
 ) {
     let moments = first_moment.iter_mut().zip(second_moment);
     for ((param, &grad), (m, v)) in params.iter_mut().zip(grads).zip(moments) {
-        *m = c.beta1 * *m + c.one_minus_beta1 * grad;
-        *v = c.beta2 * *v + c.one_minus_beta2 * grad * grad;
+        *m = (c.beta1 * *m + c.one_minus_beta1 * grad).flushed();
+        *v = (c.beta2 * *v + c.one_minus_beta2 * grad.squarable() * grad).flushed();
         *param = *param - c.rate * *m / (v.sqrt() + c.epsilon);
     }
 }

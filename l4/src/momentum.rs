@@ -113,7 +113,7 @@ fn update<T: Real, const NESTEROV: bool>(
     grads: &[T],
 ) {
     for ((param, &grad), a) in params.iter_mut().zip(grads).zip(accumulator) {
-        *a = momentum * *a + grad;
+        *a = (momentum * *a + grad).flushed();
         let v = if NESTEROV { grad + momentum * *a } else { *a };
         *param = *param - rate * v;
     }

@@ -83,7 +83,7 @@ impl<T: Real> Optimizer<T> for RmsProp<T> {
                 #[inline(always)]
                 || {
                     for ((param, &grad), ms) in params.iter_mut().zip(&*grads).zip(mean_square) {
-                        *ms = decay * *ms + rest * grad * grad;
+                        *ms = (decay * *ms + rest * grad.squarable() * grad).flushed();
                         *param = *param - rate * grad / (*ms + epsilon).sqrt();
                     }
                 },

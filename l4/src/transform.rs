@@ -100,7 +100,7 @@ impl<T: Real> MovingAverage<T> {
     /// Takes `x` into the average `mean` and returns the corrected value.
     #[inline(always)]
     pub fn update(&self, mean: &mut T, x: T) -> T {
-        *mean = self.decay * *mean + self.weight * x;
+        *mean = (self.decay * *mean + self.weight * x).flushed();
         *mean * self.correction
     }
 }
@@ -230,7 +230,7 @@ impl<T: Real> Transform<T> for AveragedGradient<T> {
 impl<T: Real> GradientEstimate<T> for AveragedGradient<T> {
     #[inline(always)]
     fn estimate(&self, gradient: T, [mean]: &mut [T; 1]) -> T {
-        self.0.update(mean, gradient)
+        self.0.update(mean, gradient).squarable()
     }
 }
 
@@ -300,7 +300,8 @@ impl<T: Real> Transform<T> for AdamDirection<T> {
 impl<T: Real> Direction<T> for AdamDirection<T> {
     #[inline(always)]
     fn direction(&self, gradient: T, g: T, [mean_square]: &mut [T; 1]) -> T {
-        let square = self.average.update(mean_square, gradient * gradient);
+        let x = gradient.squarable();
+        let square = self.average.update(mean_square, x * x);
         g / (square.sqrt() + self.epsilon)
     }
 }

@@ -5,6 +5,7 @@
 //! ```
 
 use super::gather::{check, index};
+use super::negligible_as_zero;
 use super::softmax::softmax;
 use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Indices, Inputs, Op, Real, Shape, Var};
@@ -46,7 +47,9 @@ impl<T: Real> Op<T> for CrossEntropy<T> {
         let rows = dx.zeroed().chunks_exact_mut(self.classes);
         let rows = rows.zip(self.probabilities.chunks_exact(self.classes));
         for (n, (dx, p)) in rows.enumerate() {
-            dx.iter_mut().zip(p).for_each(|(dx, &p)| *dx += dy[n] * p);
+            dx.iter_mut()
+                .zip(p)
+                .for_each(|(dx, &p)| *dx += negligible_as_zero(dy[n] * p));
             dx[index(x[1][n])] -= dy[n];
         }
     }

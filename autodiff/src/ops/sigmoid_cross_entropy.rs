@@ -7,6 +7,7 @@
 //!
 //! The second form cannot overflow, and keeps the small loss of a confident right answer, for which w is 0.
 
+use super::negligible_as_zero;
 use crate::kernels;
 use crate::kernels::fill;
 use crate::memory::{Buffer, empty, scratch};
@@ -58,7 +59,7 @@ impl<T: Real> Op<T> for SigmoidCrossEntropy<T> {
                     .iter()
                     .zip(targets)
                     .zip(dy)
-                    .map(|((&p, &t), &dy)| dy * (p - t)),
+                    .map(|((&p, &t), &dy)| negligible_as_zero(dy * (p - t))),
             );
         }
         if let Some(dt) = dx.of(1) {

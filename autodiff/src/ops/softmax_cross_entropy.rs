@@ -8,8 +8,8 @@
 //! term is exactly 1. Once the other terms vanish beside it, the loss of a sample
 //! whose label has the largest logit is exactly zero.
 
-use super::axes;
 use super::softmax::softmax;
+use super::{axes, negligible_as_zero};
 use crate::memory::{Buffer, empty, scratch};
 use crate::{Gradients, Inputs, Op, Real, Shape, Var};
 
@@ -70,7 +70,7 @@ impl<T: Real> Op<T> for SoftmaxCrossEntropy<T> {
             for ((p, t), dx) in rows.zip(dx.chunks_exact_mut(classes)) {
                 let total: T = t.iter().copied().sum();
                 for ((dx, &p), &t) in dx.iter_mut().zip(p).zip(t) {
-                    *dx += scale * (p * total - t);
+                    *dx += negligible_as_zero(scale * (p * total - t));
                 }
             }
         }

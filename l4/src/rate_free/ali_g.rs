@@ -99,7 +99,7 @@ impl<T: Real> Optimizer<T> for AliG<T> {
                 [grads],
                 #[inline(always)]
                 |[theta, a], [g]| {
-                    let a = mu * a - eta * g;
+                    let a = (mu * a - eta * g).flushed();
                     ([theta - eta * g + mu * a, a], [])
                 },
             );

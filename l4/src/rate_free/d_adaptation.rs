@@ -108,9 +108,9 @@ impl<T: Real> DAdaptAdam<T> {
                 #[inline(always)]
                 |[m, v, s], [g]| {
                     let correlation = g.as_f64() * (s / (v.sqrt() + epsilon)).as_f64();
-                    let s = root_beta2 * s + for_s * g;
-                    let m = beta1 * m + for_m * g;
-                    let v = beta2 * v + for_v * g * g;
+                    let s = (root_beta2 * s + for_s * g).flushed();
+                    let m = (beta1 * m + for_m * g).flushed();
+                    let v = (beta2 * v + for_v * g.squarable() * g).flushed();
                     ([m, v, s], [correlation, s.abs().as_f64()])
                 },
             );

@@ -98,7 +98,7 @@ impl<T: Real> Momo<T> {
                 [params, grads],
                 #[inline(always)]
                 |[d], [theta, g]| {
-                    let d = beta * d + rest * g;
+                    let d = (beta * d + rest * g).flushed();
                     let (wide, theta) = (d.as_f64(), theta.as_f64());
                     ([d], [g.as_f64() * theta, wide * theta, wide * wide])
                 },

@@ -103,8 +103,8 @@ impl<T: Real> MomoAdam<T> {
                 [params, grads],
                 #[inline(always)]
                 |[m, v], [theta, g]| {
-                    let m = beta1 * m + rest1 * g;
-                    let v = beta2 * v + rest2 * g * g;
+                    let m = (beta1 * m + rest1 * g).flushed();
+                    let v = (beta2 * v + rest2 * g.squarable() * g).flushed();
                     let (wide, theta) = (m.as_f64(), theta.as_f64());
                     let scaled = wide * (m / metric(v)).as_f64();
                     ([m, v], [g.as_f64() * theta, wide * theta, scaled])

@@ -125,9 +125,9 @@ impl<T: Real> Prodigy<T> {
                 [grads, params, &self.start[range]],
                 #[inline(always)]
                 |[m, v, s], [g, theta, start]| {
-                    let s = beta3 * s + for_s * g;
-                    let m = beta1 * m + for_m * g;
-                    let v = beta2 * v + for_v * g * g;
+                    let s = (beta3 * s + for_s * g).flushed();
+                    let m = (beta1 * m + for_m * g).flushed();
+                    let v = (beta2 * v + for_v * g.squarable() * g).flushed();
                     let correlation = g.as_f64() * (start.as_f64() - theta.as_f64());
                     ([m, v, s], [correlation, s.abs().as_f64()])
                 },

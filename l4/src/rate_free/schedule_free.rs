@@ -122,7 +122,7 @@ impl<T: Real> Optimizer<T> for ScheduleFreeAdamW<T> {
                 #[inline(always)]
                 |[y, v, x, z], [g]| {
                     let z = z + (y - (beta1 * x + rest1 * z));
-                    let v = beta2 * v + rest2 * g * g;
+                    let v = (beta2 * v + rest2 * g.squarable() * g).flushed();
                     let z = z - rate * g / ((v * correction).sqrt() + epsilon);
                     let x = rest * x + weight * z;
                     ([beta1 * x + rest1 * z, v, x, z], [])

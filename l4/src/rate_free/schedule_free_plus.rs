@@ -108,8 +108,8 @@ impl<T: Real> ScheduleFreePlus<T> {
                 #[inline(always)]
                 |[m, v, z], [g, y, x]| {
                     let z = z + (y - (beta * x + rest_of_beta * z));
-                    let m = beta1 * m + rest1 * g;
-                    let v = beta2 * v + rest2 * g * g;
+                    let m = (beta1 * m + rest1 * g).flushed();
+                    let v = (beta2 * v + rest2 * g.squarable() * g).flushed();
                     let correlation = g.as_f64() * (z.as_f64() - x.as_f64());
                     ([m, v, z], [correlation, g.abs().as_f64()])
                 },

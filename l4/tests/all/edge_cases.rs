@@ -135,6 +135,22 @@ fn averages_go_on_where_a_gradient_of_0_follows_others() {
     }
 }
 
+/// Rounding would keep a subnormal moment from ever getting to 0, and arithmetic with it is slow.
+#[test]
+fn no_moment_stays_subnormal_where_gradients_are_0() {
+    for mut optimizer in all() {
+        let mut params = [0.5; 3];
+        optimizer.step(1.0, &mut params, &mut [1e-19; 3]).unwrap();
+        for _ in 0..1000 {
+            optimizer.step(1.0, &mut params, &mut [0.0; 3]).unwrap();
+        }
+        for (name, values) in optimizer.state().vectors {
+            let found = values.iter().find(|x| x.is_subnormal());
+            assert_eq!(found, None, "{}: {name}", optimizer.name());
+        }
+    }
+}
+
 #[test]
 fn a_step_beyond_the_number_range_is_taken_and_the_next_loss_refused() {
     for mut optimizer in l4s() {

@@ -142,6 +142,21 @@ fn every_method_continues_exactly() {
 }
 
 #[test]
+fn no_moment_stays_subnormal_where_gradients_are_0() {
+    for mut optimizer in all::<f32>() {
+        let mut x = [0.5; 3];
+        optimizer.step(1.0, &mut x, &mut [1e-19; 3]).unwrap();
+        for _ in 0..1000 {
+            optimizer.step(1.0, &mut x, &mut [0.0; 3]).unwrap();
+        }
+        for (name, values) in optimizer.state().vectors {
+            let found = values.iter().find(|x| x.is_subnormal());
+            assert_eq!(found, None, "{}: {name}", optimizer.name());
+        }
+    }
+}
+
+#[test]
 fn a_state_from_before_the_first_step_starts_afresh() {
     for (fresh, mut used) in all::<f64>().into_iter().zip(all::<f64>()) {
         train(&mut *used, &mut start::<f64>(), 3);

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn smallest_has_a_normal_square_with_the_weight_of_a_second_moment() {
-        let [single, double] = [f32::SMALLEST, f64::SMALLEST];
+        let (single, double) = (f32::SMALLEST, f64::SMALLEST);
         assert!((0.001 * single * single).is_normal() && (0.001 * (single * single)).is_normal());
         assert!((0.001 * double * double).is_normal() && (0.001 * (double * double)).is_normal());
         assert!(!(0.001 * (single / 2.0) * (single / 2.0)).is_normal());

@@ -32,8 +32,8 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + 'static + seal
     /// A moment m whose gradient has become 0 decays until it is subnormal and then stays so,
     /// since β·m rounds to m from some multiple of the least number on. Each operation on such a
     /// number, or that results in one, is left to microcode on Intel's processors, over a hundred
-    /// cycles (Agner Fog, *Microarchitecture*, "Denormal floating point numbers"): without this a
-    /// step takes ten times as long once half of the gradients are 0.
+    /// cycles (Agner Fog, *Microarchitecture*, "Denormal floating point numbers"): without this
+    /// L4Adam's step takes ten times as long once half of the gradients are 0.
     #[inline(always)]
     fn flushed(self) -> Self {
         self.or_zero_below(Self::min_positive_value())

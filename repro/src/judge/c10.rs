@@ -6,9 +6,9 @@
 //! than with less. Both with the 95 % interval.
 
 use super::case::{Case, VARIANTS, best, l4, main_arms, name, plain_dropout};
-use super::comparison::{Comparison, Measure, Side, remark_accuracies};
+use super::comparison::{Comparison, Measure, best_of, remark_accuracies};
 use super::statistics::{Estimate, HALF_A_DECADE};
-use super::trace::{floor, paired, traces};
+use super::trace::{paired, traces};
 use super::{Claim, Finding, words};
 use crate::numbers::{ArmNumbers, Base, Numbers};
 
@@ -41,30 +41,26 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
 
 fn lower_loss(case: &mut Case<'_>, base: Base) {
     let what = format!("{}'s loss is over {LOWER} times lower", name(l4(base)));
-    let ours = case.side(l4(base));
-    let floor = floor(case.numbers.task);
-    let tuned = better(VARIANTS.map(|base| case.side(best(base))), floor);
-    let published = better(VARIANTS.map(|base| case.published_side(base)), floor);
-    let (Some(ours), Some(tuned)) = (ours, tuned) else {
+    let (ours, numbers) = (case.side(l4(base)), case.numbers);
+    let tuned: Vec<_> = VARIANTS
+        .iter()
+        .filter_map(|base| case.side(best(*base)))
+        .collect();
+    let published: Vec<_> = VARIANTS
+        .iter()
+        .filter_map(|base| case.published_side(*base))
+        .collect();
+    let lower = |sides| best_of(sides, Measure::FinalLoss, numbers);
+    let (Some(ours), Some(tuned)) = (ours, lower(&tuned)) else {
         case.part_without_arms(what);
         return;
     };
-    let comparison = Comparison::of(case, Measure::FinalLoss, &ours, &tuned);
+    let comparison = Comparison::of(case, Measure::FinalLoss, &ours, tuned);
     case.part(what, comparison.is_lower_by(LOWER), comparison.words);
-    if let Some(published) = published {
-        let comparison = Comparison::of(case, Measure::FinalLoss, &ours, &published);
+    if let Some(published) = lower(&published) {
+        let comparison = Comparison::of(case, Measure::FinalLoss, &ours, published);
         case.remark(format!("For comparison, {}", comparison.words));
     }
-}
-
-/// The one whose final losses are lower.
-fn better(sides: [Option<Side<'_>>; 2], floor: f64) -> Option<Side<'_>> {
-    let height = |side: &Side<'_>| {
-        side.centre(Measure::FinalLoss, floor)
-            .unwrap_or(f64::INFINITY)
-    };
-    let sides = sides.into_iter().flatten();
-    sides.min_by(|one, other| height(one).total_cmp(&height(other)))
 }
 
 fn more_dropout(case: &mut Case<'_>, base: Base) {
@@ -146,6 +142,33 @@ mod tests {
             parts(0.1 / 3.17, MORE, 0.099),
             "-+++",
             "mSGD is the better one then"
+        );
+    }
+
+    #[test]
+    fn what_neither_side_gets_to_decides_nothing() {
+        let mut numbers = of(0.1, MORE, arm(Arm::momentum(), 0.4, 0.2, LESS));
+        for arm in &mut numbers.arms[2..] {
+            arm.runs
+                .iter_mut()
+                .for_each(|run| run.diverged_at = Some(3));
+        }
+        assert!(judged(judge(&numbers)).starts_with("??"));
+    }
+
+    #[test]
+    fn of_two_baselines_that_diverged_the_one_that_did_less_often_is_the_better() {
+        let diverged = |mut arm: Arm, seeds: usize| {
+            let runs = arm.0.runs.iter_mut().take(seeds);
+            runs.for_each(|run| run.diverged_at = Some(3));
+            arm
+        };
+        let mut numbers = of(0.1, MORE, diverged(arm(Arm::momentum(), 0.4, 0.2, LESS), 1));
+        numbers.arms[4] = diverged(arm(Arm::adam(), 0.4, 0.1, LESS), 3).0;
+        let evidence = &judge(&numbers).unwrap().parts[0].evidence;
+        assert!(
+            evidence.contains("mSGD* infinite (n = 3, 1 diverged)"),
+            "{evidence}"
         );
     }
 

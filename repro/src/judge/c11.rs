@@ -145,7 +145,7 @@ fn remark_neighbours(case: &mut Case<'_>, variant: &str, sweep: &[Batch<'_>]) {
             let other = large.runs.iter().find(|other| other.seed() == run.seed())?;
             Some(difference(large.height(other)?, small.height(run)?))
         });
-        if let Some(growth) = Estimate::against(&growth.collect::<Vec<_>>()) {
+        if let Some(growth) = rising(&growth.collect::<Vec<_>>()) {
             let factor = growth.from_log10();
             let (from, to) = (small.size, large.size);
             case.measure(format!("growth_{variant}_{from}_to_{to}"), &factor);
@@ -387,6 +387,24 @@ mod tests {
             parts([20_000, 1280, 2560, 5120]),
             "---",
             "never, with the smallest"
+        );
+    }
+
+    #[test]
+    fn a_batch_that_never_gets_there_counts_against_the_claim_between_neighbours_too() {
+        let mut numbers = dnc([640, 1280, 2560, 5120], &[]);
+        // One of L4Adam's runs with batch 64 is lost: it does not bear out more than the other two.
+        let largest = numbers
+            .arms
+            .iter_mut()
+            .rfind(|arm| arm.setting("batch") == Some(64.0));
+        largest.unwrap().runs[0].diverged_at = Some(3);
+        let evidence = judge(&numbers).unwrap().evidence;
+        assert!(
+            evidence.contains(
+                "and from 32 to 64 2.000 (95 % interval 2.000 to 2.000, n = 3; 1 of them"
+            ),
+            "{evidence}"
         );
     }
 

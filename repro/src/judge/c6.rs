@@ -9,7 +9,7 @@
 //!
 //! Judged on MNIST and the DNC, where the paper shows it. On the networks of sections 3.3 and 3.5 the same is reported.
 
-use super::case::{Case, VARIANTS, l4, l4_best};
+use super::case::{Case, VARIANTS, l4, l4_best, name};
 use super::comparison::Side;
 use super::trace::{SPIKE, SPIKE_OF_FIRST, TWO_ORDERS, Trace};
 use super::{Claim, Finding, words};
@@ -69,12 +69,16 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             words(|found| &found.early_spans)
         ));
     }
+    let names: Vec<String> = match sides.is_empty() {
+        true => VARIANTS.map(|base| name(l4(base))).into(),
+        false => sides.iter().map(|side| side.name.clone()).collect(),
+    };
     Some(match JUDGED.contains(&section) {
         true => case.finding(&format!(
             "such a span in at least {:.0} % of the windows of every run of {}, and no run that diverges or has a spike, a window \
              whose mean loss is above {SPIKE} times the least so far and above {:.0} % of the first window's",
             100.0 * SHARE,
-            words::list(&sides.iter().map(|side| side.name.as_str()).collect::<Vec<_>>()),
+            words::list(&names),
             100.0 * SPIKE_OF_FIRST
         )),
         false => case.reported("the paper shows it of MNIST and the DNC"),

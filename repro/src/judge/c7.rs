@@ -3,7 +3,7 @@
 //!
 //! Two parts, on mean accuracies over the runs: after the last epoch, those of all methods at their best rates, of L4 at its
 //! default α too, lie within [`COMPARABLE`] points; and none of L4's gains [`NEAR_FINAL`] points or more after epoch
-//! [`EARLY`], or diverges.
+//! [`EARLY`], or diverges. One run of a method decides nothing.
 
 use super::case::{Case, VARIANTS, best, l4, l4_best, name, plain_arms};
 use super::comparison::mean_accuracy;
@@ -56,8 +56,9 @@ fn comparable(case: &mut Case<'_>) {
     let needed: Vec<_> = columns().filter_map(|role| case.arm(role)).collect();
     let others = plain_arms(numbers)
         .filter(|arm| arm.role == best(Base::Sgd) || arm.role == best(Base::RmsProp));
+    let arms: Vec<_> = needed.into_iter().chain(others).collect();
     let mut accuracies = Vec::new();
-    for arm in needed.into_iter().chain(others) {
+    for arm in &arms {
         match mean_accuracy(numbers, arm, numbers.length) {
             Some(accuracy) => accuracies.push((name(arm.role), accuracy)),
             None => case.lacks(format!("test accuracy of {} at the end", name(arm.role))),
@@ -81,7 +82,8 @@ fn comparable(case: &mut Case<'_>) {
         "mean test accuracies after the last epoch in per cent: {}; a range of {range:.2}",
         named.join(", ")
     );
-    case.part(what, Some(range <= COMPARABLE), evidence);
+    let decides = arms.iter().all(|arm| arm.runs.len() > 1);
+    case.part(what, decides.then_some(range <= COMPARABLE), evidence);
 }
 
 fn near_final(case: &mut Case<'_>) {
@@ -119,15 +121,10 @@ fn near_final(case: &mut Case<'_>) {
         })
         .collect();
     let evidence = format!("points gained from then on: {}", named.join(", "));
-    case.part(
-        what,
-        Some(
-            gains
-                .iter()
-                .all(|(_, gain, diverged)| *diverged == 0 && gain.mean < NEAR_FINAL),
-        ),
-        evidence,
-    );
+    let decides = gains.iter().all(|(_, gain, _)| gain.n > 1);
+    let mut gains = gains.iter();
+    let holds = gains.all(|(_, gain, diverged)| *diverged == 0 && gain.mean < NEAR_FINAL);
+    case.part(what, decides.then_some(holds), evidence);
 }
 
 #[cfg(test)]
@@ -216,6 +213,13 @@ mod tests {
         let mut diverged = columns_with([98.0, 98.0], 98.0);
         diverged.arms[4].runs[0].diverged_at = Some(20);
         assert_eq!(judged(judge(&diverged)), "-+");
+    }
+
+    #[test]
+    fn one_seed_decides_nothing() {
+        let mut one = columns_with([98.0, 98.0], 98.0);
+        one.arms.iter_mut().for_each(|arm| arm.runs.truncate(1));
+        assert_eq!(judged(judge(&one)), "??");
     }
 
     #[test]

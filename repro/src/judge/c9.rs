@@ -8,7 +8,7 @@
 //! their number, by the 95 % interval.
 
 use super::case::{Case, VARIANTS, best, l4, name};
-use super::comparison::{Comparison, Measure, Side};
+use super::comparison::{Comparison, Measure, Side, best_of};
 use super::statistics::{Estimate, mean};
 use super::trace::{Trace, floor, paired};
 use super::{Claim, Finding, words};
@@ -45,10 +45,11 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         matches_best(&mut case, &name(l4(base)), side.as_ref(), &baselines);
     }
     for side in &baselines {
+        let steps = side.centre(MEASURE, floor(numbers.task));
         case.remark(format!(
             "{} takes {} steps",
             side.name,
-            words::number(height(side, MEASURE, numbers))
+            words::number(steps.unwrap_or(f64::INFINITY))
         ));
     }
     let mut clipped = baselines;
@@ -101,25 +102,6 @@ fn matches_best(case: &mut Case<'_>, ours: &str, side: Option<&Side<'_>>, baseli
         "Beside it, against the baseline that is best by it, {}",
         beside.words
     ));
-}
-
-/// The baseline with the lowest mean, and where that is infinite of several, the one of which most runs get there.
-fn best_of<'s, 'n>(
-    baselines: &'s [Side<'n>],
-    measure: Measure,
-    numbers: &Numbers,
-) -> Option<&'s Side<'n>> {
-    let infinite = |side: &Side<'_>| side.infinite(measure, floor(numbers.task));
-    let height = |side: &Side<'_>| height(side, measure, numbers);
-    baselines.iter().min_by(|one, other| {
-        let by_mean = height(one).total_cmp(&height(other));
-        by_mean.then(infinite(one).cmp(&infinite(other)))
-    })
-}
-
-fn height(side: &Side<'_>, measure: Measure, numbers: &Numbers) -> f64 {
-    let centre = side.centre(measure, floor(numbers.task));
-    centre.unwrap_or(f64::INFINITY)
 }
 
 /// When a method's runs are first below the threshold, and what they do afterwards: it may take long to stay below it for want of

@@ -109,6 +109,21 @@ impl Side<'_> {
     }
 }
 
+/// The side with the lowest mean, and where that is infinite of several, the one of which most runs get there.
+pub fn best_of<'s, 'n>(
+    sides: &'s [Side<'n>],
+    measure: Measure,
+    numbers: &Numbers,
+) -> Option<&'s Side<'n>> {
+    let floor = floor(numbers.task);
+    let height = |side: &Side<'_>| side.centre(measure, floor).unwrap_or(f64::INFINITY);
+    let infinite = |side: &Side<'_>| side.infinite(measure, floor);
+    sides.iter().min_by(|one, other| {
+        let by_mean = height(one).total_cmp(&height(other));
+        by_mean.then(infinite(one).cmp(&infinite(other)))
+    })
+}
+
 /// The ratio of what is measured on the logarithm, ours to theirs by seed, with its interval. `None` if they have no seed in common.
 pub fn ratio(
     ours: &Side<'_>,
@@ -234,12 +249,13 @@ impl Comparison {
 
     /// Ours is not higher; `None` where no run of either gets there, which is no tie.
     pub fn is_not_higher(&self) -> Option<bool> {
-        let higher = self.log_ratio?.is_above(0.0).filter(|_| !self.neither)?;
+        let higher = self.log_ratio?.is_higher().filter(|_| !self.neither)?;
         Some(!higher)
     }
 
     /// Ours is lower by more than this factor.
     pub fn is_lower_by(&self, factor: f64) -> Option<bool> {
-        self.log_ratio?.is_below(-factor.log10())
+        let below = self.log_ratio?.is_below(-factor.log10());
+        below.filter(|_| !self.neither)
     }
 }

@@ -98,16 +98,23 @@ impl Estimate {
         })
     }
 
-    /// The interval lies below `bound`; `None` of a single seed.
+    /// The interval lies below `bound`; `None` where there is none.
     #[must_use]
     pub fn is_below(&self, bound: f64) -> Option<bool> {
         self.interval.map(|(_, high)| high < bound)
     }
 
-    /// The interval lies above `bound`; `None` of a single seed.
+    /// The interval lies above `bound`; `None` where there is none.
     #[must_use]
     pub fn is_above(&self, bound: f64) -> Option<bool> {
         self.interval.map(|(low, _)| low > bound)
+    }
+
+    /// Of what [`against`](Self::against) made: ours is higher. A seed in which theirs alone diverged keeps it from that, however high
+    /// the others are.
+    #[must_use]
+    pub fn is_higher(&self) -> Option<bool> {
+        self.is_above(0.0).map(|above| above && self.cut == 0)
     }
 
     /// With each value and the direction changed by a monotone function, as `|x| -x` or `|x| 10^x`.
@@ -242,6 +249,13 @@ mod tests {
         assert_eq!(Estimate::against(&[-1.0, -1.1, -INF]).unwrap().cut, 1);
         let lost = Estimate::against(&[-9.0, -9.0, INF]).unwrap();
         assert_eq!(lost.is_above(0.0), Some(true), "so `not higher` fails");
+        assert_eq!(lost.is_higher(), Some(true));
+        let theirs = Estimate::against(&[0.1, 0.11, -INF]).unwrap();
+        assert_eq!(
+            (theirs.is_above(0.0), theirs.is_higher()),
+            (Some(true), Some(false)),
+            "theirs alone diverged"
+        );
         assert_eq!(difference(INF, INF), 0.0);
         assert_eq!(difference(1.0, INF), -INF);
     }

@@ -204,6 +204,9 @@ fn in_a_shorter_run_the_schedule_is_shorter_and_that_is_said() {
     here.paper_length = 20;
     let whole = judge(&here, None).unwrap();
     assert!(!whole.measured.contains_key("rate_over_schedule_unmoved"));
+    here.paper_length = 10;
+    let longer = format!("{:?}", judge(&here, None).unwrap().basis);
+    assert!(!longer.contains("sooner"), "{longer}");
 }
 
 #[test]

@@ -94,9 +94,9 @@ pub fn first_steps(numbers: &Numbers, run: &Trace<'_>) -> Option<f64> {
 pub enum Standing {
     /// The 95 % interval of the mean difference lies below 0: ours is better.
     Better,
-    /// It holds 0.
+    /// It is neither better nor worse.
     Even,
-    /// It lies above 0.
+    /// It lies above 0, and in no seed is theirs alone infinite.
     Worse,
     /// No run of either got there.
     Neither,
@@ -129,7 +129,7 @@ pub fn against(numbers: &Numbers, ours: &str, measure: Yardstick) -> Vec<Against
     let one = |name: &String| {
         let their_runs = runs(name);
         let difference = Estimate::against(&paired(&our_runs, &their_runs, value))?;
-        let standing = match (difference.is_below(0.0), difference.is_above(0.0)) {
+        let standing = match (difference.is_below(0.0), difference.is_higher()) {
             _ if !gets_there(&our_runs) && !gets_there(&their_runs) => Standing::Neither,
             (Some(true), _) => Standing::Better,
             (_, Some(true)) => Standing::Worse,

@@ -81,6 +81,7 @@ mod readme;
 pub mod results;
 mod scale;
 mod section;
+pub mod shell;
 mod targets;
 pub mod terminal;
 

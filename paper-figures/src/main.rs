@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Parser;
-use paper_figures::{Error, Targets};
+use paper_figures::{Error, Targets, shell::quoted};
 
 /// Draws the paper's figures, tables and claims from the JSON files that `repro` writes.
 ///
@@ -137,19 +137,18 @@ fn draw(arguments: Arguments, said: &mut String) -> Vec<Error> {
 
 /// The arguments with which this command would write what it checks.
 fn again(arguments: &Arguments) -> String {
-    let paths = arguments
-        .paths
-        .iter()
-        .map(|path| path.display().to_string());
-    let out = arguments
-        .out
-        .iter()
-        .map(|out| format!("--out {}", out.display()));
-    let readme = arguments
-        .readme
-        .iter()
-        .map(|file| format!("--readme {}", file.display()));
-    paths.chain(out).chain(readme).collect::<Vec<_>>().join(" ")
+    let word = |path: &PathBuf| quoted(path.as_os_str());
+    let option = |name: &str, path: &Option<PathBuf>| {
+        let path = path.as_ref().map(word);
+        path.map(|path| format!("--{name} {path}"))
+    };
+    let paths = arguments.paths.iter().map(word);
+    let options = [
+        option("out", &arguments.out),
+        option("readme", &arguments.readme),
+    ];
+    let words = paths.chain(options.into_iter().flatten());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Our own results, or else the committed ones; for a README only the latter, since it links to what it shows.

@@ -47,7 +47,7 @@ impl ValueEnum for Preset {
     }
 }
 
-/// How runs are computed and where they are kept: options of every binary.
+/// How runs are computed and where they are kept: options of the binaries that train.
 #[derive(Args, Clone, Debug)]
 pub struct Execution {
     /// Directory for results and for what is needed to resume [default: repro/out/ and the section's name]

@@ -13,6 +13,7 @@ use autodiff::kernels::{Kernel, Lanes};
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
+use crate::engine::lock::Lock;
 use crate::engine::provenance::{self, DataSet, Provenance};
 use crate::engine::tell;
 use crate::methods::{Kind, Method};
@@ -59,6 +60,8 @@ pub struct Settings<'a> {
     pub threads: u16,
     /// Processes of each engine and workload.
     pub rounds: u32,
+    /// Directory for the tables.
+    pub out: &'a Path,
 }
 
 /// Figures of one engine on one workload, one a round.
@@ -81,22 +84,26 @@ struct Row {
 
 /// All figures.
 #[derive(Debug)]
-pub struct Comparison {
+struct Comparison {
     rounds: u32,
     /// Multiply-adds on registers alone, in GFLOP/s on one thread, before each round.
     peaks: Vec<f64>,
     /// By the names of [`PEERS`], ours first; the version of each peer.
     engines: Vec<(&'static str, Option<String>)>,
     rows: Vec<Row>,
-    /// Sentences on the peers that are not there, or whose loss was no number.
+    /// Sentences on the peers that are not there, that failed, or whose loss was no number.
     left_out: Vec<String>,
 }
 
-/// Times all workloads of all engines.
+/// Times all workloads of all engines, and writes and shows the tables `train_step` (times) and `memory`. A peer that fails on the way
+/// is without that figure, and the tables say so.
 ///
 /// # Errors
-/// If a program fails for another reason than that a framework is not installed.
-pub fn compare(settings: Settings<'_>) -> Result<Comparison> {
+/// If the directory cannot be written or is in use, this program's own steps fail, or Python does not answer.
+pub fn compare(settings: Settings<'_>) -> Result<()> {
+    let (out, started) = (settings.out, SystemTime::now());
+    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    let _lock = Lock::of_results(out)?;
     let mut comparison = Comparison::of_installed(settings)?;
     for round in 1..=settings.rounds {
         comparison.peaks.push(peak());
@@ -113,7 +120,7 @@ pub fn compare(settings: Settings<'_>) -> Result<Comparison> {
             }
         }
     }
-    Ok(comparison)
+    comparison.report(out, started)
 }
 
 impl Measured {
@@ -179,7 +186,15 @@ impl Comparison {
         let (row, (name, version)) = (&mut self.rows[row], &mut self.engines[engine]);
         let line = match *name {
             OURS => ours(row.workload, row.threads)?,
-            _ => peer(python, name, row.workload, row.threads)?,
+            _ => match peer(python, name, row.workload, row.threads) {
+                Ok(line) => line,
+                Err(error) => {
+                    let engine = name_of(name);
+                    self.left_out
+                        .push(format!("{engine} lacks a figure: {error:#}."));
+                    return Ok(());
+                }
+            },
         };
         row.measured[engine]
             .add(&line)
@@ -195,11 +210,8 @@ impl Comparison {
         Ok(())
     }
 
-    /// Writes the tables `train_step` (times) and `memory` into a directory, and shows them.
-    ///
-    /// # Errors
-    /// If a file cannot be written, or standard output.
-    pub fn report(&self, out: &Path, started: SystemTime) -> Result<()> {
+    /// Writes the tables into a directory, and shows them.
+    fn report(&self, out: &Path, started: SystemTime) -> Result<()> {
         let data = DataSet::generated("stand-ins of the tasks' sizes");
         let shared = Header {
             id: String::new(),
@@ -218,7 +230,6 @@ impl Comparison {
             },
             paper: None,
         };
-        std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
         let mut report = Report::new(out.to_owned(), shared);
         report.table(&self.times(&report))?;
         report.table(&self.memory(&report))?;

@@ -14,8 +14,14 @@ pub fn sample_std(values: &[f64]) -> Option<f64> {
     if values.iter().all(|value| *value == values[0]) {
         return Some(0.0);
     }
-    let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
-    Some((squares / (values.len() - 1) as f64).sqrt())
+    let deviations = || values.iter().map(|value| value - centre);
+    // A loss on its way to divergence has a square that is none. A power of two changes no digit.
+    let greatest = deviations().fold(1.0, |greatest, deviation| deviation.abs().max(greatest));
+    let scale = 2_f64.powi(greatest.log2() as i32);
+    let squares: f64 = deviations()
+        .map(|deviation| (deviation / scale).powi(2))
+        .sum();
+    Some(scale * (squares / (values.len() - 1) as f64).sqrt())
 }
 
 /// The middle value, or the mean of the two in the middle; infinities are values like any other. `None` of nothing.
@@ -175,6 +181,9 @@ mod tests {
     fn the_standard_deviation_is_the_sample_one() {
         assert_eq!(sample_std(&[1.0, 2.0, 6.0]), Some(7.0_f64.sqrt()));
         assert_eq!(sample_std(&[0.14; 10]), Some(0.0));
+        let large = 2_f64.powi(900);
+        let std = sample_std(&[0.0, 2.0 * large]);
+        assert_eq!(std, Some(2_f64.sqrt() * large));
         assert_eq!(
             (mean(&[]), sample_std(&[1.0]), range(&[])),
             (None, None, None)

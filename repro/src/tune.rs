@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
+use anyhow::{Result, bail};
+use clap::{Parser, ValueEnum};
 use datasets::ImageDataset;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use crate::cli::{Execution, Preset, reference_root};
 use crate::data::{self, DataOptions};
 use crate::engine::reference;
 use crate::engine::run::RunResult;
-use crate::engine::runner::{Planned, Runner};
+use crate::engine::runner::{Planned, Runner, RunnerError};
 use crate::methods::{Kind, Knob, Method};
 use crate::numbers::{ArmNumbers, Numbers, RunNumbers, TaskName};
 use crate::searched::{Searched, folder, mean_score};
@@ -85,20 +85,27 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let section = section(&arguments.section)?;
     let part = &section.parts[0];
     let searches = selected(part, section, &arguments.methods)?;
-    let size = part.size(arguments.preset).with_context(|| {
-        let name = arguments.preset.name();
-        format!("section {} has no preset {name}", section.number)
+    let size = part.size(arguments.preset).ok_or_else(|| {
+        let has = |preset: &&Preset| part.size(**preset).is_some();
+        let presets = Preset::value_variants().iter().filter(has);
+        let presets: Vec<_> = presets.map(|preset| preset.name()).collect();
+        RunnerError::Usage(format!(
+            "section {} has no preset {}: there are {}",
+            section.number,
+            arguments.preset.name(),
+            presets.join(", ")
+        ))
     })?;
     let data = part.load(arguments.preset, &arguments.data)?;
     let options = arguments
         .execution
         .runner_options(Path::new("tune").join(folder(section.number)));
-    let threads = options.threads;
+    let (threads, store) = (options.threads, options.reference.clone());
     let plain = arm("", Kind::Sgd);
     let workload = part.workload(&plain, size, size.length, data.as_ref(), threads)?;
     let runner = Runner::open(options)?;
     let mut numbers = nothing_yet(section, size, data.as_ref(), arguments);
-    let others = earlier(&mut numbers, runner.out())?;
+    let others = earlier(&mut numbers, runner.out(), store.as_deref())?;
     let grids: Vec<Grid> = searches
         .into_iter()
         .map(|search| Grid {
@@ -165,11 +172,10 @@ fn section(number: &str) -> Result<&'static Section> {
     searched
         .copied()
         .find(|section| section.number == number)
-        .with_context(|| {
-            format!(
-                "no section {number} to search for: there are {}",
-                numbers.join(", ")
-            )
+        .ok_or_else(|| {
+            let numbers = numbers.join(", ");
+            let error = format!("no section {number} to search for: there are {numbers}");
+            RunnerError::Usage(error).into()
         })
 }
 
@@ -182,26 +188,29 @@ fn selected(part: &Part, section: &Section, names: &[String]) -> Result<Vec<Sear
     let find = |name: &String| {
         let mut searches = all.iter();
         let found = searches.find(|search| search.kind.name().eq_ignore_ascii_case(name));
-        found.copied().with_context(|| {
+        found.copied().ok_or_else(|| {
             let known: Vec<_> = all.iter().map(|search| search.kind.name()).collect();
-            format!(
+            let error = format!(
                 "section {} has no method {name} to search for: there are {}",
                 section.number,
                 known.join(", ")
-            )
+            );
+            RunnerError::Usage(error).into()
         })
     };
     names.iter().map(find).collect()
 }
 
-/// Adds to `numbers` what the output directory has, or else is committed, of searches like it, and gives those of another kind, as
-/// at another length: a search leaves the rest as it is.
-fn earlier(numbers: &mut Numbers, out: &Path) -> Result<Vec<Numbers>> {
-    let parts = match reference::read(out)? {
-        Some(parts) => parts,
-        None => Searched::open(&reference_root(), &numbers.section)?
-            .by_length()
-            .to_vec(),
+/// Adds to `numbers` what the output directory has, or else the store of committed numbers, if that is asked, of searches like it, and
+/// gives those of another kind, as at another length: a search leaves the rest as it is.
+fn earlier(numbers: &mut Numbers, out: &Path, store: Option<&Path>) -> Result<Vec<Numbers>> {
+    let parts = match (reference::read(out)?, store) {
+        (Some(parts), _) => parts,
+        (None, Some(store)) => {
+            let committed = Searched::open(store, &numbers.section)?;
+            committed.by_length().to_vec()
+        }
+        (None, None) => Vec::new(),
     };
     let kind = |of: &Numbers| {
         let data = (of.stand_in, of.other_data.clone());
@@ -281,7 +290,8 @@ impl<'d> Grid<'d> {
             }
             if low < -LIMIT || high > LIMIT {
                 bail!(
-                    "the best rate of {} is still at the edge of a grid from {} to {}",
+                    "the best rate of {} is still at the edge of a grid from {} to {}: name others with --values, and the other \
+                     methods with --methods",
                     self.search.kind.name(),
                     rates[0],
                     rates[rates.len() - 1]
@@ -522,7 +532,7 @@ mod tests {
             arms: Vec::new(),
             ..numbers("quick", false)
         };
-        let others = earlier(&mut quick, out.path()).unwrap();
+        let others = earlier(&mut quick, out.path(), None).unwrap();
         assert_eq!(quick, numbers("quick", false));
         assert_eq!(others, [numbers("smoke", true)]);
         assert!(

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use clap::Parser;
 use repro::cli;
@@ -75,15 +75,13 @@ fn main() -> ExitCode {
         if let (Some(workload), Some(optimizer)) = (arguments.workload, arguments.optimizer) {
             return time(workload, optimizer, &arguments);
         }
-        let started = SystemTime::now();
-        let comparison = compare(Settings {
+        let out = arguments.out.clone();
+        compare(Settings {
             python: &arguments.python,
             threads: arguments.threads,
             rounds: arguments.rounds,
-        })?;
-        let out = arguments.out.clone();
-        let out = out.unwrap_or_else(|| cli::default_out(Path::new("train_step")));
-        comparison.report(&out, started)
+            out: &out.unwrap_or_else(|| cli::default_out(Path::new("train_step"))),
+        })
     })
 }
 

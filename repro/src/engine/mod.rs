@@ -12,7 +12,7 @@ mod failure;
 pub mod files;
 pub mod interrupt;
 pub(crate) mod json;
-mod lock;
+pub(crate) mod lock;
 pub mod metrics;
 mod options;
 mod parallel;

@@ -22,7 +22,7 @@ use crate::numbers::{Numbers, RunNumbers};
 /// The file of a section, or of a part of one.
 pub const NUMBERS: &str = "numbers.json.gz";
 
-/// Bytes that such a file may unpack to: a hundred times the largest that a section writes.
+/// Bytes that such a file may unpack to: over thirty times the largest that is committed.
 const LARGEST: u64 = 1 << 28;
 
 /// Why numbers cannot be read or written.
@@ -60,6 +60,12 @@ pub fn write(directory: &Path, parts: Vec<Numbers>) -> Result<PathBuf, NumbersEr
         reason,
     };
     let text = sealed(parts).map_err(|error| damaged(error.to_string()))?;
+    if text.len() as u64 > LARGEST {
+        let bytes = text.len();
+        return Err(damaged(format!(
+            "its {bytes} bytes are more than the {LARGEST} that are read back; ask for fewer seeds"
+        )));
+    }
     opened(&text).map_err(damaged)?;
     let compressed = compress(&text).map_err(|error| damaged(error.to_string()))?;
     files::write(&file, &compressed, Durability::Power)?;

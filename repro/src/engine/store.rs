@@ -3,7 +3,7 @@
 //! | file | written | how |
 //! |---|---|---|
 //! | `.lock` | by whoever computes the run, as long as that lasts | see `lock.rs`; stays behind |
-//! | `config.json` | first, never changed | whole |
+//! | `config.json` | first, and when another machine goes on | whole |
 //! | `metrics.jsonl` | appended after every slice | may be ahead of the checkpoint, and end in half a line |
 //! | `timing.json` | with every checkpoint, and at the end | whole |
 //! | `checkpoint.safetensors` | periodically, when interrupted, and at the end | whole; says how long `metrics.jsonl` was |
@@ -264,7 +264,7 @@ fn begin(path: &Path, spec: &RunSpec) -> Result<Config, RunDirectoryError> {
         machine: Some(provenance::this_machine()),
         run: spec.clone(),
     };
-    write_config(path, spec, config)
+    write_config(path, spec, config, Durability::Process)
 }
 
 /// Goes on with a run: if on another machine than before, that one is named too, as its instruction set may give other bits.
@@ -278,12 +278,18 @@ fn go_on(path: &Path, spec: &RunSpec, mut config: Config) -> Result<Config, RunD
         return Ok(config);
     }
     config.machine = Some(format!("{before}, then {here}"));
-    write_config(path, spec, config)
+    // There may be a checkpoint, which relies on it.
+    write_config(path, spec, config, Durability::Power)
 }
 
-fn write_config(path: &Path, spec: &RunSpec, config: Config) -> Result<Config, RunDirectoryError> {
+fn write_config(
+    path: &Path,
+    spec: &RunSpec,
+    config: Config,
+    durability: Durability,
+) -> Result<Config, RunDirectoryError> {
     let file = path.join("config.json");
-    write_json(&file, spec, &config, Durability::Process)?;
+    write_json(&file, spec, &config, durability)?;
     Ok(config)
 }
 
@@ -376,8 +382,8 @@ impl RunDirectory {
             durability,
         )?;
         let file = self.path.join("checkpoint.safetensors");
-        if !keep_checkpoint && file.exists() {
-            fs::remove_file(&file).map_err(FileError::on("delete", &file))?;
+        if !keep_checkpoint {
+            files::remove(&file).map_err(FileError::on("delete", &file))?;
         }
         let (metrics, timing) = log.into_parts();
         let StoredResult {

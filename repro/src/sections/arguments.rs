@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command, FromArgMatches, ValueEnum};
@@ -11,6 +11,7 @@ use indexmap::IndexSet;
 use super::{Part, Section, Size, Unit};
 use crate::cli::{Execution, Preset};
 use crate::data::DataOptions;
+use crate::engine::runner::RunnerError;
 
 /// The options of every section.
 #[derive(Args, Clone, Debug)]
@@ -182,8 +183,8 @@ fn command(section: &Section) -> Command {
         })
         .mut_arg("part", |arg| arg.hide(parts.len() < 2).value_parser(parts))
         .after_help(
-            "Ctrl-C keeps every run's last step; the same command again resumes. \
-             With other options it keeps the runs that still apply.",
+            "Ctrl-C keeps every run's last step, and says which command goes on from there. \
+             With other options that keeps the runs that still apply.",
         )
 }
 
@@ -205,12 +206,11 @@ impl Arguments {
 
     /// The size of a part that was asked for.
     pub(super) fn size(&self, part: &Part) -> Result<Size> {
-        let size = part.size(self.preset).with_context(|| {
-            let name = self.preset.name();
-            format!(
-                "{} has no preset {name}: choose another, or another part",
-                part.name
-            )
+        let size = part.size(self.preset).ok_or_else(|| {
+            let (part, name) = (part.name, self.preset.name());
+            RunnerError::Usage(format!(
+                "{part} has no preset {name}: choose another, or another part"
+            ))
         })?;
         Ok(Size {
             seeds: self.seeds.unwrap_or(size.seeds),

@@ -61,7 +61,8 @@ pub fn make(
     }
     ensure!(
         !outcomes.is_empty(),
-        "no run is finished in {}",
+        "no seed is finished by all of the methods, in {} or among the committed runs that are taken: without --finished what is \
+         missing is computed, and --methods names some of them",
         runner.out().display()
     );
     deviations.extend(left_out(&others));

@@ -73,7 +73,7 @@ pub static SECTION: Section = Section {
             },
         ],
         deviations: &[
-            "The paper does not say how many runs it made here; 3 for the whole is our choice, the fewest that an interval needs.",
+            "The paper does not say how many runs it made here; 3 for the whole is our choice, the fewest by which a verdict is not called reduced.",
             "Of the settings that the shorter search tried only the best is run here, beside that of Table 1, and not the two best.",
         ],
     }],

@@ -200,12 +200,12 @@ fn write(mut made: Made<'_, '_>) -> Result<()> {
     report.figure(&tables::profile(&numbers, &report))?;
     // After what needs no times, as it takes long and is not resumed.
     tables::time_steps(&made, &mut numbers)?;
+    report.numbers(numbers.clone())?;
     report.table(&tables::results(&numbers, &report))?;
     for table in tables::standings(&numbers, &report) {
         report.table(&table)?;
     }
     report.table(&methods::table(&made.outcomes, &report)?)?;
-    report.numbers(numbers)?;
     report.finish()
 }
 

@@ -229,11 +229,14 @@ fn summary(numbers: &[Numbers], report: &Report) -> Table {
             }
         }
     }
-    let counts: Vec<String> = OURS.iter().map(|ours| counted(numbers, ours)).collect();
+    let counts: Vec<String> = OURS
+        .iter()
+        .filter_map(|ours| counted(numbers, ours))
+        .collect();
     let title = format!(
         "Where L4 stands at its default α, by the 95 % interval of the mean ratio by seed, each comparison for itself: of twenty that are even one would \
          be taken for a difference by chance; in brackets the ratio of L4's to theirs, \
-         below 1 where L4 is better. There is no interval where theirs alone is infinite in all seeds but one. {}",
+         below 1 where L4 is better. There is no interval of one seed, nor where theirs alone is infinite in all seeds but one. {}",
         counts.join(" ")
     );
     Table {
@@ -252,13 +255,14 @@ fn named(all: &[Against], standing: Standing) -> String {
     });
     let name = |one: &&Against| match standing {
         Standing::Neither => one.name.clone(),
-        _ => format!("{} ({})", one.name, short(one.ratio.mean)),
+        _ => format!("{} ({})", one.name, short(one.ratio.mean, 2)),
     };
     group.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// `Against the rate-free methods, …, L4Adam is by training loss better in 27 and worse in 3 of 30 comparisons; by …`.
-fn counted(numbers: &[Numbers], ours: &str) -> String {
+/// `Against the rate-free methods, …, L4Adam is by training loss better in 27 and worse in 3 of 30 comparisons; by …`; `None` without
+/// such a comparison.
+fn counted(numbers: &[Numbers], ours: &str) -> Option<String> {
     let by = [
         (Yardstick::Loss, "training loss"),
         (Yardstick::Steps, "steps to the threshold"),
@@ -268,10 +272,11 @@ fn counted(numbers: &[Numbers], ours: &str) -> String {
         let standings = against_rate_free(numbers, ours, measure);
         counts(&standings).map(|counts| format!("by {what} {counts}"))
     });
-    format!(
-        "Against the rate-free methods, one comparison a method and task, {ours} is {}.",
-        by.into_iter().flatten().collect::<Vec<_>>().join("; ")
-    )
+    let by: Vec<String> = by.into_iter().flatten().collect();
+    (!by.is_empty()).then(|| {
+        let by = by.join("; ");
+        format!("Against the rate-free methods, one comparison a method and task, {ours} is {by}.")
+    })
 }
 
 /// How `ours` stands to each rate-free method on each task.
@@ -359,6 +364,8 @@ fn ratio(one: &Against) -> String {
         mean,
         interval,
     } = one.ratio;
+    // An interval from 1.02 to 1.14 is not to read as one from 1.0.
+    let short = |value| short(value, 3);
     let mean = short(mean);
     let infinite = format!("theirs alone is infinite in {cut} of {n}");
     match (one.standing, interval) {
@@ -373,9 +380,9 @@ fn ratio(one: &Against) -> String {
     }
 }
 
-fn short(value: f64) -> String {
+fn short(value: f64, digits: usize) -> String {
     match value.is_finite() {
-        true => significant(value, 2),
+        true => significant(value, digits),
         false => words::number(value),
     }
 }
@@ -473,7 +480,7 @@ mod tests {
         };
         let inf = f64::NEG_INFINITY;
         let (even, better) = (Standing::Even, Standing::Better);
-        assert_eq!(cell(even, &[-1.0, 1.0]), "1 (2.0×10⁻¹³ to 5.1×10¹²)");
+        assert_eq!(cell(even, &[-1.0, 1.0]), "1 (1.97×10⁻¹³ to 5.08×10¹²)");
         let some = cell(better, &[-1.0, -0.9, inf]);
         assert!(
             some.ends_with("; theirs alone is infinite in 1 of 3)"),
@@ -481,9 +488,9 @@ mod tests {
         );
         assert_eq!(
             cell(Standing::Undecided, &[-1.0, inf, inf]),
-            "0.10 (no interval: theirs alone is infinite in 2 of 3)"
+            "0.100 (no interval: theirs alone is infinite in 2 of 3)"
         );
-        assert_eq!(cell(Standing::Undecided, &[-1.0]), "0.10 (1 seed)");
+        assert_eq!(cell(Standing::Undecided, &[-1.0]), "0.100 (1 seed)");
         assert_eq!(cell(better, &[inf, inf]), "0");
         assert_eq!(cell(Standing::Neither, &[0.0, 0.0]), "neither gets there");
     }

@@ -162,8 +162,7 @@ class _L4(Optimizer):
 
     @torch.no_grad()
     def _step(self, loss):
-        for group in self.param_groups:
-            check_constants(GROUP_CONSTANTS, group)
+        self._check_settings()
         params = [(group, p) for group in self.param_groups for p in group["params"]]
         loss = scalar_for([p for _, p in params], loss)
         params = [(group, p) for group, p in params if p.grad is not None]
@@ -192,6 +191,16 @@ class _L4(Optimizer):
             return
         for group, ps, v in directions:
             self._move(group, ps, v, (group["lr"] * unit).to(ps[0].device))
+
+    def _check_settings(self):
+        """Both dictionaries are the user's to change."""
+        shared = self.state[SHARED]
+        check_constants(CONSTANTS, shared)
+        # A tensor is a step's own, and would have to be waited for.
+        if not isinstance(shared["l_min"], torch.Tensor):
+            checked_l_min(shared["l_min"])
+        for group in self.param_groups:
+            check_constants(GROUP_CONSTANTS, group)
 
     def _unit_step(self, loss, inner_product):
         """Steps 2, 3 and 5: eta for alpha = 1, without a read by the host. 0 where the loss is at its target or g.v is

@@ -336,6 +336,18 @@ def test_settings_out_of_range_are_refused():
         L4Adam([param(1.0)]).l_min = -1.0
 
 
+@pytest.mark.parametrize("change", [{"gamma": 5.0}, {"gamma0": -3.0}, {"tau": 0.0}, {"epsilon": -1.0}, {"l_min": -1.0}])
+def test_constants_changed_on_the_way_are_checked_at_the_next_step(change):
+    theta = param(1.0)
+    optimizer = L4Adam([theta])
+    step(optimizer, 1.0, [[1.0]])
+    optimizer.state["l4"].update(change)
+    before, values = repr(optimizer.state_dict()), theta.tolist()
+    with pytest.raises(ValueError, match=f"(?i){next(iter(change)).replace('_', '')} must be"):
+        step(optimizer, 1.0, [[1.0]])
+    assert repr(optimizer.state_dict()) == before and theta.tolist() == values
+
+
 def test_groups_share_eta_and_have_their_own_alpha_and_decay():
     a, b = param(4.0), param(4.0)
     optimizer = L4Mom([{"params": [a], "weight_decay": 0.25}, {"params": [b], "lr": 0.3}])

@@ -168,6 +168,7 @@ class _L4(Optimizer):
         params = [(group, p) for group, p in params if p.grad is not None]
         for _, p in params:
             check_tensor(p)
+            self._check_shapes(p)
 
         shares = [(*share, [p.grad.to(type_of_averages(p)) for p in share[1]]) for share in by_group_and_device(params)]
         if self.check:
@@ -201,6 +202,15 @@ class _L4(Optimizer):
             checked_l_min(shared["l_min"])
         for group in self.param_groups:
             check_constants(GROUP_CONSTANTS, group)
+
+    def _check_shapes(self, p):
+        memory = self.state.get(p, {})
+        for name, tensor in [("grad", p.grad), *((name, memory.get(name)) for name in self.AVERAGES)]:
+            if tensor is not None and tensor.shape != p.shape:
+                raise ValueError(
+                    f"a parameter has shape {tuple(p.shape)}, but its {name} {tuple(tensor.shape)}: "
+                    "build a new optimizer where parameters change their shape"
+                )
 
     def _unit_step(self, loss, inner_product):
         """Steps 2, 3 and 5: eta for alpha = 1, without a read by the host. 0 where the loss is at its target or g.v is

@@ -190,6 +190,24 @@ def test_averages_follow_a_model_to_another_type(method):
     assert optimizer.state[model.weight]["step"] == 2
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_parameter_of_another_shape_than_before_is_refused(method, before):
+    first, theta = param(1.0), param(1.0, 2.0)
+    optimizer = method([first, theta])
+    for _ in range(before):
+        step(optimizer, 1.0, [[1.0], [1.0, 1.0]])
+    theta.grad = torch.ones_like(theta)
+    theta.data = torch.ones(3, dtype=torch.float64)
+    state = repr(optimizer.state_dict())
+    with pytest.raises(ValueError, match=r"shape \(3,\), but its grad \(2,\)"):
+        optimizer.step(loss=1.0)
+    if before:
+        with pytest.raises(ValueError, match=r"shape \(3,\), but its mean_gradient \(2,\)"):
+            step(optimizer, 1.0, [[1.0], [1.0, 1.0, 1.0]])
+    assert repr(optimizer.state_dict()) == state and theta.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_lmin_stays_finite_at_the_end_of_the_number_range():
     largest = torch.finfo(torch.float64).max
     optimizer = L4Mom([param(1.0)])

@@ -165,6 +165,7 @@ class _L4(Optimizer):
         self._check_settings()
         params = [(group, p) for group in self.param_groups for p in group["params"]]
         loss = scalar_for([p for _, p in params], loss)
+        check_not_captured(loss)
         params = [(group, p) for group, p in params if p.grad is not None]
         for _, p in params:
             check_tensor(p)
@@ -368,6 +369,19 @@ def scalar_for(params, loss):
     if loss.numel() != 1:
         raise ValueError(f"the loss must be one number, found a tensor of shape {tuple(loss.shape)}: reduce it first")
     return loss.detach().reshape(()).to(device, torch.promote_types(dtype, loss.dtype))
+
+
+def check_not_captured(loss):
+    """A replay would go on with the bias corrections and the Lmin of the step that was captured."""
+    if captured(loss.device):
+        raise RuntimeError(
+            "L4 counts steps in Python, so a CUDA graph of its step would repeat one step's numbers: capture forward and "
+            "backward, and call step(loss=loss) after each replay"
+        )
+
+
+def captured(device):
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def check_tensor(p):

@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from l4_torch import L4Adam, L4Mom
+from l4_torch import L4Adam, L4Mom, optimizers
 
 METHODS = [L4Adam, L4Mom]
 
@@ -541,6 +541,25 @@ def test_half_precision_parameters_have_averages_in_float32(method, dtype):
     for name in names:
         assert resumed.state[half][name].dtype == torch.float32
         assert resumed.state[half][name].tolist() == optimizer.state[half][name].tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_in_a_cuda_graph_is_refused(method, monkeypatch):
+    theta = param(1.0)
+    optimizer = method([theta], check=False)
+    step(optimizer, 1.0, [[1.0]])
+    before, values = repr(optimizer.state_dict()), theta.tolist()
+    monkeypatch.setattr(optimizers, "captured", lambda device: device == theta.device)
+    with pytest.raises(RuntimeError, match="after each replay"):
+        step(optimizer, 1.0, [[1.0]])
+    assert repr(optimizer.state_dict()) == before and theta.tolist() == values
+
+
+def test_only_a_gpus_stream_is_captured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert optimizers.captured(torch.device("cuda")) and not optimizers.captured(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert not optimizers.captured(torch.device("cuda"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -27,8 +27,9 @@ CONSTANTS = {
 GROUP_CONSTANTS = {
     # A scheduler may end at 0, where nothing moves.
     "lr": ("finite and at least 0 (it is L4's alpha)", lambda x: 0 <= x < math.inf),
-    "tau_m": ("finite and at least 1", lambda x: 1 <= x < math.inf),
-    "tau_s": ("finite and at least 1", lambda x: 1 <= x < math.inf),
+    # Beyond, 1 - 1 / tau is 1 and the bias correction a division by 0.
+    "tau_m": ("at least 1 and below 2**54", lambda x: x >= 1 and 1 - 1 / x < 1),
+    "tau_s": ("at least 1 and below 2**54", lambda x: x >= 1 and 1 - 1 / x < 1),
     "delta": ("finite and at least 0", lambda x: 0 <= x < math.inf),
     "weight_decay": ("finite and at least 0", lambda x: 0 <= x < math.inf),
 }

@@ -346,12 +346,20 @@ def test_a_state_dict_out_of_range_is_refused():
 def test_settings_out_of_range_are_refused():
     for setting in [
         {"alpha": 0.0}, {"alpha": math.nan}, {"gamma": 1.1}, {"gamma0": -0.1}, {"tau": 0.0}, {"epsilon": -1.0},
-        {"tau_m": 0.5}, {"tau_s": math.inf}, {"epsilon": math.inf}, {"delta": math.inf}, {"delta": -1.0}, {"weight_decay": -1.0},
+        {"tau_m": 0.5}, {"tau_s": math.inf}, {"tau_m": 1e17}, {"tau_s": 2.0**54}, {"epsilon": math.inf}, {"delta": math.inf},
+        {"delta": -1.0}, {"weight_decay": -1.0},
     ]:  # fmt: skip
         with pytest.raises(ValueError):
             L4Adam([param(1.0)], **setting)
     with pytest.raises(ValueError, match="Lmin"):
         L4Adam([param(1.0)]).l_min = -1.0
+
+
+def test_the_longest_timescales_take_a_step():
+    theta = param(1.0)
+    longest = math.nextafter(2.0**54, 0.0)
+    step(L4Adam([theta], tau_m=longest, tau_s=longest), 1.0, [[1.0]])
+    assert theta.item() < 1.0
 
 
 @pytest.mark.parametrize("change", [{"gamma": 5.0}, {"gamma0": -3.0}, {"tau": 0.0}, {"epsilon": -1.0}, {"l_min": -1.0}])

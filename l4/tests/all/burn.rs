@@ -166,6 +166,25 @@ fn a_stepsize_that_the_averages_type_cannot_hold_is_refused() {
     assert_eq!(values(&module.0), [1.0]);
 }
 
+/// One running sum in f32 is off in the fifth digit after 2¹⁰ products.
+#[test]
+fn the_inner_product_of_a_large_tensor_keeps_its_digits() {
+    let value = f64::from(0.1f32);
+    for count in [1 << 10, (1 << 20) + 5] {
+        let start = Tensor::<1>::full([count], 0.1, (&device(), DType::F32));
+        let module = (Param::from_tensor(start), single([1.0]));
+        let loss = module.0.val().square().sum() * 0.5;
+        let mut optimizer = L4Mom::new(l4::L4Mom::new());
+        let (_, step) = optimizer.step(module, vector([1.0]), &loss.backward());
+        let expected = 0.15 * (1.0 - 0.9 * 0.75) / (count as f64 * value * value);
+        let eta = step.unwrap().learning_rate;
+        assert!(
+            (eta / expected - 1.0).abs() < 1e-5,
+            "{count}: {eta} {expected}"
+        );
+    }
+}
+
 #[test]
 fn averages_follow_a_module_to_another_number_type() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());

@@ -265,23 +265,25 @@ fn a_stepsize_that_the_variables_type_cannot_hold_is_refused() {
     }
 }
 
-/// One running sum in f32 of 2²² products is off in the fourth digit.
+/// One running sum in f32 of so many products, or one for each row and one over them, is off in the fifth digit.
 #[test]
-fn the_inner_product_of_a_large_matrix_keeps_its_digits() {
-    let (rows, columns) = (1024, 4096);
-    let a = Var::from_tensor(&Tensor::full(0.1f32, (rows, columns), &Device::Cpu).unwrap());
-    let a = a.unwrap();
-    let mut optimizer = L4Mom::new(vec![a.clone()], l4::L4Mom::new()).unwrap();
-    let loss = (a.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap();
-    let grads = loss.backward().unwrap();
-    let eta = optimizer
-        .step_with_loss(&grads, &loss)
-        .unwrap()
-        .learning_rate;
-    let squares = (rows * columns) as f64 * f64::from(0.1f32).powi(2);
-    let loss = f64::from(loss.to_scalar::<f32>().unwrap());
-    let expected = 0.15 * loss * (1.0 - 0.9 * 0.75) / squares;
-    assert!((eta / expected - 1.0).abs() < 1e-5, "{eta} {expected}");
+fn the_inner_product_of_a_large_tensor_keeps_its_digits() {
+    let value = f64::from(0.1f32);
+    for shape in [vec![1 << 20, 4], vec![(1 << 22) + 5]] {
+        let a = Tensor::full(0.1f32, shape.clone(), &Device::Cpu).unwrap();
+        let a = Var::from_tensor(&a).unwrap();
+        let mut optimizer = L4Mom::new(vec![a.clone()], l4::L4Mom::new()).unwrap();
+        let gradient = (a.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap();
+        let loss = Tensor::new(1.0, &Device::Cpu).unwrap();
+        let step = optimizer.step_with_loss(&gradient.backward().unwrap(), &loss);
+        let squares = a.elem_count() as f64 * value * value;
+        let expected = 0.15 * (1.0 - 0.9 * 0.75) / squares;
+        let eta = step.unwrap().learning_rate;
+        assert!(
+            (eta / expected - 1.0).abs() < 1e-5,
+            "{shape:?}: {eta} {expected}"
+        );
+    }
 }
 
 #[test]

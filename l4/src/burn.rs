@@ -30,7 +30,7 @@
 //! let outputs = inputs.matmul(model.0.val()) + model.1.val().unsqueeze();
 //! let loss: f32 = (outputs - targets).square().mean().into_scalar();
 //! assert!(loss < 1e-3, "{loss}");
-//! # Ok::<(), l4::StepError>(())
+//! # Ok::<(), l4::burn::Error>(())
 //! ```
 //!
 //! The configuration is the crate's own optimiser: `l4::L4Mom::new().alpha(0.1)?` for another α.
@@ -73,6 +73,35 @@ pub struct L4<D> {
     l4: TensorL4<Tensor<1>, D>,
     /// λ by group; the last that matches counts.
     decays: Vec<(ParamGroup, f64)>,
+    /// Those that have averages, and no others.
+    parameters: BTreeMap<String, Parameter>,
+}
+
+/// What the averages of a parameter, which are flat, do not tell of it.
+#[derive(Clone, Debug)]
+struct Parameter {
+    shape: Vec<usize>,
+}
+
+/// Why a step was refused. The module is as it was.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// As the crate's own optimisers refuse it.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// A parameter does not have the shape of its averages; the optimiser is as before.
+    #[error(
+        "parameter `{path}` has the shape {found:?}, its averages {expected:?}: use one optimiser for each module"
+    )]
+    Shape {
+        /// Which.
+        path: String,
+        /// The averages'.
+        expected: Vec<usize>,
+        /// The parameter's.
+        found: Vec<usize>,
+    },
 }
 
 /// Why a state could not be saved: burn's reason.
@@ -90,6 +119,18 @@ pub enum RestoreError {
     /// The entries are not those of this optimiser.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A saved average does not have its parameter's shape.
+    #[error(
+        "the saved `{name}` has the shape {found:?}, expected {expected:?}: restore with the module that it was saved with"
+    )]
+    Shape {
+        /// Which.
+        name: String,
+        /// The parameter's.
+        expected: Vec<usize>,
+        /// The average's.
+        found: Vec<usize>,
+    },
 }
 
 impl From<burn_pack::Error> for RestoreError {
@@ -104,6 +145,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         L4 {
             l4: TensorL4::new(config),
             decays: Vec::new(),
+            parameters: BTreeMap::new(),
         }
     }
 
@@ -144,7 +186,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         &mut self,
         module: M,
         loss: Tensor<1>,
-    ) -> (M, Result<Step<f64>, StepError>) {
+    ) -> (M, Result<Step<f64>, Error>) {
         let grads = loss.backward();
         self.step(module, loss, &grads)
     }
@@ -155,43 +197,52 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// [`StepError`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, an
-    /// index counting within its parameter.
+    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, an
+    /// index counting within its parameter; [`Error::Shape`].
     pub fn step<M: Module>(
         &mut self,
         module: M,
         loss: Tensor<1>,
         grads: &Gradients,
-    ) -> (M, Result<Step<f64>, StepError>) {
-        let mut collector = Collector {
-            grads,
-            path: Vec::new(),
-            found: Vec::new(),
+    ) -> (M, Result<Step<f64>, Error>) {
+        let (step, directions) = match self.directions(&module, loss, grads) {
+            Ok((step, directions)) if tensors::moves(&step) => (step, directions),
+            Ok((step, _)) => return (module, Ok(step)),
+            Err(error) => return (module, Err(error)),
         };
-        module.visit(&mut collector);
-        let found = collector.found;
-        if let Err(error) = self.check_lengths(&found) {
-            return (module, Err(error));
-        }
-        self.follow(&found);
-        let (step, directions) = match self.l4.step(loss.inner().sum(), &found) {
-            Ok(stepped) => stepped,
-            Err(Failure::Refused(error)) => return (module, Err(error)),
-        };
-        if let Err(error) = check_rate(&step, &directions) {
-            return (module, Err(error));
-        }
-        if !tensors::moves(&step) {
-            return (module, Ok(step));
-        }
-        let names = found.into_iter().map(|(name, _)| name);
         let mut mover = Mover {
             eta: step.learning_rate,
-            directions: names.zip(directions).collect(),
+            directions,
             decays: &self.decays,
             path: Vec::new(),
         };
         (module.map(&mut mover), Ok(step))
+    }
+
+    /// All of a step but the move: η, and v by path.
+    fn directions<M: Module>(
+        &mut self,
+        module: &M,
+        loss: Tensor<1>,
+        grads: &Gradients,
+    ) -> Result<(Step<f64>, BTreeMap<String, Tensor<1>>), Error> {
+        let (gradients, parameters) = Collector::of(module, grads);
+        self.check_shapes(&parameters)?;
+        self.follow(&gradients);
+        let stepped = self.l4.step(loss.inner().sum(), &gradients);
+        self.remember(parameters);
+        let (step, directions) = stepped.map_err(|Failure::Refused(error)| error)?;
+        check_rate(&step, &directions)?;
+        let paths = gradients.into_iter().map(|(path, _)| path);
+        Ok((step, paths.zip(directions).collect()))
+    }
+
+    /// Keeps the parameters that have averages: a refused step gives none to a new one.
+    fn remember(&mut self, parameters: BTreeMap<String, Parameter>) {
+        let memories = &self.l4.memories;
+        let parameters = parameters.into_iter();
+        let averaged = parameters.filter(|(path, _)| memories.contains_key(path));
+        self.parameters.extend(averaged);
     }
 
     /// Takes the averages to the devices and number types of the gradients: the module may have gone to others.
@@ -208,13 +259,16 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     }
 
     /// burn panics on tensors of two lengths, but where one of them is 1.
-    fn check_lengths(&self, grads: &[(String, Tensor<1>)]) -> Result<(), StepError> {
-        for (path, gradient) in grads {
-            let found = gradient.shape().num_elements();
-            let memory = self.l4.memories.get(path);
-            let expected = memory.map_or(found, |m| m.mean_gradient.shape().num_elements());
+    fn check_shapes(&self, parameters: &BTreeMap<String, Parameter>) -> Result<(), Error> {
+        for (path, Parameter { shape: found, .. }) in parameters {
+            let before = self.parameters.get(path);
+            let expected = before.map_or(found, |before| &before.shape);
             if expected != found {
-                return Err(StepError::ParameterCount { expected, found });
+                return Err(Error::Shape {
+                    path: path.clone(),
+                    expected: expected.clone(),
+                    found: found.clone(),
+                });
             }
         }
         Ok(())
@@ -231,8 +285,11 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         for (path, memory) in &self.l4.memories {
             counts.push((format!("{path}.steps"), Scalar::from(memory.steps)));
             for (name, tensor) in memory.named::<D>() {
-                let (bytes, shape, dtype) = tensor.clone().into_data().into_parts();
-                let name = format!("{path}.{name}");
+                let (bytes, _, dtype) = tensor.clone().into_data().into_parts();
+                let (name, shape) = (
+                    format!("{path}.{name}"),
+                    self.parameters[path].shape.clone(),
+                );
                 tensors.push(burn_pack::Tensor::new(name, dtype, shape, None, bytes));
             }
         }
@@ -262,7 +319,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let mut tensors: BTreeMap<String, _> = tensors.map(|t| (t.name.clone(), t)).collect();
 
         let mut rule = State::new(take_count(&mut scalars, "rule.step")?);
-        let mut memories = BTreeMap::new();
+        let (mut memories, mut parameters) = (BTreeMap::new(), BTreeMap::new());
         for place in Places::of(module) {
             let steps = format!("{}.steps", place.path);
             if !scalars.contains_key(&steps) {
@@ -276,7 +333,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
                     .ok_or_else(|| missing("tensor", &name))?;
                 place.fitting(&name, saved)
             })?;
-            memories.insert(place.path, memory);
+            memories.insert(place.path.clone(), memory);
+            parameters.insert(place.path, place.parameter);
         }
         // After the parameters, whose paths may begin with `rule.` too.
         for (name, scalar) in scalars {
@@ -290,6 +348,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
             return Err(StateError::Unexpected { name }.into());
         }
         (self.l4.rule, self.l4.memories) = (rule, memories);
+        self.parameters = parameters;
         Ok(())
     }
 }
@@ -305,7 +364,7 @@ fn check_rate(step: &Step<f64>, directions: &[Tensor<1>]) -> Result<(), StepErro
 /// A parameter of a module, and what its averages have to be like.
 struct Place {
     path: String,
-    elements: usize,
+    parameter: Parameter,
     dtype: DType,
     device: Device,
 }
@@ -315,18 +374,19 @@ impl Place {
     fn fitting(&self, name: &str, saved: burn_pack::Tensor) -> Result<Tensor<1>, RestoreError> {
         let unreadable = |error| RestoreError::Format(format!("{name}: {error}"));
         let (_, dtype, shape, _, bytes) = saved.into_parts()?;
-        let data = TensorData::try_from_bytes(bytes, shape, dtype).map_err(unreadable)?;
-        if data.num_elements() != self.elements {
-            return Err(RestoreError::State(StateError::Length {
+        if shape[..] != self.parameter.shape {
+            return Err(RestoreError::Shape {
                 name: name.into(),
-                expected: self.elements,
-                found: data.num_elements(),
-            }));
+                expected: self.parameter.shape.clone(),
+                found: shape.to_vec(),
+            });
         }
+        let data = TensorData::try_from_bytes(bytes, shape, dtype).map_err(unreadable)?;
         let data = data.try_cast(self.dtype).map_err(unreadable)?;
         check_average(name, &data.iter::<f64>().collect::<Vec<_>>())?;
+        let flat = [data.num_elements()];
         let (bytes, _, dtype) = data.into_parts();
-        let data = TensorData::try_from_bytes(bytes, [self.elements], dtype).map_err(unreadable)?;
+        let data = TensorData::try_from_bytes(bytes, flat, dtype).map_err(unreadable)?;
         Ok(Tensor::from_data(data, (&self.device, dtype)))
     }
 }
@@ -361,7 +421,9 @@ impl ModuleVisitor for Places {
         let value = param.val();
         self.found.push(Place {
             path: self.path.join("."),
-            elements: value.shape().num_elements(),
+            parameter: Parameter {
+                shape: value.dims().to_vec(),
+            },
             dtype: of_averages(value.dtype()),
             device: value.device().inner(),
         });
@@ -398,6 +460,24 @@ struct Collector<'a> {
     grads: &'a Gradients,
     path: Vec<String>,
     found: Vec<(String, Tensor<1>)>,
+    parameters: BTreeMap<String, Parameter>,
+}
+
+impl<'a> Collector<'a> {
+    /// The gradients, and the parameters that have one.
+    fn of<M: Module>(
+        module: &M,
+        grads: &'a Gradients,
+    ) -> (Vec<(String, Tensor<1>)>, BTreeMap<String, Parameter>) {
+        let mut collector = Collector {
+            grads,
+            path: Vec::new(),
+            found: Vec::new(),
+            parameters: BTreeMap::new(),
+        };
+        module.visit(&mut collector);
+        (collector.found, collector.parameters)
+    }
 }
 
 impl ModuleVisitor for Collector<'_> {
@@ -411,10 +491,12 @@ impl ModuleVisitor for Collector<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = param.val().grad(self.grads) {
+            let path = self.path.join(".");
+            let shape = gradient.dims().to_vec();
+            self.parameters.insert(path.clone(), Parameter { shape });
             let gradient = gradient.inner().flatten(0, D.saturating_sub(1));
             let dtype = of_averages(gradient.dtype());
-            let gradient = gradient.cast(dtype);
-            self.found.push((self.path.join("."), gradient));
+            self.found.push((path, gradient.cast(dtype)));
         }
     }
 }

@@ -80,6 +80,8 @@ pub struct L4<D> {
 /// What the averages of a parameter, which are flat, do not tell of it.
 #[derive(Clone, Debug)]
 struct Parameter {
+    /// By which it may be in a group.
+    id: ParamId,
     shape: Vec<usize>,
 }
 
@@ -274,16 +276,18 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         Ok(())
     }
 
-    /// Everything needed to go on from here, as a burnpack: the rule and both averages of each
-    /// parameter, by its path.
+    /// Everything needed to go on from here, as a burnpack: the rule, and by the path of each parameter that has had a
+    /// gradient its λ and averages. Groups are not in it: [`restore`](Self::restore) compares λ.
     ///
     /// # Errors
     ///
     /// [`SaveError`], burn's in words.
     pub fn to_bytes(&self) -> Result<Bytes, SaveError> {
-        let (mut tensors, mut counts) = (Vec::new(), Vec::new());
+        let (mut tensors, mut numbers) = (Vec::new(), Vec::new());
         for (path, memory) in &self.l4.memories {
-            counts.push((format!("{path}.steps"), Scalar::from(memory.steps)));
+            let decay = decay_of(&self.decays, self.parameters[path].id, path);
+            numbers.push((decay_name(path), Scalar::from(decay)));
+            numbers.push((format!("{path}.steps"), Scalar::from(memory.steps)));
             for (name, tensor) in memory.named::<D>() {
                 let (bytes, _, dtype) = tensor.clone().into_data().into_parts();
                 let (name, shape) = (
@@ -297,7 +301,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let rule = scalars.into_iter();
         let rule = rule.map(|(name, value)| (format!("rule.{name}"), Scalar::from(value)));
         let step = [(String::from("rule.step"), Scalar::from(step))];
-        let scalars = counts.into_iter().chain(rule).chain(step);
+        let scalars = numbers.into_iter().chain(rule).chain(step);
         let writer = scalars.fold(Writer::new(tensors), |writer, (name, value)| {
             writer.with_scalar(&name, value)
         });
@@ -306,12 +310,13 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     }
 
     /// Goes on from a saved state, with `module` as it was saved or one built alike; averages go to
-    /// the devices of its parameters.
+    /// the devices of its parameters. α is then the saved one. λ has to be that of the state; for another call
+    /// [`weight_decay`](Self::weight_decay) afterwards.
     ///
     /// # Errors
     ///
     /// [`RestoreError`] when the bytes are not those of [`to_bytes`](Self::to_bytes) or of a
-    /// module of other parameters, or a number is outside its range.
+    /// module of other parameters, a parameter has another λ here, or a number is outside its range.
     pub fn restore<M: Module>(&mut self, bytes: Bytes, module: &M) -> Result<(), RestoreError> {
         let reader = Reader::from_bytes(bytes)?;
         let mut scalars = reader.scalars().clone();
@@ -326,6 +331,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
                 continue;
             }
             let steps = take_count(&mut scalars, &steps)?;
+            self.check_decay(&place, &mut scalars)?;
             let memory = Memory::from_named::<D, RestoreError>(steps, |name| {
                 let name = format!("{}.{name}", place.path);
                 let saved = tensors
@@ -351,6 +357,39 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         self.parameters = parameters;
         Ok(())
     }
+
+    /// Takes λ of a saved state, which has to be the one here.
+    fn check_decay(
+        &self,
+        place: &Place,
+        scalars: &mut BTreeMap<String, Scalar>,
+    ) -> Result<(), StateError> {
+        let name = decay_name(&place.path);
+        let saved = scalars.remove(&name);
+        let saved = saved.ok_or_else(|| missing("scalar", &name))?;
+        let found = f64::try_from(saved).unwrap_or(f64::NAN);
+        let expected = decay_of(&self.decays, place.parameter.id, &place.path);
+        match found == expected {
+            true => Ok(()),
+            false => Err(StateError::Setting {
+                name,
+                expected,
+                found,
+            }),
+        }
+    }
+}
+
+/// λ of the last group that the parameter is in.
+fn decay_of(decays: &[(ParamGroup, f64)], id: ParamId, path: &str) -> f64 {
+    let mut groups = decays.iter().rev();
+    let group = groups.find(|(group, _)| group.matches(&id, Some(path)));
+    group.map_or(0.0, |&(_, decay)| decay)
+}
+
+/// Of λ in a saved state.
+fn decay_name(path: &str) -> String {
+    format!("{path}.weight_decay")
 }
 
 /// Moves are made in the averages' type, in which η has to be finite too.
@@ -422,6 +461,7 @@ impl ModuleVisitor for Places {
         self.found.push(Place {
             path: self.path.join("."),
             parameter: Parameter {
+                id: param.id,
                 shape: value.dims().to_vec(),
             },
             dtype: of_averages(value.dtype()),
@@ -493,7 +533,9 @@ impl ModuleVisitor for Collector<'_> {
         if let Some(gradient) = param.val().grad(self.grads) {
             let path = self.path.join(".");
             let shape = gradient.dims().to_vec();
-            self.parameters.insert(path.clone(), Parameter { shape });
+            let id = param.id;
+            self.parameters
+                .insert(path.clone(), Parameter { id, shape });
             let gradient = gradient.inner().flatten(0, D.saturating_sub(1));
             let dtype = of_averages(gradient.dtype());
             self.found.push((path, gradient.cast(dtype)));
@@ -521,10 +563,10 @@ impl Mover<'_> {
         let (own, wide) = (theta.dtype(), v.dtype());
         let v = v.reshape(theta.shape());
         let theta = theta.cast(wide).sub(v.mul_scalar(self.eta));
-        let mut groups = self.decays.iter().rev();
-        let theta = match groups.find(|(group, _)| group.matches(&id, Some(path))) {
-            Some((_, decay)) => theta.clone().sub(theta.mul_scalar(self.eta * decay)),
-            None => theta,
+        let decay = decay_of(self.decays, id, path);
+        let theta = match decay == 0.0 {
+            true => theta,
+            false => theta.clone().sub(theta.mul_scalar(self.eta * decay)),
         };
         theta.cast(own)
     }

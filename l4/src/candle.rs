@@ -234,8 +234,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         Ok(step)
     }
 
-    /// Everything needed to go on from here, for [`candle_core::safetensors::save`]: the rule and
-    /// both averages of each variable, by its name.
+    /// Everything needed to go on from here, for [`candle_core::safetensors::save`]: the rule, and by the name of each
+    /// variable its λ and averages.
     ///
     /// # Errors
     ///
@@ -248,6 +248,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         for (name, value) in scalars {
             add(format!("rule.{name}"), number(value)?);
         }
+        for variable in &self.variables {
+            add(variable.decay_name(), number(variable.weight_decay)?);
+        }
         for (variable, memory) in &self.l4.memories {
             add(format!("{variable}.steps"), number(memory.steps as i64)?);
             for (name, tensor) in memory.named::<D>() {
@@ -257,7 +260,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         Ok(state)
     }
 
-    /// Goes on from a saved state, with the same variables under the same names.
+    /// Goes on from a saved state, with the same variables under the same names. α and each λ are then the saved ones.
     ///
     /// # Errors
     ///
@@ -265,8 +268,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// its range; [`Error::Shape`]; [`Error::Candle`].
     pub fn restore(&mut self, mut saved: HashMap<String, Tensor>) -> Result<(), Error> {
         let mut rule = State::new(take_count(&mut saved, "rule.step")?);
-        let mut memories = Vec::new();
+        let (mut decays, mut memories) = (Vec::new(), Vec::new());
         for variable in &self.variables {
+            decays.push(take_decay(&mut saved, &variable.decay_name())?);
             let steps = format!("{}.steps", variable.name);
             if !saved.contains_key(&steps) {
                 continue;
@@ -289,6 +293,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let rule = self.l4.read_scalars(rule)?;
         self.l4.rule = rule;
         self.l4.memories = memories.into_iter().collect();
+        for (variable, decay) in self.variables.iter_mut().zip(decays) {
+            variable.weight_decay = decay;
+        }
         // α is the saved one, whatever was asked for before.
         self.refused_alpha = None;
         Ok(())
@@ -344,6 +351,11 @@ impl Variable {
             var,
             weight_decay: 0.0,
         })
+    }
+
+    /// Of λ in a saved state.
+    fn decay_name(&self) -> String {
+        format!("{}.weight_decay", self.name)
     }
 
     /// θ ← θ − η·v, then θ ← θ − η·λ·θ.
@@ -418,6 +430,18 @@ fn take_count(saved: &mut HashMap<String, Tensor>, name: &str) -> Result<u64, Er
             name: name.into(),
             expected: "a count",
             value: value as f64,
+        })
+    })
+}
+
+fn take_decay(saved: &mut HashMap<String, Tensor>, name: &str) -> Result<f64, Error> {
+    let value: f64 = take(saved, name)?.to_dtype(DType::F64)?.to_scalar()?;
+    let decay = non_negative("a weight decay", value);
+    decay.map_err(|error| {
+        Error::State(StateError::Value {
+            name: name.into(),
+            expected: error.expected,
+            value,
         })
     })
 }

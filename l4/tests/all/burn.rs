@@ -319,6 +319,35 @@ fn a_state_of_other_parameters_is_refused() {
 }
 
 #[test]
+fn a_state_of_another_weight_decay_is_refused() {
+    let new = || L4Adam::new(l4::L4Adam::new());
+    let with = |optimizer: L4Adam, group, decay| optimizer.weight_decay(group, decay).unwrap();
+    let first = || ParamGroup::from_path("0");
+    let mut optimizer = with(new(), first(), 0.25);
+    let module = train(&mut optimizer, pair([1.0], 3.0), 1);
+    let bytes = optimizer.to_bytes().unwrap();
+    for (mut other, expected) in [
+        (new(), "0.weight_decay = 0.25, the optimiser here has 0:"),
+        (
+            with(new(), ParamGroup::all(), 0.25),
+            "1.weight_decay = 0, the optimiser here has 0.25:",
+        ),
+    ] {
+        let before = saved(&other);
+        let error = other.restore(bytes.clone(), &module).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(saved(&other) == before);
+    }
+    // By the ids of the module, another group of the same λ.
+    let by_id = ParamGroup::ids_from_module(module.0.clone());
+    with(new(), by_id, 0.25).restore(bytes, &module).unwrap();
+    // What is saved is λ as it is, not as it was at the last step.
+    let changed = with(optimizer, first(), 0.5).to_bytes().unwrap();
+    let mut resumed = with(new(), first(), 0.5);
+    resumed.restore(changed, &module).unwrap();
+}
+
+#[test]
 fn a_step_of_another_module_is_refused() {
     let mut optimizer = L4Adam::new(l4::L4Adam::new());
     train(&mut optimizer, pair([1.0], 3.0), 3);
@@ -420,6 +449,7 @@ fn a_damaged_state_is_refused() {
         ("rule.alpha", Scalar::from(0.0)),
         ("rule.tau_m", Scalar::from(20.0)),
         ("rule.step", Scalar::from(-1i64)),
+        ("0.weight_decay", Scalar::from(0.25)),
         ("0.steps", Scalar::from(-1i64)),
         ("0.steps", Scalar::from(u64::MAX)),
         ("stranger", Scalar::from(1.0)),

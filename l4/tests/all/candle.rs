@@ -181,6 +181,24 @@ fn a_saved_state_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn a_restored_state_has_its_weight_decays() {
+    let variables = || [variable(&[4.0]), variable(&[4.0])];
+    let (saved, resumed) = (variables(), variables());
+    let over = |variables: &[Var; 2]| L4Mom::new(variables.to_vec(), l4::L4Mom::new()).unwrap();
+    let decays = |name: &str, _: &Var| if name == "0" { 0.25 } else { 0.0 };
+    let optimizer = over(&saved).weight_decay_by(decays).unwrap();
+    let mut other = over(&resumed).weight_decay(0.5).unwrap();
+    other.restore(optimizer.state().unwrap()).unwrap();
+    for (mut optimizer, [a, b]) in [(optimizer, &saved), (other, &resumed)] {
+        let loss = linear_loss(&[(a, &[1.0]), (b, &[1.0])], 0.0).unwrap();
+        optimizer.backward_step(&loss).unwrap();
+    }
+    let [a, b] = saved.each_ref().map(values);
+    assert!(a[0] < b[0]);
+    assert_eq!(resumed.each_ref().map(values), [a, b]);
+}
+
+#[test]
 fn variables_may_be_named_like_the_rule() {
     let named = || ["rule", "rule.weight"].map(|name| (name.to_string(), variable(&[1.0])));
     let variables = named();
@@ -210,6 +228,8 @@ fn a_damaged_state_is_refused() {
         ("rule.alpha", scalar(0.0)),
         ("rule.tau_m", scalar(20.0)),
         ("rule.step", scalar(-1.0)),
+        ("weight.weight_decay", scalar(-1.0)),
+        ("weight.weight_decay", None),
         ("weight.steps", scalar(-1.0)),
         ("weight.g.mean_gradient", None),
         ("weight.g.mean_gradient", Some(nan)),

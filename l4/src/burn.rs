@@ -92,6 +92,14 @@ pub enum Error {
     /// As the crate's own optimisers refuse it.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// The gradient of a parameter cannot be taken; all is as before.
+    #[error("parameter `{path}`: {error}")]
+    Gradient {
+        /// Which.
+        path: String,
+        /// Why, an index counting within the parameter.
+        error: StepError,
+    },
     /// A parameter does not have the shape of its averages; the optimiser is as before.
     #[error(
         "parameter `{path}` has the shape {found:?}, its averages {expected:?}: use one optimiser for each module"
@@ -199,8 +207,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, an
-    /// index counting within its parameter; [`Error::Shape`].
+    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, or
+    /// [`Error::Gradient`] where a parameter's gradient is the reason; [`Error::Shape`].
     pub fn step<M: Module>(
         &mut self,
         module: M,
@@ -233,7 +241,7 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         self.follow(&gradients);
         let stepped = self.l4.step(loss.inner().sum(), &gradients);
         self.remember(parameters);
-        let (step, directions) = stepped.map_err(|Failure::Refused(error)| error)?;
+        let (step, directions) = stepped.map_err(|failure| blaming(failure, &gradients))?;
         check_rate(&step, &directions)?;
         let paths = gradients.into_iter().map(|(path, _)| path);
         Ok((step, paths.zip(directions).collect()))
@@ -377,6 +385,30 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
                 found,
             }),
         }
+    }
+}
+
+/// The error, with the path of the parameter whose gradient is the reason.
+fn blaming(
+    Failure::Refused(error): Failure<Infallible>,
+    gradients: &[(String, Tensor<1>)],
+) -> Error {
+    use StepError::{Overflow, UnusableGradient};
+    let beyond = |g: &Tensor<1>| {
+        let square = total(g.clone().square());
+        !square.into_scalar::<f64>().is_finite()
+    };
+    let mut gradients = gradients.iter();
+    let found = match error {
+        UnusableGradient { .. } | Overflow { .. } => gradients.find(|(_, g)| beyond(g)),
+        _ => None,
+    };
+    match found {
+        Some((path, _)) => Error::Gradient {
+            path: path.clone(),
+            error,
+        },
+        None => error.into(),
     }
 }
 

@@ -82,6 +82,14 @@ pub enum Error {
     /// The step was refused: variables and, but for [`StepError::Overflow`], averages are as before.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// The gradient of a variable cannot be taken; all is as before.
+    #[error("variable `{name}`: {error}")]
+    Gradient {
+        /// Which.
+        name: String,
+        /// Why, an index counting within the variable.
+        error: StepError,
+    },
     /// A saved state does not fit; the optimiser is as before.
     #[error(transparent)]
     State(#[from] StateError),
@@ -213,9 +221,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it,
-    /// an index counting within its variable; [`Error::Config`] after a learning rate that cannot be
-    /// α; [`Error::Candle`].
+    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, or
+    /// [`Error::Gradient`] where a variable's gradient is the reason; [`Error::Config`] after a learning
+    /// rate that cannot be α; [`Error::Candle`].
     pub fn step_with_loss(&mut self, grads: &GradStore, loss: &Tensor) -> Result<Step<f64>, Error> {
         if let Some(error) = self.refused_alpha.take() {
             return Err(error.into());
@@ -223,7 +231,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let gradient = |v: &Variable| Some((v.name.clone(), grads.get(&v.var)?.detach()));
         let with_gradient = |v: &&Variable| grads.get(&v.var).is_some();
         let gradients: Vec<_> = self.variables.iter().filter_map(gradient).collect();
-        let (step, directions) = self.l4.step(loss.detach(), &gradients)?;
+        let stepped = self.l4.step(loss.detach(), &gradients);
+        let (step, directions) = stepped.map_err(|failure| blaming(failure, &gradients))?;
         check_rate(&step, &directions)?;
         if tensors::moves(&step) {
             let moved = self.variables.iter().filter(with_gradient);
@@ -382,6 +391,24 @@ impl Variable {
         let on_host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
         check_average(name, &on_host.to_dtype(DType::F64)?.to_vec1()?)?;
         Ok(tensor)
+    }
+}
+
+/// The error, with the name of the variable whose gradient is the reason.
+fn blaming(failure: Failure<candle_core::Error>, gradients: &[(String, Tensor)]) -> Error {
+    use StepError::{Overflow, UnusableGradient};
+    let Failure::Refused(error @ (UnusableGradient { .. } | Overflow { .. })) = failure else {
+        return failure.into();
+    };
+    let squared_norm = |g: &Tensor| tensors::Tensor::read(&[tensors::Tensor::dot(g, g)?]);
+    // Where this fails too, the name is missing and the error still told.
+    let beyond = |g: &Tensor| squared_norm(g).is_ok_and(|square| !square[0].is_finite());
+    match gradients.iter().find(|(_, gradient)| beyond(gradient)) {
+        Some((name, _)) => Error::Gradient {
+            name: name.clone(),
+            error,
+        },
+        None => error.into(),
     }
 }
 

@@ -206,25 +206,42 @@ fn a_refused_step_changes_nothing() {
     let (mut module, _) = optimizer.backward_step(module, loss);
     let (before, a, b) = (saved(&optimizer), values(&module.0), values(&module.1));
     for (g, loss, expected) in [
-        (1.0, f64::NAN, "NonFiniteLoss"),
-        (1.0, -1.0, "NegativeLoss"),
-        (f64::NAN, 1.0, "UnusableGradient"),
-        (1e200, 1.0, "UnusableGradient"),
+        (1.0, f64::NAN, "Step(NonFiniteLoss"),
+        (1.0, -1.0, "Step(NegativeLoss"),
+        (f64::NAN, 1.0, "Gradient { path: \"0\", error: Unusable"),
+        (1e200, 1.0, "Gradient { path: \"0\", error: Unusable"),
     ] {
         let gradients = (vector([1.0, g]) * module.0.val()).sum() + module.1.val();
         let grads = gradients.backward();
         let (same, step) = optimizer.step(module, vector([loss]), &grads);
         module = same;
         let error = step.unwrap_err();
-        assert!(format!("{error:?}").contains(expected), "{error:?}");
-        if let Error::Step(StepError::UnusableGradient { index, .. }) = error {
-            assert_eq!(index, 1);
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+        if let Error::Gradient { error, .. } = error {
+            assert!(error.to_string().contains("element 1 is"), "{error}");
         }
         assert_eq!(
             (values(&module.0), values(&module.1)),
             (a.clone(), b.clone())
         );
         assert!(saved(&optimizer) == before);
+    }
+}
+
+#[test]
+fn a_gradient_that_is_refused_has_its_parameters_path() {
+    // An element that cannot be taken, and elements that can while their squares' sum cannot.
+    for (g, expected) in [
+        ([1.0, f64::NAN], "gradient element 1"),
+        ([1.3e154, 1.3e154], "squared norm"),
+    ] {
+        let module = (pair([1.0], 1.0), Param::from_tensor(vector([1.0, 1.0])));
+        let gradients = module.0.0.val() + (vector(g) * module.1.val()).sum();
+        let mut optimizer = L4Adam::new(l4::L4Adam::new());
+        let (_, step) = optimizer.step(module, vector([1.0]), &gradients.backward());
+        let error = step.unwrap_err().to_string();
+        assert!(error.starts_with("parameter `1`: "), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 

@@ -108,19 +108,37 @@ fn a_refused_step_changes_nothing() {
         step(1.0, loss(-1.0)),
         Error::Step(StepError::NegativeLoss { .. })
     ));
-    assert!(matches!(
-        step(nan, loss(1.0)),
-        Error::Step(StepError::UnusableGradient { index: 1, .. })
-    ));
-    assert!(matches!(
-        step(1e200, loss(1.0)),
-        Error::Step(StepError::UnusableGradient {
-            index: 1,
-            value: 1e200
-        })
-    ));
+    for g in [nan, 1e200] {
+        let error = step(g, loss(1.0));
+        let Error::Gradient { error, .. } = error else {
+            panic!("{error:?}");
+        };
+        let StepError::UnusableGradient { index, value } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((index, value.to_bits()), (1, g.to_bits()));
+    }
     let several = Tensor::new(&[1.0, 2.0], &Device::Cpu).unwrap();
     assert!(matches!(step(1.0, several), Error::Candle(_)));
+}
+
+#[test]
+fn a_gradient_that_is_refused_has_its_variables_name() {
+    let variables = ["first", "second"].map(|name| (name.to_string(), variable(&[1.0, 1.0])));
+    let mut optimizer = L4Adam::named(variables.clone(), l4::L4Adam::new()).unwrap();
+    let [(_, a), (_, b)] = &variables;
+    // An element that cannot be taken, and elements that can while their squares' sum cannot.
+    for (g, expected) in [
+        ([1.0, f64::NAN], "gradient element 1"),
+        ([1.3e154, 1.3e154], "squared norm"),
+    ] {
+        let gradients = linear_loss(&[(a, &[1.0, 1.0]), (b, &g)], 0.0).unwrap();
+        let loss = Tensor::new(1.0, &Device::Cpu).unwrap();
+        let step = optimizer.step_with_loss(&gradients.backward().unwrap(), &loss);
+        let error = step.unwrap_err().to_string();
+        assert!(error.starts_with("variable `second`: "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 /// All of the state, exactly.

@@ -132,8 +132,7 @@ impl From<Failure<candle_core::Error>> for Error {
 }
 
 impl<D: TensorDirection + Direction<f64>> L4<D> {
-    /// L4 over the variables of a map, under their names. Prefer it to
-    /// [`new`](Optimizer::new) on `all_vars`, whose order is another one in every run.
+    /// L4 over the variables of a map, under their names.
     ///
     /// # Errors
     ///
@@ -270,6 +269,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     }
 
     /// Goes on from a saved state, with the same variables under the same names. α and each λ are then the saved ones.
+    /// Variables without names of their own ([`new`](Optimizer::new)) have to come in the order that they were saved in:
+    /// in another, those of equal shape get each other's averages, and no error says so.
     ///
     /// # Errors
     ///
@@ -315,7 +316,8 @@ impl<D: TensorDirection + Direction<f64>> Optimizer for L4<D> {
     /// The crate's own optimiser, with its constants.
     type Config = crate::L4<AveragedGradient<f64>, D, f64>;
 
-    /// Variables are named by their place, "0", "1" and so on, in a saved state.
+    /// Variables are named by their place, "0", "1" and so on, in a saved state. The order of `VarMap::all_vars` is
+    /// another one in every run: use [`of_map`](L4::of_map) where a state is to be restored in another.
     fn new(variables: Vec<Var>, config: Self::Config) -> candle_core::Result<Self> {
         let named = variables.into_iter().enumerate();
         L4::named(named.map(|(k, var)| (k.to_string(), var)), config)

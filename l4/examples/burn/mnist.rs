@@ -1,4 +1,4 @@
-//! A perceptron on data of MNIST's size with burn, without a learning rate.
+//! A perceptron on images of MNIST's size, a sixth of their number, with burn and without a learning rate.
 //!
 //!     cargo run --release -p l4 --features burn-flex --example burn_mnist
 //!

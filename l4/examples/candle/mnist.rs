@@ -1,4 +1,4 @@
-//! A perceptron on data of MNIST's size with candle, without a learning rate.
+//! A perceptron on images of MNIST's size, a sixth of their number, with candle and without a learning rate.
 //!
 //!     cargo run --release -p l4 --features candle --example candle_mnist
 //!

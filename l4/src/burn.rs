@@ -296,15 +296,13 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     pub fn to_bytes(&self) -> Result<Bytes, SaveError> {
         let (mut tensors, mut numbers) = (Vec::new(), Vec::new());
         for (path, memory) in &self.l4.memories {
-            let decay = decay_of(&self.decays, self.parameters[path].id, path);
+            let Parameter { id, shape } = &self.parameters[path];
+            let decay = decay_of(&self.decays, *id, path);
             numbers.push((decay_name(path), Scalar::from(decay)));
             numbers.push((format!("{path}.steps"), Scalar::from(memory.steps)));
             for (name, tensor) in memory.named::<D>() {
                 let (bytes, _, dtype) = tensor.clone().into_data().into_parts();
-                let (name, shape) = (
-                    format!("{path}.{name}"),
-                    self.parameters[path].shape.clone(),
-                );
+                let (name, shape) = (format!("{path}.{name}"), shape.clone());
                 tensors.push(burn_pack::Tensor::new(name, dtype, shape, None, bytes));
             }
         }

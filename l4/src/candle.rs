@@ -33,6 +33,9 @@
 //! numbers for each variable (one by one where number types or devices differ). Variables without a gradient in a step are left as they are, as candle's optimisers
 //! leave them; their averages are over the steps in which they had one.
 //!
+//! Averages of gradients that have become 0 decay to subnormal numbers, which some CPUs compute with many times slower. The
+//! crate's own optimisers put 0 in their place; here that would be four more operations for each average, and is left out.
+//!
 //! α takes the learning rate's place: [`learning_rate`](Optimizer::learning_rate) and
 //! [`set_learning_rate`](Optimizer::set_learning_rate) are α, so that a schedule scales the steps.
 
@@ -41,7 +44,7 @@ use alloc::vec::Vec;
 use std::collections::HashMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Optimizer, VarMap};
 
 use crate::config::non_negative;
@@ -82,6 +85,14 @@ pub enum Error {
     /// The step was refused: variables and, but for [`StepError::Overflow`], averages are as before.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// The gradient of a variable cannot be taken; all is as before.
+    #[error("variable `{name}`: {error}")]
+    Gradient {
+        /// Which.
+        name: String,
+        /// Why, an index counting within the variable.
+        error: StepError,
+    },
     /// A saved state does not fit; the optimiser is as before.
     #[error(transparent)]
     State(#[from] StateError),
@@ -124,8 +135,7 @@ impl From<Failure<candle_core::Error>> for Error {
 }
 
 impl<D: TensorDirection + Direction<f64>> L4<D> {
-    /// L4 over the variables of a map, under their names. Prefer it to
-    /// [`new`](Optimizer::new) on `all_vars`, whose order is another one in every run.
+    /// L4 over the variables of a map, under their names.
     ///
     /// # Errors
     ///
@@ -213,9 +223,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it,
-    /// an index counting within its variable; [`Error::Config`] after a learning rate that cannot be
-    /// α; [`Error::Candle`].
+    /// [`Error::Step`] as [`Optimizer::step_segments`](crate::Optimizer::step_segments) refuses it, or
+    /// [`Error::Gradient`] where a variable's gradient is the reason; [`Error::Config`] after a learning
+    /// rate that cannot be α; [`Error::Candle`].
     pub fn step_with_loss(&mut self, grads: &GradStore, loss: &Tensor) -> Result<Step<f64>, Error> {
         if let Some(error) = self.refused_alpha.take() {
             return Err(error.into());
@@ -223,7 +233,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let gradient = |v: &Variable| Some((v.name.clone(), grads.get(&v.var)?.detach()));
         let with_gradient = |v: &&Variable| grads.get(&v.var).is_some();
         let gradients: Vec<_> = self.variables.iter().filter_map(gradient).collect();
-        let (step, directions) = self.l4.step(loss.detach(), &gradients)?;
+        let stepped = self.l4.step(loss.detach(), &gradients);
+        let (step, directions) = stepped.map_err(|failure| blaming(failure, &gradients))?;
         check_rate(&step, &directions)?;
         if tensors::moves(&step) {
             let moved = self.variables.iter().filter(with_gradient);
@@ -234,8 +245,8 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         Ok(step)
     }
 
-    /// Everything needed to go on from here, for [`candle_core::safetensors::save`]: the rule and
-    /// both averages of each variable, by its name.
+    /// Everything needed to go on from here, for [`candle_core::safetensors::save`]: the rule, and by the name of each
+    /// variable its λ and averages.
     ///
     /// # Errors
     ///
@@ -248,6 +259,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         for (name, value) in scalars {
             add(format!("rule.{name}"), number(value)?);
         }
+        for variable in &self.variables {
+            add(variable.decay_name(), number(variable.weight_decay)?);
+        }
         for (variable, memory) in &self.l4.memories {
             add(format!("{variable}.steps"), number(memory.steps as i64)?);
             for (name, tensor) in memory.named::<D>() {
@@ -257,7 +271,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         Ok(state)
     }
 
-    /// Goes on from a saved state, with the same variables under the same names.
+    /// Goes on from a saved state, with the same variables under the same names. α and each λ are then the saved ones.
+    /// Variables without names of their own ([`new`](Optimizer::new)) have to come in the order that they were saved in:
+    /// in another, those of equal shape get each other's averages, and no error says so.
     ///
     /// # Errors
     ///
@@ -265,8 +281,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
     /// its range; [`Error::Shape`]; [`Error::Candle`].
     pub fn restore(&mut self, mut saved: HashMap<String, Tensor>) -> Result<(), Error> {
         let mut rule = State::new(take_count(&mut saved, "rule.step")?);
-        let mut memories = Vec::new();
+        let (mut decays, mut memories) = (Vec::new(), Vec::new());
         for variable in &self.variables {
+            decays.push(take_decay(&mut saved, &variable.decay_name())?);
             let steps = format!("{}.steps", variable.name);
             if !saved.contains_key(&steps) {
                 continue;
@@ -289,6 +306,9 @@ impl<D: TensorDirection + Direction<f64>> L4<D> {
         let rule = self.l4.read_scalars(rule)?;
         self.l4.rule = rule;
         self.l4.memories = memories.into_iter().collect();
+        for (variable, decay) in self.variables.iter_mut().zip(decays) {
+            variable.weight_decay = decay;
+        }
         // α is the saved one, whatever was asked for before.
         self.refused_alpha = None;
         Ok(())
@@ -299,7 +319,8 @@ impl<D: TensorDirection + Direction<f64>> Optimizer for L4<D> {
     /// The crate's own optimiser, with its constants.
     type Config = crate::L4<AveragedGradient<f64>, D, f64>;
 
-    /// Variables are named by their place, "0", "1" and so on, in a saved state.
+    /// Variables are named by their place, "0", "1" and so on, in a saved state. The order of `VarMap::all_vars` is
+    /// another one in every run: use [`of_map`](L4::of_map) where a state is to be restored in another.
     fn new(variables: Vec<Var>, config: Self::Config) -> candle_core::Result<Self> {
         let named = variables.into_iter().enumerate();
         L4::named(named.map(|(k, var)| (k.to_string(), var)), config)
@@ -346,6 +367,11 @@ impl Variable {
         })
     }
 
+    /// Of λ in a saved state.
+    fn decay_name(&self) -> String {
+        format!("{}.weight_decay", self.name)
+    }
+
     /// θ ← θ − η·v, then θ ← θ − η·λ·θ.
     fn descend(&self, eta: f64, direction: &Tensor) -> candle_core::Result<()> {
         let moved = self.var.as_detached_tensor().sub(&(direction * eta)?)?;
@@ -373,6 +399,24 @@ impl Variable {
     }
 }
 
+/// The error, with the name of the variable whose gradient is the reason.
+fn blaming(failure: Failure<candle_core::Error>, gradients: &[(String, Tensor)]) -> Error {
+    use StepError::{Overflow, UnusableGradient};
+    let Failure::Refused(error @ (UnusableGradient { .. } | Overflow { .. })) = failure else {
+        return failure.into();
+    };
+    let squared_norm = |g: &Tensor| tensors::Tensor::read(&[tensors::Tensor::dot(g, g)?]);
+    // Where this fails too, the name is missing and the error still told.
+    let beyond = |g: &Tensor| squared_norm(g).is_ok_and(|square| !square[0].is_finite());
+    match gradients.iter().find(|(_, gradient)| beyond(gradient)) {
+        Some((name, _)) => Error::Gradient {
+            name: name.clone(),
+            error,
+        },
+        None => error.into(),
+    }
+}
+
 /// Moves are made in the variables' types, in which η has to be finite too.
 fn check_rate(step: &Step<f64>, directions: &[Tensor]) -> Result<(), StepError> {
     match directions.iter().any(|v| v.dtype() == DType::F32) {
@@ -380,6 +424,23 @@ fn check_rate(step: &Step<f64>, directions: &[Tensor]) -> Result<(), StepError> 
         false => Ok(()),
     }
 }
+
+/// Σ x of a vector: over blocks first, since one running sum in f32 is off in the fifth digit after a thousand numbers.
+fn total(x: Tensor) -> candle_core::Result<Tensor> {
+    let count = x.elem_count();
+    if count <= BLOCK {
+        return x.sum_all();
+    }
+    let (blocks, rest) = (count / BLOCK, count % BLOCK);
+    let whole = x.narrow(0, 0, count - rest)?.reshape((blocks, BLOCK))?;
+    let whole = total(whole.sum(1)?)?;
+    match rest {
+        0 => Ok(whole),
+        _ => whole + x.narrow(0, count - rest, rest)?.sum_all()?,
+    }
+}
+
+const BLOCK: usize = 128;
 
 fn number<T: candle_core::NdArray>(value: T) -> candle_core::Result<Tensor> {
     Tensor::new(value, &Device::Cpu)
@@ -401,6 +462,18 @@ fn take_count(saved: &mut HashMap<String, Tensor>, name: &str) -> Result<u64, Er
             name: name.into(),
             expected: "a count",
             value: value as f64,
+        })
+    })
+}
+
+fn take_decay(saved: &mut HashMap<String, Tensor>, name: &str) -> Result<f64, Error> {
+    let value: f64 = take(saved, name)?.to_dtype(DType::F64)?.to_scalar()?;
+    let decay = non_negative("a weight decay", value);
+    decay.map_err(|error| {
+        Error::State(StateError::Value {
+            name: name.into(),
+            expected: error.expected,
+            value,
         })
     })
 }
@@ -429,12 +502,7 @@ impl tensors::Tensor for Tensor {
     }
 
     fn dot(&self, x: &Self) -> candle_core::Result<Self> {
-        let products = (self * x)?;
-        // By rows first: where candle has one running sum in f32, it loses digits over millions of numbers.
-        match products.rank() {
-            0 | 1 => products.sum_all(),
-            _ => products.sum(D::Minus1)?.sum_all(),
-        }
+        total((self * x)?.flatten_all()?)
     }
 
     fn read(ones: &[Self]) -> candle_core::Result<Vec<f64>> {

@@ -102,7 +102,7 @@
 //! | negative loss | [`StepError::NegativeLoss`], nothing changes | taken |
 //! | loss NaN or infinite | [`StepError::NonFiniteLoss`], nothing changes | the same |
 //! | gradient element NaN, infinite, or beyond [`Real::LARGEST`] | [`StepError::UnusableGradient`], nothing changes | the same |
-//! | moments that become subnormal | 0 instead, as subnormal numbers are slow | the same |
+//! | moments that become subnormal | 0 instead, as subnormal numbers are slow; over tensors of candle and burn they stay | 0 instead |
 //! | gradient element below [`Real::SMALLEST`] | has no part in mean squares; such an element of g is 0 | has no part in mean squares |
 //! | g·v or η overflows | [`StepError::Overflow`]: θ unchanged, the moments and Lmin have absorbed the gradient and the loss | – |
 //! | θ − η·v overflows | θ is no longer finite; the next loss or gradient is refused | the same |

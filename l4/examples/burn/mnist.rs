@@ -1,4 +1,4 @@
-//! A perceptron on data of MNIST's size with burn, without a learning rate.
+//! A perceptron on images of MNIST's size, a sixth of their number, with burn and without a learning rate.
 //!
 //!     cargo run --release -p l4 --features burn-flex --example burn_mnist
 //!
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         second: Linear::new(300, 100, &device),
         last: Linear::new(100, CLASSES, &device),
     };
-    let mut optimizer = L4Adam::new(l4::L4Adam::new().alpha(0.25)?);
+    let mut optimizer = L4Adam::new(l4::L4Adam::new());
     for step in 0..images.dims()[0] / BATCH {
         let rows = step * BATCH..(step + 1) * BATCH;
         let outputs = model.forward(images.clone().slice(rows.clone()));

@@ -1,4 +1,4 @@
-//! A perceptron on data of MNIST's size with candle, without a learning rate.
+//! A perceptron on images of MNIST's size, a sixth of their number, with candle and without a learning rate.
 //!
 //!     cargo run --release -p l4 --features candle --example candle_mnist
 //!
@@ -49,7 +49,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         linear(300, 100, builder.pp("second"))?,
         linear(100, CLASSES, builder.pp("last"))?,
     ]);
-    let mut optimizer = L4Adam::of_map(&variables, l4::L4Adam::new().alpha(0.25)?)?;
+    let mut optimizer = L4Adam::of_map(&variables, l4::L4Adam::new())?;
     for step in 0..images.dim(0)? / BATCH {
         let batch = images.narrow(0, step * BATCH, BATCH)?;
         let batch_labels = labels.narrow(0, step * BATCH, BATCH)?;

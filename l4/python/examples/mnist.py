@@ -36,7 +36,7 @@ def main():
         torch.nn.ReLU(),
         torch.nn.Linear(100, CLASSES),
     )
-    optimizer = L4Adam(model.parameters(), alpha=0.25)
+    optimizer = L4Adam(model.parameters())
     for step, batch in enumerate(torch.randperm(len(images)).split(BATCH)):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch])

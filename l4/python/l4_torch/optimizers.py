@@ -27,8 +27,9 @@ CONSTANTS = {
 GROUP_CONSTANTS = {
     # A scheduler may end at 0, where nothing moves.
     "lr": ("finite and at least 0 (it is L4's alpha)", lambda x: 0 <= x < math.inf),
-    "tau_m": ("finite and at least 1", lambda x: 1 <= x < math.inf),
-    "tau_s": ("finite and at least 1", lambda x: 1 <= x < math.inf),
+    # Beyond, 1 - 1 / tau is 1 and the bias correction a division by 0.
+    "tau_m": ("at least 1 and below 2**54", lambda x: x >= 1 and 1 - 1 / x < 1),
+    "tau_s": ("at least 1 and below 2**54", lambda x: x >= 1 and 1 - 1 / x < 1),
     "delta": ("finite and at least 0", lambda x: 0 <= x < math.inf),
     "weight_decay": ("finite and at least 0", lambda x: 0 <= x < math.inf),
 }
@@ -162,13 +163,14 @@ class _L4(Optimizer):
 
     @torch.no_grad()
     def _step(self, loss):
-        for group in self.param_groups:
-            check_constants(GROUP_CONSTANTS, group)
+        self._check_settings()
         params = [(group, p) for group in self.param_groups for p in group["params"]]
         loss = scalar_for([p for _, p in params], loss)
+        check_not_captured(loss)
         params = [(group, p) for group, p in params if p.grad is not None]
         for _, p in params:
             check_tensor(p)
+            self._check_shapes(p)
 
         shares = [(*share, [p.grad.to(type_of_averages(p)) for p in share[1]]) for share in by_group_and_device(params)]
         if self.check:
@@ -192,6 +194,25 @@ class _L4(Optimizer):
             return
         for group, ps, v in directions:
             self._move(group, ps, v, (group["lr"] * unit).to(ps[0].device))
+
+    def _check_settings(self):
+        """Both dictionaries are the user's to change."""
+        shared = self.state[SHARED]
+        check_constants(CONSTANTS, shared)
+        # A tensor is a step's own, and would have to be waited for.
+        if not isinstance(shared["l_min"], torch.Tensor):
+            checked_l_min(shared["l_min"])
+        for group in self.param_groups:
+            check_constants(GROUP_CONSTANTS, group)
+
+    def _check_shapes(self, p):
+        memory = self.state.get(p, {})
+        for name, tensor in [("grad", p.grad), *((name, memory.get(name)) for name in self.AVERAGES)]:
+            if tensor is not None and tensor.shape != p.shape:
+                raise ValueError(
+                    f"a parameter has shape {tuple(p.shape)}, but its {name} {tuple(tensor.shape)}: "
+                    "build a new optimizer where parameters change their shape"
+                )
 
     def _unit_step(self, loss, inner_product):
         """Steps 2, 3 and 5: eta for alpha = 1, without a read by the host. 0 where the loss is at its target or g.v is
@@ -349,6 +370,19 @@ def scalar_for(params, loss):
     if loss.numel() != 1:
         raise ValueError(f"the loss must be one number, found a tensor of shape {tuple(loss.shape)}: reduce it first")
     return loss.detach().reshape(()).to(device, torch.promote_types(dtype, loss.dtype))
+
+
+def check_not_captured(loss):
+    """A replay would go on with the bias corrections and the Lmin of the step that was captured."""
+    if captured(loss.device):
+        raise RuntimeError(
+            "L4 counts steps in Python, so a CUDA graph of its step would repeat one step's numbers: capture forward and "
+            "backward, and call step(loss=loss) after each replay"
+        )
+
+
+def captured(device):
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def check_tensor(p):

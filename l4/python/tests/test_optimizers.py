@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from l4_torch import L4Adam, L4Mom
+from l4_torch import L4Adam, L4Mom, optimizers
 
 METHODS = [L4Adam, L4Mom]
 
@@ -190,6 +190,24 @@ def test_averages_follow_a_model_to_another_type(method):
     assert optimizer.state[model.weight]["step"] == 2
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_parameter_of_another_shape_than_before_is_refused(method, before):
+    first, theta = param(1.0), param(1.0, 2.0)
+    optimizer = method([first, theta])
+    for _ in range(before):
+        step(optimizer, 1.0, [[1.0], [1.0, 1.0]])
+    theta.grad = torch.ones_like(theta)
+    theta.data = torch.ones(3, dtype=torch.float64)
+    state = repr(optimizer.state_dict())
+    with pytest.raises(ValueError, match=r"shape \(3,\), but its grad \(2,\)"):
+        optimizer.step(loss=1.0)
+    if before:
+        with pytest.raises(ValueError, match=r"shape \(3,\), but its mean_gradient \(2,\)"):
+            step(optimizer, 1.0, [[1.0], [1.0, 1.0, 1.0]])
+    assert repr(optimizer.state_dict()) == state and theta.tolist() == [1.0, 1.0, 1.0]
+
+
 def test_lmin_stays_finite_at_the_end_of_the_number_range():
     largest = torch.finfo(torch.float64).max
     optimizer = L4Mom([param(1.0)])
@@ -328,12 +346,32 @@ def test_a_state_dict_out_of_range_is_refused():
 def test_settings_out_of_range_are_refused():
     for setting in [
         {"alpha": 0.0}, {"alpha": math.nan}, {"gamma": 1.1}, {"gamma0": -0.1}, {"tau": 0.0}, {"epsilon": -1.0},
-        {"tau_m": 0.5}, {"tau_s": math.inf}, {"epsilon": math.inf}, {"delta": math.inf}, {"delta": -1.0}, {"weight_decay": -1.0},
+        {"tau_m": 0.5}, {"tau_s": math.inf}, {"tau_m": 1e17}, {"tau_s": 2.0**54}, {"epsilon": math.inf}, {"delta": math.inf},
+        {"delta": -1.0}, {"weight_decay": -1.0},
     ]:  # fmt: skip
         with pytest.raises(ValueError):
             L4Adam([param(1.0)], **setting)
     with pytest.raises(ValueError, match="Lmin"):
         L4Adam([param(1.0)]).l_min = -1.0
+
+
+def test_the_longest_timescales_take_a_step():
+    theta = param(1.0)
+    longest = math.nextafter(2.0**54, 0.0)
+    step(L4Adam([theta], tau_m=longest, tau_s=longest), 1.0, [[1.0]])
+    assert theta.item() < 1.0
+
+
+@pytest.mark.parametrize("change", [{"gamma": 5.0}, {"gamma0": -3.0}, {"tau": 0.0}, {"epsilon": -1.0}, {"l_min": -1.0}])
+def test_constants_changed_on_the_way_are_checked_at_the_next_step(change):
+    theta = param(1.0)
+    optimizer = L4Adam([theta])
+    step(optimizer, 1.0, [[1.0]])
+    optimizer.state["l4"].update(change)
+    before, values = repr(optimizer.state_dict()), theta.tolist()
+    with pytest.raises(ValueError, match=f"(?i){next(iter(change)).replace('_', '')} must be"):
+        step(optimizer, 1.0, [[1.0]])
+    assert repr(optimizer.state_dict()) == before and theta.tolist() == values
 
 
 def test_groups_share_eta_and_have_their_own_alpha_and_decay():
@@ -511,6 +549,25 @@ def test_half_precision_parameters_have_averages_in_float32(method, dtype):
     for name in names:
         assert resumed.state[half][name].dtype == torch.float32
         assert resumed.state[half][name].tolist() == optimizer.state[half][name].tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_in_a_cuda_graph_is_refused(method, monkeypatch):
+    theta = param(1.0)
+    optimizer = method([theta], check=False)
+    step(optimizer, 1.0, [[1.0]])
+    before, values = repr(optimizer.state_dict()), theta.tolist()
+    monkeypatch.setattr(optimizers, "captured", lambda device: device == theta.device)
+    with pytest.raises(RuntimeError, match="after each replay"):
+        step(optimizer, 1.0, [[1.0]])
+    assert repr(optimizer.state_dict()) == before and theta.tolist() == values
+
+
+def test_only_a_gpus_stream_is_captured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert optimizers.captured(torch.device("cuda")) and not optimizers.captured(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert not optimizers.captured(torch.device("cuda"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

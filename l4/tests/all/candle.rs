@@ -108,19 +108,37 @@ fn a_refused_step_changes_nothing() {
         step(1.0, loss(-1.0)),
         Error::Step(StepError::NegativeLoss { .. })
     ));
-    assert!(matches!(
-        step(nan, loss(1.0)),
-        Error::Step(StepError::UnusableGradient { index: 1, .. })
-    ));
-    assert!(matches!(
-        step(1e200, loss(1.0)),
-        Error::Step(StepError::UnusableGradient {
-            index: 1,
-            value: 1e200
-        })
-    ));
+    for g in [nan, 1e200] {
+        let error = step(g, loss(1.0));
+        let Error::Gradient { error, .. } = error else {
+            panic!("{error:?}");
+        };
+        let StepError::UnusableGradient { index, value } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((index, value.to_bits()), (1, g.to_bits()));
+    }
     let several = Tensor::new(&[1.0, 2.0], &Device::Cpu).unwrap();
     assert!(matches!(step(1.0, several), Error::Candle(_)));
+}
+
+#[test]
+fn a_gradient_that_is_refused_has_its_variables_name() {
+    let variables = ["first", "second"].map(|name| (name.to_string(), variable(&[1.0, 1.0])));
+    let mut optimizer = L4Adam::named(variables.clone(), l4::L4Adam::new()).unwrap();
+    let [(_, a), (_, b)] = &variables;
+    // An element that cannot be taken, and elements that can while their squares' sum cannot.
+    for (g, expected) in [
+        ([1.0, f64::NAN], "gradient element 1"),
+        ([1.3e154, 1.3e154], "squared norm"),
+    ] {
+        let gradients = linear_loss(&[(a, &[1.0, 1.0]), (b, &g)], 0.0).unwrap();
+        let loss = Tensor::new(1.0, &Device::Cpu).unwrap();
+        let step = optimizer.step_with_loss(&gradients.backward().unwrap(), &loss);
+        let error = step.unwrap_err().to_string();
+        assert!(error.starts_with("variable `second`: "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 /// All of the state, exactly.
@@ -181,6 +199,24 @@ fn a_saved_state_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn a_restored_state_has_its_weight_decays() {
+    let variables = || [variable(&[4.0]), variable(&[4.0])];
+    let (saved, resumed) = (variables(), variables());
+    let over = |variables: &[Var; 2]| L4Mom::new(variables.to_vec(), l4::L4Mom::new()).unwrap();
+    let decays = |name: &str, _: &Var| if name == "0" { 0.25 } else { 0.0 };
+    let optimizer = over(&saved).weight_decay_by(decays).unwrap();
+    let mut other = over(&resumed).weight_decay(0.5).unwrap();
+    other.restore(optimizer.state().unwrap()).unwrap();
+    for (mut optimizer, [a, b]) in [(optimizer, &saved), (other, &resumed)] {
+        let loss = linear_loss(&[(a, &[1.0]), (b, &[1.0])], 0.0).unwrap();
+        optimizer.backward_step(&loss).unwrap();
+    }
+    let [a, b] = saved.each_ref().map(values);
+    assert!(a[0] < b[0]);
+    assert_eq!(resumed.each_ref().map(values), [a, b]);
+}
+
+#[test]
 fn variables_may_be_named_like_the_rule() {
     let named = || ["rule", "rule.weight"].map(|name| (name.to_string(), variable(&[1.0])));
     let variables = named();
@@ -210,6 +246,8 @@ fn a_damaged_state_is_refused() {
         ("rule.alpha", scalar(0.0)),
         ("rule.tau_m", scalar(20.0)),
         ("rule.step", scalar(-1.0)),
+        ("weight.weight_decay", scalar(-1.0)),
+        ("weight.weight_decay", None),
         ("weight.steps", scalar(-1.0)),
         ("weight.g.mean_gradient", None),
         ("weight.g.mean_gradient", Some(nan)),
@@ -265,23 +303,25 @@ fn a_stepsize_that_the_variables_type_cannot_hold_is_refused() {
     }
 }
 
-/// One running sum in f32 of 2²² products is off in the fourth digit.
+/// One running sum in f32 of so many products, or one for each row and one over them, is off in the fifth digit.
 #[test]
-fn the_inner_product_of_a_large_matrix_keeps_its_digits() {
-    let (rows, columns) = (1024, 4096);
-    let a = Var::from_tensor(&Tensor::full(0.1f32, (rows, columns), &Device::Cpu).unwrap());
-    let a = a.unwrap();
-    let mut optimizer = L4Mom::new(vec![a.clone()], l4::L4Mom::new()).unwrap();
-    let loss = (a.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap();
-    let grads = loss.backward().unwrap();
-    let eta = optimizer
-        .step_with_loss(&grads, &loss)
-        .unwrap()
-        .learning_rate;
-    let squares = (rows * columns) as f64 * f64::from(0.1f32).powi(2);
-    let loss = f64::from(loss.to_scalar::<f32>().unwrap());
-    let expected = 0.15 * loss * (1.0 - 0.9 * 0.75) / squares;
-    assert!((eta / expected - 1.0).abs() < 1e-5, "{eta} {expected}");
+fn the_inner_product_of_a_large_tensor_keeps_its_digits() {
+    let value = f64::from(0.1f32);
+    for shape in [vec![1 << 20, 4], vec![(1 << 22) + 5]] {
+        let a = Tensor::full(0.1f32, shape.clone(), &Device::Cpu).unwrap();
+        let a = Var::from_tensor(&a).unwrap();
+        let mut optimizer = L4Mom::new(vec![a.clone()], l4::L4Mom::new()).unwrap();
+        let gradient = (a.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap();
+        let loss = Tensor::new(1.0, &Device::Cpu).unwrap();
+        let step = optimizer.step_with_loss(&gradient.backward().unwrap(), &loss);
+        let squares = a.elem_count() as f64 * value * value;
+        let expected = 0.15 * (1.0 - 0.9 * 0.75) / squares;
+        let eta = step.unwrap().learning_rate;
+        assert!(
+            (eta / expected - 1.0).abs() < 1e-5,
+            "{shape:?}: {eta} {expected}"
+        );
+    }
 }
 
 #[test]

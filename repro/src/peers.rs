@@ -159,7 +159,7 @@ impl Comparison {
             }
             // What cannot compile, say, is found here and not after the others' rounds.
             match peer(settings.python, engine, Timed::Regression, 1) {
-                Ok(_) => engines.push((engine, None)),
+                Ok(line) => engines.push((engine, version(&line))),
                 Err(error) => left_out.push(format!("{name} is left out: {error:#}.")),
             }
         }
@@ -183,7 +183,7 @@ impl Comparison {
 
     /// One process of one engine on one workload, by their places in the lists.
     fn time(&mut self, row: usize, engine: usize, python: &Path) -> Result<()> {
-        let (row, (name, version)) = (&mut self.rows[row], &mut self.engines[engine]);
+        let (row, (name, _)) = (&mut self.rows[row], &self.engines[engine]);
         let line = match *name {
             OURS => ours(row.workload, row.threads)?,
             _ => match peer(python, name, row.workload, row.threads) {
@@ -199,7 +199,6 @@ impl Comparison {
         row.measured[engine]
             .add(&line)
             .with_context(|| format!("what {name} printed: {line}"))?;
-        *version = line["version"].as_str().map(str::to_owned);
         if line["loss"].as_f64().is_none() {
             let (engine, workload) = (name_of(name), row.workload.name());
             let sentence = format!("{engine}: the last loss of {workload} was no number.");
@@ -336,6 +335,10 @@ fn interval(values: &[f64]) -> String {
         }
         _ => unknown(),
     }
+}
+
+fn version(line: &Value) -> Option<String> {
+    line["version"].as_str().map(str::to_owned)
 }
 
 fn ours(workload: Timed, threads: u16) -> Result<Value> {
@@ -529,6 +532,15 @@ mod tests {
                 .unwrap()
                 .contains("245 [240, 250] GFLOP/s")
         );
+    }
+
+    #[test]
+    fn a_peer_that_fails_on_the_way_leaves_what_the_others_have() {
+        let mut comparison = comparison();
+        comparison.time(0, 1, Path::new("false")).unwrap();
+        assert_eq!(comparison.rows[0].measured[1].step_ms.len(), 3);
+        let said = &comparison.left_out[1];
+        assert!(said.starts_with("PyTorch lacks a figure: "), "{said}");
     }
 
     #[test]

@@ -71,7 +71,8 @@ pub struct MovingAverage<T> {
 }
 
 impl<T: Real> MovingAverage<T> {
-    /// An average over about `timescale` steps, at least 1.
+    /// An average over about `timescale` steps, at least 1. Beyond 2²⁵ in `f32`, where 1 − 1/τ rounds to 1, it forgets nothing any more;
+    /// from 2⁵⁴ on its bias correction is infinite, and no step is taken.
     ///
     /// # Errors
     ///

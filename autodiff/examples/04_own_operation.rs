@@ -72,6 +72,8 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
         "gradient   {:?}: the outlier pulls no harder than 1",
         &grads[..]
     );
+    assert_eq!(pass.loss()?, 0.125 + 0.03125 + 2.5);
+    assert_eq!(grads[..], [0.5, -0.25, 1.0]);
 
     gradcheck(&params, |g| huber(g.param(x), 1.0))?;
     println!("\ngradcheck of the right derivative: passed");

@@ -65,7 +65,8 @@ impl Gradcheck {
     /// Richardson's rule, (4·D(h/2) − D(h))/3, whose error is of order h⁴.
     ///
     /// `build` may return any shape: the check runs on f = Σ cᵢ·yᵢ with coefficients that
-    /// are all different, so that an error in any one shows. Beside the tolerance only
+    /// are all different, so that an error in any one shows. A result without elements leaves nothing to
+    /// check, and passes. Beside the tolerance only
     /// what rounding can do to the difference passes, some 200·ε·Σ|cᵢ·yᵢ|/h.
     ///
     /// # Errors

@@ -185,11 +185,12 @@ pub(crate) fn in_parts<T: Send>(slice: &mut [T], work: impl Fn(Range<usize>, &mu
 }
 
 thread_local! {
-    /// Threads that the tape that runs on this thread has, itself included.
+    /// Threads of the tape that began its work on this thread, itself included; 1 on those that help.
     static THREADS: Cell<usize> = const { Cell::new(1) };
 }
 
-/// Threads that [`for_each`] would use if it were called here.
+/// Threads that [`for_each`] would use if it were called here. Within a chunk that is 1 if another thread
+/// has taken the chunk, and else those of the tape: cut nothing by it but what no sum crosses.
 pub fn threads() -> usize {
     THREADS.get()
 }

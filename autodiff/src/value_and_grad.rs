@@ -23,7 +23,8 @@ use crate::{Error, Params, Real, Shape, Var, record};
 ///
 /// # Errors
 /// As [`record`]. Of the function that is returned: [`Error::Length`] if x is not of the shape,
-/// [`Error::Root`] if f is no scalar, or does not depend on x.
+/// [`Error::Root`] if f is no scalar, or does not depend on x; [`Error::OtherParams`] if f takes a
+/// parameter: there are none.
 #[allow(clippy::type_complexity)] // it has no name
 pub fn value_and_grad<T: Real>(
     shape: impl Into<Shape>,

@@ -74,7 +74,8 @@ pub trait Real:
     #[doc(hidden)]
     fn run(job: Job<'_, Self>);
 
-    /// `c = alpha·a·b + beta·c` on strided matrices, by `matrixmultiply`.
+    /// `c = a·b + beta·c`, a: m×k, b: k×n, by `matrixmultiply`; each matrix as its first element, row
+    /// stride and column stride.
     ///
     /// # Safety
     /// As for `matrixmultiply::sgemm`: every element that the sizes and strides

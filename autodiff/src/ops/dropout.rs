@@ -100,7 +100,7 @@ impl<T: Real> Op<T> for Dropout<T> {
 
 impl<T: Real> Var<'_, T> {
     /// Sets each element to zero with probability `rate`, at least 0 and below 1, and multiplies
-    /// the others by 1/(1 − rate). Every forward pass draws anew, from a random stream of the
+    /// the others by 1/(1 − rate). What is dropped is multiplied by 0: a NaN or an infinity gives NaN. Every forward pass draws anew, from a random stream of the
     /// operation's own that starts at `seed`; [`Dropout`] says how to save it.
     ///
     /// This is what training needs; elsewhere dropout is the identity: record none, or tell

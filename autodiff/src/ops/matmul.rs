@@ -147,12 +147,14 @@ impl<T: Real> Op<T> for MatMul {
 impl<T: Real> Var<'_, T> {
     /// A·B for A: m×k, B: k×n, the last two axes. Axes before them are equal, a product for
     /// each index along them, or one operand has none and takes part in all. A [transposed](Var::transpose) operand is
-    /// no operation of its own: on the left it is read as it lies, on the right packed by panels.
+    /// no operation of its own: on the left it is read as it lies, on the right packed by panels, or read as it
+    /// lies where the product is small and k long.
     ///
-    /// Where half of A or more is 0, as in images of digits or behind a ReLU, zeros of A are
-    /// skipped, if it has at least 24 rows and B at least 64 columns: an infinity or NaN of B
-    /// that meets only zeros does not show in the result. Elsewhere it shows, as 0·∞ is NaN. The
-    /// products of a backward pass skip zeros likewise.
+    /// Where half of A or more is 0, as in images of digits or behind a ReLU, zeros of A are skipped, if
+    /// it has at least 24 rows and B at least 64 columns, with AVX2 or AVX-512: by pairs of rows, where
+    /// both are 0. So an infinity or NaN of B that meets only zeros does not show in the result, and one
+    /// that meets a zero beside a number of the other row gives NaN, as 0·∞ is. Without these instruction
+    /// sets it always shows. The products of a backward pass skip zeros likewise.
     #[track_caller]
     pub fn matmul(self, b: Self) -> Self {
         let graph = self.graph();

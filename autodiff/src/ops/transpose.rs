@@ -63,7 +63,8 @@ impl<T: Real> Var<'_, T> {
     }
 
     /// The transpose of a matrix: the last two axes exchanged. As an operand of [`matmul`](Var::matmul) it is
-    /// no operation of its own: on the left the product reads the matrix as it lies, on the right it packs it by panels.
+    /// no operation of its own: on the left the product reads the matrix as it lies, on the right it packs it by
+    /// panels, or reads it as it lies where its result is small.
     #[track_caller]
     pub fn transpose(self) -> Self {
         let rank = self.recorded_shape().rank();

@@ -151,7 +151,7 @@ function! {
 function! {
     /// y = ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³): the Gaussian error linear unit in
     /// the approximation of Hendrycks & Gimpel (2016), which transformers use. It is computed as x·σ(2u), which is the same but
-    /// cancels nothing; y′ = σ + 2x·σ(1 − σ)·u′.
+    /// cancels nothing; y′ = σ + 2x·σ(1 − σ)·u′. NaN at −∞.
     gelu, Gelu,
     each |x| x * logistic(gelu_argument(x)[0]),
     |x, y| {
@@ -374,6 +374,14 @@ mod tests {
     const X: [f64; 5] = [-1.5, -0.25, 0.5, 1.0, 2.0];
 
     type F = for<'g> fn(Var<'g, f64>) -> Var<'g, f64>;
+
+    #[test]
+    fn the_derivative_at_a_kink_is_0() {
+        let x: (&[usize], &[f64]) = (&[4], &[0.0, -0.0, 2.0, -3.0]);
+        let at = |f: F| value_and_gradient(&[x], |v| f(v[0]).sum()).1;
+        assert_eq!(at(|x| x.relu()), [0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(at(|x| x.abs()), [0.0, 0.0, 1.0, -1.0]);
+    }
 
     #[test]
     fn values() {

@@ -141,7 +141,7 @@ impl<T: Real> Tape<T> {
     }
 
     /// Shares the work of convolutions (among 8 threads at most), matrix products, max pooling, batch
-    /// normalisation and the maps of one or two operands out among `threads`, where it is large enough to
+    /// normalisation and the maps of one or two operands (but softplus, dropout and losses) out among `threads`, where it is large enough to
     /// pay; the bits of the results stay the same. A new tape works on the thread that calls it.
     pub fn set_threads(&mut self, threads: &Threads) {
         self.threads = threads.clone();

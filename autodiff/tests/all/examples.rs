@@ -1,4 +1,4 @@
-//! The tutorial runs: each example checks what it prints.
+//! The tutorial runs: each example checks the results that it prints.
 #![allow(missing_docs)]
 
 #[path = "../../examples/07_forward_mode.rs"]

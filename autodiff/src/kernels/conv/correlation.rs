@@ -140,7 +140,8 @@ impl<T: Real> Kernel<T> for Correlation<'_, T> {
                         ahead: if first { ahead } else { Ahead::nothing() },
                     };
                     // SAFETY: `check` has compared what rows, columns, channels and repeats
-                    // reach with the slices.
+                    // reach with the slices. `pixels` divides `whole`, or is all of what is left, and `limit`
+                    // bounds it; `channel` is a multiple of NV registers, and PANEL one of a register.
                     unsafe { tiles.run(lanes, pixels, registers) }
                 }
             }

@@ -109,7 +109,8 @@ impl<T: Real> Kernel<T> for WeightGradient<'_, T> {
                         };
                         ahead = ahead.after(tiles.rows * k.len() / weights);
                         // SAFETY: `check` has compared what rows, columns, k and channels
-                        // reach with the slices.
+                        // reach with the slices. `weights` divides k, or is all of it, and `limit` bounds it;
+                        // at most NV registers of channels are taken.
                         unsafe { tiles.run(lanes, weights, registers) }
                     }
                 }

@@ -7,9 +7,10 @@
 //!
 //! ```text
 //! for p in 0..k by KC            loop 4: a block of the inner dimension
-//!   for j in 0..n by NR          loop 2: of B, a panel, KC × NR: stays in L1
-//!     for i in 0..m by MR        loop 1: a strip of A, MR × KC, read in place
-//!       tile                     MR × NR of C in registers, KC rank-1 updates
+//!   for NC columns of n          loop 5: packed at once, where B is packed; else all of them
+//!     for j in them by NR        loop 2: of B, a panel, KC × NR: stays in L1
+//!       for i in 0..m by MR      loop 1: a strip of A, MR × KC, read in place
+//!         tile                   MR × NR of C in registers, KC rank-1 updates
 //! ```
 //!
 //! Five departures from the papers:
@@ -32,8 +33,8 @@
 //! Threads of a tape take equal parts of the rows of C, each of which packs B for itself. An
 //! element of C is the same sum whoever takes it.
 //!
-//! Without SIMD the product goes to `matrixmultiply`, whose portable kernel the
-//! compiler vectorises for the baseline of the target.
+//! Where this crate has no kernels of its own (neither AVX-512 nor AVX2 with FMA) the product goes to
+//! `matrixmultiply`, which has some for AVX and NEON, and a portable one elsewhere.
 
 mod dots;
 mod pack;
@@ -114,6 +115,8 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// `c = a·b` or `c += a·b`, with a: m×k, b: k×n, c: m×n row-major.
+///
+/// Zeros of a may be skipped, as [`Var::matmul`](crate::Var::matmul) says: then 0·∞ in it is no NaN.
 ///
 /// # Panics
 /// If a slice's length is not that of its matrix.
@@ -317,6 +320,8 @@ impl<'a, T: Real> Gemm<'a, T> {
         }
     }
 
+    /// As [`blocks`](Self::blocks), with B packed in the thread's scratch; with `SKIP_ZEROS` by the
+    /// nonzeros of A, two rows at a time.
     #[inline(always)]
     fn packed<L: Lanes<T>, const MR: usize, const NR: usize, const SKIP_ZEROS: bool>(
         mut self,
@@ -328,6 +333,8 @@ impl<'a, T: Real> Gemm<'a, T> {
         );
     }
 
+    /// Loop 4, and in it loop 5: packs KC × NC of B. Then loop 2 over its panels, and loop 1. After
+    /// the first block of loop 4 the tiles add to C.
     #[inline(always)]
     fn packed_in<L: Lanes<T>, const MR: usize, const NR: usize, const SKIP_ZEROS: bool>(
         &mut self,
@@ -378,7 +385,8 @@ impl<'a, T: Real> Gemm<'a, T> {
             let rows = rows_of_strip.min(self.rows.end - i);
             // SAFETY: the tile's rows i.., the panel's columns and its inner range lie inside
             // the matrices whose lengths `new` checked; a packed panel holds a row of NR
-            // elements for each inner index.
+            // elements for each inner index. Rows are 1 to MR, which is 4 or 8, and the columns at most NR,
+            // which is NV registers; or MR is TALL, where `blocks` has seen that n is one register at most.
             unsafe { self.tile(panel, i).product(lanes, rows) }
         }
     }
@@ -428,8 +436,9 @@ impl<'a, T: Real> Gemm<'a, T> {
                     row_stride_c: n,
                     term,
                 };
-                // SAFETY: rows i.. of a and j.. of b (stored as n×k) exist, each of
-                // length k: `new` checked both lengths.
+                // SAFETY: rows i.. of a and j.. of b (stored as n×k) exist, each of length k, and so
+                // does element (i, j) of c with those right of it and below: `new` checked all three
+                // lengths. At least one row and column are left, and at most ROWS and COLUMNS are taken.
                 unsafe { dots.product(lanes, ROWS.min(m - i), COLUMNS.min(n - j)) }
             }
         }

@@ -90,7 +90,8 @@ impl<T: Real> Gemm<'_, T> {
             tile: self.tile(panel, i),
             nonzeros,
         };
-        // SAFETY: as in `strips`; the bits of `nonzeros` are inner indices of the panel.
+        // SAFETY: as in `strips`, with M rows; the panels of `skipping_zeros` are 6 or 10 registers wide,
+        // and the bits of `nonzeros` are inner indices of the panel.
         unsafe { tile.product::<L, M>(lanes) }
     }
 }
@@ -264,7 +265,7 @@ mod tests {
 
     /// Both layers of the perceptron, and sizes around every edge: pairs, groups, words,
     /// panels, blocks of k.
-    const SIZES: [(usize, usize, usize); 8] = [
+    const SIZES: [(usize, usize, usize); 9] = [
         (64, 784, 300),
         (784, 64, 300),
         (64, 300, 100),
@@ -273,6 +274,7 @@ mod tests {
         (65, 161, 97),
         (127, 63, 161),
         (129, 129, 480),
+        (26, 170, 900),
     ];
 
     fn check<T: Real>() {

@@ -14,8 +14,8 @@ fn naive<T: Real>(m: usize, k: usize, n: usize, a: &Matrix<T>, b: &Matrix<T>, c:
     }
 }
 
-/// Sizes around every edge: tiles, registers, blocks of k, a narrow B, the dot kernel; rows of B that compete.
-const SIZES: [(usize, usize, usize); 23] = [
+/// Sizes around every edge: tiles, registers, blocks of k and of columns, a narrow B, the dot kernel; rows of B that compete.
+const SIZES: [(usize, usize, usize); 24] = [
     (1, 1, 1),
     (2, 3, 4),
     (5, 7, 3),
@@ -39,6 +39,7 @@ const SIZES: [(usize, usize, usize); 23] = [
     (38, 170, 7),
     (47, 5, 4),
     (26, 3, 2048),
+    (26, 170, 900),
 ];
 
 fn check<T: Real>() {

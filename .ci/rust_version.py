@@ -1,4 +1,4 @@
-"""Fails if a library asks for a later Rust than the project's own Cargo.toml promises."""
+"""Fails if a library of the default features asks for a later Rust than the project's own Cargo.toml promises."""
 
 import json
 import subprocess

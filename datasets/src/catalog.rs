@@ -3,7 +3,8 @@
 //! The digests are those of the files' contents, unpacked, so that one digest holds for every
 //! source. Where they come from:
 //!
-//! - MNIST: the four files as Y. LeCun published them.
+//! - MNIST: the four files as Y. LeCun published them; the digests are those that independent projects state of
+//!   his files, unpacked.
 //! - Fashion-MNIST: the four files as Zalando Research published them. Their repository's README
 //!   states the MD5 of the gzip streams (`8d4fb7e6c68d591d4c3dfef9ec88bf0d` for the training
 //!   images, and so on). The streams in Debian's package differ from those in the gzip header only,

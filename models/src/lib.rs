@@ -69,8 +69,8 @@
 //!
 //! # Trained values
 //!
-//! All randomness comes from the generator that the caller passes to `new`; `zeros` takes
-//! none, and its values are written over. The page of each network gives the names and
+//! First values come from the generator that the caller passes to `new`, dropout's masks from the seed in
+//! [`Training`] or of [`Layers::training`]; `zeros` takes no generator, and its values are to be written over. The page of each network gives the names and
 //! shapes of its parameters, whose elements [`Params`](autodiff::Params) has by name.
 //! Beside these a network with dropout or batch normalisation keeps a [`State`].
 //!

@@ -148,10 +148,11 @@ impl<T: Real> Op<T> for Usage {
 /// aᵢ = (1 − u′ᵢ) Pᵢ    Pᵢ = Π u′ⱼ over the slots j before i
 /// ```
 ///
-/// The paper sorts to find that order. But aᵢ only asks which slots are before i, for
+/// Graves et al. sort to find that order. But aᵢ only asks which slots are before i, for
 /// which N comparisons do; N² of them in all are no more than what a step of the
 /// linkage takes, and sixteen sequences make them at once. As in DeepMind's code it is
-/// 1 − u′, as rounded, that is compared, and of equals the first is before.
+/// 1 − u′, as rounded, that is compared, and of equals the first is before. The products are of u′ itself, where
+/// that code has 1 − (1 − u′): in float32 an empty slot counts as 1e-6 here, as 1.013e-6 there.
 ///
 /// A second write head finds the slots of the first in use as far as it will write to them,
 /// in DeepMind's code:

@@ -30,8 +30,8 @@
 //! the order backward, forward, content (the article: content second); the LSTM has one layer and
 //! the forget gate σ(f + 1); its state and y are clipped.
 //!
-//! Each mechanism is one operation, recorded by `cell.rs` once for each step of a sequence; it
-//! computes sixteen sequences at a time: see `pack.rs`.
+//! Each mechanism is one operation, recorded by `cell.rs` once for each step of a sequence, the output
+//! once for all steps; it computes sixteen sequences at a time: see `pack.rs`.
 
 mod affine;
 mod allocation;
@@ -76,7 +76,8 @@ pub struct DncConfig {
     pub read_heads: usize,
     /// Write heads.
     pub write_heads: usize,
-    /// Largest magnitude of the controller's output and state and of the logits. Has to be above 0.
+    /// Largest magnitude of the controller's output and state and of the logits. Has to be above 0, which is
+    /// not checked: with 0, a negative number or NaN no gradient passes, and nothing is learned.
     pub clip: f64,
 }
 

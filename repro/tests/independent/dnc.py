@@ -7,10 +7,12 @@ Needs Python 3 with numpy and torch. Writes dnc.json beside itself:
 Forward and backward over sequences of 6 steps from fixed weights, at the paper's sizes with one write head and with two.
 Written from the equations of Graves et al. (2016), with what DeepMind's code does beyond them: allocation of several write
 heads with the usage that each simulates for the next, links for each write head, no gradient through the write weights
-that make the usage. Weights and sequences come from lcg.py.
+that make the usage, softplus for strengths, an epsilon in norms, cosine and allocation, modes in the order backward,
+forward, content, a forget gate of f + 1, and clipping. Weights and sequences come from lcg.py.
 
 The memory starts empty, so slots are equally used, and which of them comes first decides the outcome: the sort is stable,
-and products are written as sums over an axis, which treat equal slots alike to the last bit.
+and the products that address or read the memory are written as sums over an axis, which treat equal slots alike to the
+last bit (those with the links are `einsum`).
 """
 
 import json

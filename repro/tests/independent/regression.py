@@ -1,4 +1,4 @@
-"""The regression of section 3.1 and its optimisers in NumPy, written from the formulas alone: what the Rust crates are
+"""The regression of section 3.1, its optimisers and ScheduleFree+ in NumPy, written from the formulas alone: what the crates are
 compared with.
 
 Needs Python 3 with numpy. Writes regression.json beside itself:
@@ -68,6 +68,7 @@ def heavy_ball(rate):
 
 
 def adam(rate):
+    """TensorFlow 1's: epsilon stands outside the correction."""
     m = v = 0.0
     t = 0
     theta, _, grad = yield
@@ -80,6 +81,7 @@ def adam(rate):
 
 
 def rmsprop(rate):
+    """TensorFlow 1's: the average starts at 1, and epsilon is under the root."""
     ms = 1.0
     theta, _, grad = yield
     while True:

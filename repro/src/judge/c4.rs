@@ -28,6 +28,11 @@ pub const FEWER: f64 = 0.1;
 pub const DEARER: f64 = 10.0;
 /// Timings of each run.
 pub const REPETITIONS: usize = 3;
+const PARTS: [&str; 3] = [
+    "LMA needs far fewer steps",
+    "its steps are far dearer",
+    "the gap widens with size",
+];
 
 /// The runs of LMA and of a variant of L4 at a size.
 struct Pair<'n> {
@@ -73,10 +78,16 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
             }
         }
     }
-    few_repetitions(&mut case, &pairs);
-    fewer(&mut case, &pairs);
-    dearer(&mut case, &pairs);
-    widening(&mut case, &pairs);
+    if pairs.is_empty() {
+        for part in PARTS {
+            case.part_without_arms(part);
+        }
+    } else {
+        few_repetitions(&mut case, &pairs);
+        fewer(&mut case, &pairs);
+        dearer(&mut case, &pairs);
+        widening(&mut case, &pairs);
+    }
     Some(case.finding(&format!(
         "for LMA against both L4 variants to {MARK} of the first loss (95 % intervals over seeds): under {FEWER} of the steps and \
          over {DEARER} times the time a step at each of {} weights, and a ratio of whole times that rises with size",
@@ -142,7 +153,7 @@ fn fewer(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
         "LMA's steps over L4's, geometric means: {}",
         measured.join(", ")
     );
-    case.part("LMA needs far fewer steps", all(&holds), evidence);
+    case.part(PARTS[0], all(&holds), evidence);
 }
 
 fn dearer(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
@@ -155,7 +166,7 @@ fn dearer(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
         measured.push(ratio_in_words(case, "time_a_step", pair, ratio));
     }
     let evidence = format!("times a step, LMA's over L4's: {}", measured.join(", "));
-    case.part("its steps are far dearer", all(&holds), evidence);
+    case.part(PARTS[1], all(&holds), evidence);
 }
 
 /// A ratio from its log10, kept in the case.
@@ -196,6 +207,7 @@ fn widening(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
             .collect();
         let Some(slope) = rising(&slopes) else {
             holds.push(None);
+            measured.push(format!("none of {variant}"));
             continue;
         };
         let factor = slope.from_log10();
@@ -215,7 +227,7 @@ fn widening(case: &mut Case<'_>, pairs: &[Pair<'_>]) {
         "ratios of whole times, LMA's over L4's: {}",
         measured.join(", ")
     );
-    case.part("the gap widens with size", all(&holds), evidence);
+    case.part(PARTS[2], all(&holds), evidence);
 }
 
 /// The slope of log10 of a seed's ratio of times, LMA's over L4's, over log2 of the number of weights.
@@ -340,6 +352,15 @@ mod tests {
             finding.evidence.contains("no LMA at 384 weights"),
             "{}",
             finding.evidence
+        );
+        numbers
+            .arms
+            .retain(|arm| arm.role == Role::LevenbergMarquardt);
+        let alone = judge(&numbers).unwrap();
+        let words = alone.parts.iter().map(|part| part.evidence.as_str());
+        assert_eq!(
+            words.collect::<Vec<_>>(),
+            ["what it compares was not run"; 3]
         );
         numbers.arms.clear();
         assert_eq!(judge(&numbers), None);

@@ -20,6 +20,7 @@ const JUDGED: [&str; 2] = ["3.2", "3.4"];
 const REPORTED: [&str; 2] = ["3.3", "3.5"];
 /// At least this part of the windows of a run span two orders of magnitude.
 pub const SHARE: f64 = 0.1;
+const PARTS: [&str; 2] = ["rates span two orders of magnitude", "training is stable"];
 
 /// The verdict on one task; `None` if it is no task of this claim.
 #[must_use]
@@ -43,31 +44,12 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         .iter()
         .map(|side| Found::of(&mut case, side))
         .collect();
-    let words = |of: fn(&Found) -> &String| -> String {
-        let words: Vec<&str> = found.iter().map(|found| of(found).as_str()).collect();
-        words.join(", ")
-    };
-    let decided = |holds: fn(&Found) -> bool| (!found.is_empty()).then(|| found.iter().all(holds));
-    let evidence = format!(
-        "windows (those with a rate of 0 left out) in which the greatest rate is at least {TWO_ORDERS} times the least: {}",
-        words(|found| &found.spans)
-    );
-    case.part(
-        "rates span two orders of magnitude",
-        decided(|found| found.moves),
-        evidence,
-    );
-    let evidence = words(|found| &found.spikes);
-    case.part(
-        "training is stable",
-        decided(|found| found.is_stable),
-        evidence,
-    );
-    if !found.is_empty() {
-        case.remark(format!(
-            "Of the windows in the first quarter of a run alone, such are at least: {}",
-            words(|found| &found.early_spans)
-        ));
+    if found.is_empty() {
+        for part in PARTS {
+            case.part_without_arms(part);
+        }
+    } else {
+        parts(&mut case, &found);
     }
     let names: Vec<String> = match sides.is_empty() {
         true => VARIANTS.map(|base| name(l4(base))).into(),
@@ -83,6 +65,25 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         )),
         false => case.reported("the paper shows it of MNIST and the DNC"),
     })
+}
+
+fn parts(case: &mut Case<'_>, found: &[Found]) {
+    let words = |of: fn(&Found) -> &String| -> String {
+        let words: Vec<&str> = found.iter().map(|found| of(found).as_str()).collect();
+        words.join(", ")
+    };
+    let evidence = format!(
+        "windows (those with a rate of 0 left out) in which the greatest rate is at least {TWO_ORDERS} times the least: {}",
+        words(|found| &found.spans)
+    );
+    let moves = found.iter().all(|found| found.moves);
+    case.part(PARTS[0], Some(moves), evidence);
+    let is_stable = found.iter().all(|found| found.is_stable);
+    case.part(PARTS[1], Some(is_stable), words(|found| &found.spikes));
+    case.remark(format!(
+        "Of the windows in the first quarter of a run alone, such are at least: {}",
+        words(|found| &found.early_spans)
+    ));
 }
 
 /// What the runs of an arm do, with what was measured of it in words.
@@ -230,6 +231,17 @@ mod tests {
         assert_eq!(judged(judge(&numbers)), "-+");
         numbers.arms.remove(0);
         assert_eq!(judge(&numbers).unwrap().verdict, Verdict::Untested);
+    }
+
+    #[test]
+    fn without_a_run_of_l4_there_is_nothing_to_list() {
+        let none = judge(&numbers("3.2", TaskName::Mnist, [])).unwrap();
+        assert_eq!(none.verdict, Verdict::Untested);
+        let words = none.parts.iter().map(|part| part.evidence.as_str());
+        assert_eq!(
+            words.collect::<Vec<_>>(),
+            ["what it compares was not run"; 2]
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ instead, 20 times, and says how often the network ends at chance.
 
 import json
 import pathlib
+import platform
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ from momo import Momo, MomoAdam
 from prodigyopt import Prodigy
 from regression import RECORDED, STEPS, loss_and_gradient, problem
 from schedulefree import AdamWScheduleFreeReference
+
+PACKAGES = ["torch", "dadaptation", "prodigyopt", "schedulefree", "dog-optimizer", "momo-opt", "mechanic-pytorch"]
 
 METHODS = {
     "D-Adaptation": DAdaptAdam,
@@ -92,7 +96,7 @@ def main():
         return mnist(sys.argv[2])
     torch.set_default_dtype(torch.float64)
     numbers = {
-        "torch": torch.__version__,
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "steps": RECORDED,
         "runs": {name: trajectory(make) for name, make in METHODS.items()},
     }

@@ -79,9 +79,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         }
     }
     if pairs.is_empty() {
-        for part in PARTS {
-            case.part_without_arms(part);
-        }
+        case.parts_without_arms(PARTS);
     } else {
         few_repetitions(&mut case, &pairs);
         fewer(&mut case, &pairs);

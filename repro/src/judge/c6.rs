@@ -45,9 +45,7 @@ pub fn judge(numbers: &Numbers) -> Option<Finding> {
         .map(|side| Found::of(&mut case, side))
         .collect();
     if found.is_empty() {
-        for part in PARTS {
-            case.part_without_arms(part);
-        }
+        case.parts_without_arms(PARTS);
     } else {
         parts(&mut case, &found);
     }

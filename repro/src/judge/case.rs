@@ -214,6 +214,13 @@ impl<'n> Case<'n> {
         self.part(what, None, "what it compares was not run");
     }
 
+    /// All parts of a claim, where nothing that they compare was run.
+    pub fn parts_without_arms<const N: usize>(&mut self, parts: [&str; N]) {
+        for what in parts {
+            self.part_without_arms(what);
+        }
+    }
+
     /// A sentence of the evidence that decides nothing, without a full stop.
     pub fn remark(&mut self, remark: impl Into<String>) {
         self.remarks.push(remark.into());

@@ -1,7 +1,7 @@
 //! Our crates against implementations that share no line with them: NumPy and PyTorch.
 //!
 //! Each module stands beside the Python script of the same name and the JSON that the script wrote, with the versions of
-//! what wrote it (`authors.json` has torch's only). The scripts are written from formulas: the paper's, TensorFlow's for the
+//! what wrote it. The scripts are written from formulas: the paper's, TensorFlow's for the
 //! baselines, for the DNC those of Graves et al. and DeepMind's code; `authors.py` alone calls others' programs. They are not
 //! run here: the tests compare with the committed numbers. Both sides draw their problems from one integer generator, in `lcg.py` and [`lcg`], and
 //! so start from the same bits; what differs from there on is rounding, or a mistake. (`dnc_momentum.py` stands alone: what it

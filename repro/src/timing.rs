@@ -112,19 +112,33 @@ impl Timed {
 /// Makes a training step from the same weights as every time before, and gives its seconds.
 pub type TimedStep<'d> = Box<dyn FnMut() -> Result<f64> + 'd>;
 
-/// Steps of a method from the same weights, whatever it made of them the time before: those of seed 0 after [`BEFORE`] steps. What a
-/// step costs depends on where it is made: products leave out zeros, of which networks have more or fewer as they train. So two
-/// methods are compared at the same weights; putting them back is not timed. A method that does not bear that for long, as one whose
-/// estimate of a distance only grows, begins again.
+/// Sets up the steps of a method, in memory of their own.
+pub type TimedSteps<'d> = Box<dyn Fn(Method) -> Result<TimedStep<'d>> + 'd>;
+
+/// Steps of methods from the same weights, whatever they made of them the time before: those of seed 0 after [`BEFORE`] steps. What a
+/// step costs depends on where it is made: products leave out zeros, of which networks have more or fewer as they train. So methods
+/// are compared at the same weights; putting them back is not timed. A method that does not bear that for long, as one whose estimate
+/// of a distance only grows, begins again.
 ///
 /// # Errors
 /// If the task cannot be set up.
-pub fn timed_step<'d>(workload: Workload<'d>, method: Method) -> Result<TimedStep<'d>> {
+pub fn timed_steps<'d>(workload: Workload<'d>) -> Result<TimedSteps<'d>> {
     match workload {
-        Workload::Regression(task) => timed(task.problem(0)?, method),
-        Workload::Images(task) => timed(task.problem(0)?, method),
-        Workload::RepeatCopy(task) => timed(task.problem(0)?, method),
+        Workload::Regression(task) => from_one_start(move || task.problem(0)),
+        Workload::Images(task) => from_one_start(move || task.problem(0)),
+        Workload::RepeatCopy(task) => from_one_start(move || task.problem(0)),
     }
+}
+
+fn from_one_start<'d, P: Problem + 'd>(
+    set_up: impl Fn() -> Result<P> + 'd,
+) -> Result<TimedSteps<'d>> {
+    let mut problem = set_up()?;
+    begin(&mut problem)?;
+    let start = problem.params().values().to_vec();
+    Ok(Box::new(move |method| {
+        timed(set_up()?, start.clone(), method)
+    }))
 }
 
 /// Steps of Adam at a usual rate after which steps are timed.
@@ -141,11 +155,15 @@ fn begin<P: Problem>(problem: &mut P) -> Result<()> {
     Ok(())
 }
 
-fn timed<'d, P: Problem + 'd>(mut problem: P, method: Method) -> Result<TimedStep<'d>> {
-    begin(&mut problem)?;
-    let start = problem.params().values().to_vec();
+fn timed<'d, P: Problem + 'd>(
+    mut problem: P,
+    start: Vec<P::T>,
+    method: Method,
+) -> Result<TimedStep<'d>> {
     let threads = problem.threads();
     let mut gradient = problem.params().zeros_like();
+    // The first takes memory, which the steps after it use again.
+    problem.loss_and_gradient(&mut gradient)?;
     let mut optimizer: Box<dyn Optimizer<P::T>> = method.optimizer()?;
     let mut step = move |optimizer: &mut dyn Optimizer<P::T>| -> Result<f64> {
         problem.params_mut().values_mut().copy_from_slice(&start);
@@ -304,7 +322,8 @@ mod tests {
     fn a_step_is_timed_at_the_same_weights_each_time() {
         let workload = Timed::Regression.workload(None, 1).unwrap();
         // A rate at which the third step would diverge, were it made from where the second led.
-        let mut step = timed_step(workload, Method::new(Kind::Sgd, 1e305)).unwrap();
+        let steps = timed_steps(workload).unwrap();
+        let mut step = steps(Method::new(Kind::Sgd, 1e305)).unwrap();
         for _ in 0..5 {
             assert!(step().unwrap() > 0.0);
         }
@@ -313,7 +332,8 @@ mod tests {
     #[test]
     fn a_method_that_cannot_bear_a_fixed_gradient_begins_again() {
         let workload = Timed::Regression.workload(None, 1).unwrap();
-        let mut step = timed_step(workload, Method::new(Kind::DAdaptAdam, 1.0)).unwrap();
+        let steps = timed_steps(workload).unwrap();
+        let mut step = steps(Method::new(Kind::DAdaptAdam, 1.0)).unwrap();
         for _ in 0..20_000 {
             step().unwrap();
         }

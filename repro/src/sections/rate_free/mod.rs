@@ -246,6 +246,15 @@ mod tests {
         }
     }
 
+    /// Their steps are timed from the same weights.
+    #[test]
+    fn the_methods_of_a_part_train_the_same_network_on_the_same_minibatches() {
+        for arm in SECTION.parts.iter().flat_map(|part| part.arms) {
+            assert!(arm.batch.is_none() && arm.dropout.is_none(), "{}", arm.name);
+            assert!(arm.until_converged.is_none(), "{}", arm.name);
+        }
+    }
+
     #[test]
     fn runs_that_the_sections_have_are_the_same_runs() {
         for (part, section) in parts() {

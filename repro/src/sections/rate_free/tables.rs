@@ -18,7 +18,7 @@ use crate::results::{
 };
 use crate::sections::{Made, Outcome};
 use crate::tasks::{Workload, repeat_copy};
-use crate::timing::{paired_ratios, timed_step};
+use crate::timing::{paired_ratios, timed_steps};
 
 /// The two variants of L4.
 const OURS: [&str; 2] = ["L4Adam", "L4Mom"];
@@ -153,15 +153,18 @@ fn pairs(preset: Preset) -> u32 {
 /// Of each arm, the time of a step in units of Adam's, pair by pair; none of one that diverges at once.
 fn step_times(outcome: &Outcome<'_>, pairs: u32) -> Result<Vec<Vec<f64>>> {
     cli::tell(&format!("timing steps on {}", outcome.part.name));
+    let Some(any) = outcome.arms.first() else {
+        return Ok(Vec::new());
+    };
+    let steps = timed_steps(at_full_length(any.resolved.workload))?;
     let mut times = Vec::new();
     for arm in &outcome.arms {
         let Some(method) = arm.resolved.method else {
             times.push(Vec::new());
             continue;
         };
-        let workload = at_full_length(arm.resolved.workload);
-        let mut one = timed_step(workload, method)?;
-        let mut other = timed_step(workload, Method::new(Kind::Adam, TIMED_RATE))?;
+        let mut one = steps(method)?;
+        let mut other = steps(Method::new(Kind::Adam, TIMED_RATE))?;
         let ratios = paired_ratios(&mut one, &mut other, pairs);
         if let Err(error) = &ratios {
             cli::tell(&format!("{} cannot be timed: {error:#}", arm.name()));

@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::results::{Cell, CellOfRuns, Column, Entry, Table};
 use crate::stats;
 use crate::timing::{
-    BEFORE, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_step,
+    BEFORE, Timed, WORKLOADS, optimizer_cost, paired_ratios, peak_memory, timed_steps,
 };
 
 /// L4 and its base method at a rate of Table 1's size. The time of a step does not depend on it.
@@ -160,7 +160,8 @@ pub fn timing_of(what: &str) -> Result<()> {
     } else {
         (variant, base)
     };
-    let (mut first, mut second) = (timed_step(task, first)?, timed_step(task, second)?);
+    let steps = timed_steps(task)?;
+    let (mut first, mut second) = (steps(first)?, steps(second)?);
     let ratios = paired_ratios(&mut first, &mut second, pairs)?;
     let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
     let mean = stats::mean(&logs).context("there are no pairs")?;
